@@ -1,0 +1,50 @@
+//! What can be wrong with received bytes.
+
+use thiserror::Error;
+
+/// The bytes received cannot be the message expected.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The version byte has another value than this message's.
+    #[error("version is {found:#04x}, expected {expected:#04x}")]
+    Version {
+        /// What the message must begin with.
+        expected: u8,
+        /// What it begins with.
+        found: u8,
+    },
+    /// The address type (ATYP) is none of RFC 1928's.
+    #[error("address type {0:#04x} is not known")]
+    AddressType(u8),
+    /// A name field does not hold a name.
+    #[error(transparent)]
+    DomainName(#[from] DomainNameError),
+    /// A SOCKS4 user id goes on past its cap.
+    #[error("user id is longer than {} bytes", crate::v4::UserId::MAX_LEN)]
+    UserIdTooLong,
+    /// The message type of an RFC 1961 frame is none of the RFC's.
+    #[error("GSS-API message type {0:#04x} is not known")]
+    GssapiMessageType(u8),
+}
+
+/// A string is no host name.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DomainNameError {
+    /// It is empty, or a lone dot.
+    #[error("domain name is empty")]
+    Empty,
+    /// It is longer than a one-byte length can say.
+    #[error("domain name is longer than {} bytes", crate::DomainName::MAX_LEN)]
+    TooLong,
+    /// It is not UTF-8.
+    #[error("domain name is not UTF-8")]
+    NotUtf8,
+    /// It holds a NUL, a control character or a space.
+    #[error("domain name holds a NUL, a control character or a space")]
+    Forbidden,
+    /// It spells an IP address, so that it is no name.
+    #[error("domain name is an IP address")]
+    IpAddress,
+}

@@ -1,0 +1,401 @@
+//! The server's end of a session, up to its replies.
+//!
+//! Feed [`Server`] what the client sent; it says what that was, how much of it
+//! it took, and what is to be answered. Surplus bytes stay with the caller: a
+//! client may send greeting, password, request and payload in one segment.
+//!
+//! ```
+//! use socks_core::{Decoded, Target, server::{Event, Server, Versions}, v5::Method};
+//!
+//! let mut server = Server::new(Versions::ALL);
+//! let mut input: &[u8] = b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50GET /";
+//! let mut out = Vec::new();
+//!
+//! let Decoded::Complete { message: Event::Greeting(greeting), consumed } = server.receive(input)? else {
+//!     panic!("a greeting")
+//! };
+//! assert!(greeting.offers(Method::NONE));
+//! input = &input[consumed..];
+//! server.select(Method::NONE, &mut out)?;
+//! server.authenticated()?; // The method has no negotiation of its own.
+//!
+//! let Decoded::Complete { message: Event::Request(request), consumed } = server.receive(input)? else {
+//!     panic!("a request")
+//! };
+//! assert_eq!(request.target.to_string(), "127.0.0.1:80");
+//! assert_eq!(&input[consumed..], b"GET /");
+//! server.grant(&Target::UNSPECIFIED, &mut out)?;
+//! assert_eq!(out, b"\x05\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00");
+//! # Ok::<(), socks_core::server::Error>(())
+//! ```
+
+use alloc::vec::Vec;
+use core::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+};
+
+use crate::{
+    Decode, DecodeError, Decoded, Encode, Host, Target, v4,
+    v5::{self, Command, Greeting, Method, ReplyCode, Selection},
+};
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Version {
+    /// SOCKS4.
+    V4,
+    /// SOCKS4 with names.
+    V4a,
+    /// SOCKS5.
+    V5,
+}
+
+impl Version {
+    /// `4`, `4a` or `5`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "4",
+            Self::V4a => "4a",
+            Self::V5 => "5",
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which versions a server serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    v4: bool,
+    v5: bool,
+}
+
+impl Versions {
+    /// SOCKS4, SOCKS4a and SOCKS5.
+    pub const ALL: Self = Self { v4: true, v5: true };
+    /// SOCKS4 and SOCKS4a.
+    pub const V4: Self = Self {
+        v4: true,
+        v5: false,
+    };
+    /// SOCKS5.
+    pub const V5: Self = Self {
+        v4: false,
+        v5: true,
+    };
+}
+
+/// What the client sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// SOCKS5's greeting: answer with [`Server::select`] or
+    /// [`Server::refuse_methods`].
+    Greeting(Greeting),
+    /// The request: answer with [`Server::grant`] or [`Server::refuse`].
+    Request(Request),
+}
+
+/// A request of any version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Request {
+    /// What the client speaks.
+    pub version: Version,
+    /// What it asks for.
+    pub command: Command,
+    /// What the command is about.
+    pub target: Target,
+    /// Who a SOCKS4 client says it is; nothing backs it.
+    pub user_id: Option<v4::UserId>,
+}
+
+impl From<v4::Request> for Request {
+    fn from(request: v4::Request) -> Self {
+        let version = match request.target.host {
+            Host::Ip(_) => Version::V4,
+            Host::Name(_) => Version::V4a,
+        };
+        Self {
+            version,
+            command: request.command,
+            target: request.target,
+            user_id: Some(request.user_id),
+        }
+    }
+}
+
+impl From<v5::Request> for Request {
+    fn from(request: v5::Request) -> Self {
+        Self {
+            version: Version::V5,
+            command: request.command,
+            target: request.target,
+            user_id: None,
+        }
+    }
+}
+
+/// Why the session cannot go on. [`Server::answer`] has the words for the client.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The first byte begins no version of SOCKS.
+    #[error("not SOCKS: the first byte is {:#04x}{}", .0, looks_like(.0))]
+    NotSocks(u8),
+    /// A version of SOCKS that this server does not serve.
+    #[error("SOCKS{0} is not served")]
+    VersionNotServed(u8),
+    /// A message is malformed.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The caller's mistake: this is not what comes next.
+    #[error("called out of turn")]
+    OutOfTurn,
+}
+
+/// A hint for whoever reads the log.
+fn looks_like(first: &u8) -> &'static str {
+    match *first {
+        0x16 => " (TLS?)",
+        b'S' => " (SSH?)",
+        first if is_http(first) => " (HTTP?)",
+        _ => "",
+    }
+}
+
+/// The first letters of HTTP's methods.
+fn is_http(first: u8) -> bool {
+    matches!(first, b'C' | b'D' | b'G' | b'H' | b'O' | b'P' | b'T')
+}
+
+const HTTP_ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\
+    Content-Type: text/plain\r\n\
+    Connection: close\r\n\
+    \r\n\
+    This is a SOCKS proxy. It does not speak HTTP.\r\n";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing is known yet.
+    Start,
+    /// A greeting is to be answered.
+    Greeted,
+    /// The method chosen has the stream.
+    Authenticating,
+    /// The client is known; its request is due.
+    Authenticated,
+    /// A request is to be answered. BIND is answered twice.
+    Requested(Version, Command),
+    /// BIND's first reply is written.
+    Bound(Version),
+    /// All is said.
+    Done,
+}
+
+/// The server's end.
+///
+/// It holds no bytes: what [`receive`](Self::receive) did not take, the caller
+/// keeps and gives again.
+#[derive(Clone, Debug)]
+pub struct Server {
+    versions: Versions,
+    state: State,
+}
+
+impl Server {
+    /// A session at its start, in which the client may speak any of `versions`.
+    #[must_use]
+    pub const fn new(versions: Versions) -> Self {
+        Self {
+            versions,
+            state: State::Start,
+        }
+    }
+
+    /// Reads the next message from the front of `input`.
+    ///
+    /// # Errors
+    ///
+    /// If the message cannot be right, or a version is not served: then
+    /// [`answer`](Self::answer) and close. [`Error::OutOfTurn`] if it is the
+    /// server's turn to speak.
+    pub fn receive(&mut self, input: &[u8]) -> Result<Decoded<Event>, Error> {
+        let decoded = match (self.state, input.first()) {
+            (State::Start, Some(&v4::VERSION)) => {
+                if !self.versions.v4 {
+                    return Err(Error::VersionNotServed(v4::VERSION));
+                }
+                v4::Request::decode(input)?.map(|request| Event::Request(request.into()))
+            }
+            (State::Start, Some(&v5::VERSION)) => {
+                if !self.versions.v5 {
+                    return Err(Error::VersionNotServed(v5::VERSION));
+                }
+                Greeting::decode(input)?.map(Event::Greeting)
+            }
+            (State::Start, Some(&first)) => return Err(Error::NotSocks(first)),
+            // Two bytes tell nothing of a greeting's length that one does not.
+            (State::Start, None) => Decoded::Incomplete { needed: 1 },
+            (State::Authenticated, _) => {
+                v5::Request::decode(input)?.map(|request| Event::Request(request.into()))
+            }
+            _ => return Err(Error::OutOfTurn),
+        };
+        if let Decoded::Complete { message, .. } = &decoded {
+            self.state = match message {
+                Event::Greeting(_) => State::Greeted,
+                Event::Request(request) => State::Requested(request.version, request.command),
+            };
+        }
+        Ok(decoded)
+    }
+
+    /// Chooses `method`. Its own negotiation, if it has one, comes next, on
+    /// the stream itself, and then [`authenticated`](Self::authenticated).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfTurn`] if no greeting is to be answered.
+    pub fn select(&mut self, method: Method, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.turn(State::Greeted, State::Authenticating)?;
+        Selection { method }.encode(out);
+        Ok(())
+    }
+
+    /// Tells the client that no method it offers will do. Then close.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfTurn`] if no greeting is to be answered.
+    pub fn refuse_methods(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.turn(State::Greeted, State::Done)?;
+        let method = Method::NO_ACCEPTABLE;
+        Selection { method }.encode(out);
+        Ok(())
+    }
+
+    /// The method chosen has let the client in: its request is next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfTurn`] if no method has been chosen.
+    pub fn authenticated(&mut self) -> Result<(), Error> {
+        self.turn(State::Authenticating, State::Authenticated)
+    }
+
+    /// Grants the request. BIND is granted twice: when it listens and when the
+    /// peer has come.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfTurn`] if no request is to be answered.
+    pub fn grant(&mut self, bound: &Target, out: &mut Vec<u8>) -> Result<(), Error> {
+        let (version, next) = match self.state {
+            State::Requested(version, Command::BIND) => (version, State::Bound(version)),
+            State::Requested(version, _) | State::Bound(version) => (version, State::Done),
+            _ => return Err(Error::OutOfTurn),
+        };
+        self.state = next;
+        reply(version, Ok(bound), out);
+        Ok(())
+    }
+
+    /// Refuses the request. Then close.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfTurn`] if no request is to be answered.
+    pub fn refuse(&mut self, code: ReplyCode, out: &mut Vec<u8>) -> Result<(), Error> {
+        let (State::Requested(version, _) | State::Bound(version)) = self.state else {
+            return Err(Error::OutOfTurn);
+        };
+        self.state = State::Done;
+        reply(version, Err(code), out);
+        Ok(())
+    }
+
+    /// Answers an error of [`receive`](Self::receive) in the client's own
+    /// protocol, as far as it has words for it. Then close.
+    pub fn answer(&mut self, error: &Error, out: &mut Vec<u8>) {
+        match (self.state, error) {
+            (State::Start, Error::NotSocks(first)) if is_http(*first) => out.extend(HTTP_ANSWER),
+            (State::Start, Error::VersionNotServed(v5::VERSION)) => {
+                let method = Method::NO_ACCEPTABLE;
+                Selection { method }.encode(out);
+            }
+            (State::Start, Error::VersionNotServed(v4::VERSION) | Error::Decode(_)) => {
+                reply(Version::V4, Err(ReplyCode::GENERAL_FAILURE), out);
+            }
+            (State::Authenticated, Error::Decode(error)) => {
+                reply(Version::V5, Err(decode_reply(error)), out);
+            }
+            _ => {}
+        }
+        self.state = State::Done;
+    }
+
+    fn turn(&mut self, from: State, to: State) -> Result<(), Error> {
+        if self.state != from {
+            return Err(Error::OutOfTurn);
+        }
+        self.state = to;
+        Ok(())
+    }
+}
+
+fn decode_reply(error: &DecodeError) -> ReplyCode {
+    match error {
+        DecodeError::AddressType(_) => ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED,
+        DecodeError::Version { .. }
+        | DecodeError::DomainName(_)
+        | DecodeError::UserIdTooLong
+        | DecodeError::GssapiMessageType(_) => ReplyCode::GENERAL_FAILURE,
+    }
+}
+
+/// Writes the reply to a request in the words of `version`: granted, with
+/// BND.ADDR, or refused.
+///
+/// SOCKS4 has one word for all refusals, and room for IPv4 alone: another
+/// bound address is left unspecified there.
+pub fn reply(version: Version, outcome: Result<&Target, ReplyCode>, out: &mut Vec<u8>) {
+    match version {
+        Version::V5 => {
+            let (code, bound) = match outcome {
+                Ok(bound) => (ReplyCode::SUCCEEDED, bound),
+                Err(code) => (code, &Target::UNSPECIFIED),
+            };
+            v5::Reply {
+                code,
+                bound: bound.clone(),
+            }
+            .encode(out);
+        }
+        Version::V4 | Version::V4a => {
+            let (code, bound) = match outcome {
+                Ok(bound) => (v4::ReplyCode::GRANTED, bound),
+                Err(_) => (v4::ReplyCode::REJECTED, &Target::UNSPECIFIED),
+            };
+            let ip = match &bound.host {
+                Host::Ip(ip) => match ip.to_canonical() {
+                    IpAddr::V4(ip) => ip,
+                    IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+                },
+                Host::Name(_) => Ipv4Addr::UNSPECIFIED,
+            };
+            v4::Reply {
+                code,
+                bound: SocketAddrV4::new(ip, bound.port),
+            }
+            .encode(out);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Framing of the GSS-API method (RFC 1961 sections 3 to 5): tokens go in,
+//! tokens come out, nothing here knows what is in them.
+
+use alloc::vec::Vec;
+
+use crate::{
+    DecodeError,
+    codec::{Decode, Decoded, Encode, Reader},
+};
+
+const VERSION: u8 = 1;
+const ABORT: u8 = 0xff;
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageType {
+    /// A token of the context's set-up (`mtyp` 1).
+    Context,
+    /// The protection level, wrapped (`mtyp` 2).
+    ProtectionLevel,
+    /// Data under the protection agreed on (`mtyp` 3).
+    Data,
+}
+
+impl MessageType {
+    const fn to_byte(self) -> u8 {
+        match self {
+            Self::Context => 1,
+            Self::ProtectionLevel => 2,
+            Self::Data => 3,
+        }
+    }
+}
+
+/// An opaque token of at most 65,535 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token(Vec<u8>);
+
+impl Token {
+    /// The longest token, in bytes: what the two-byte length can say.
+    pub const MAX_LEN: usize = 65_535;
+
+    /// Takes `token`, or gives it back if it is longer than
+    /// [`MAX_LEN`](Self::MAX_LEN).
+    ///
+    /// # Errors
+    ///
+    /// The token itself, if it is too long.
+    pub fn new(token: Vec<u8>) -> Result<Self, Vec<u8>> {
+        if token.len() > Self::MAX_LEN {
+            return Err(token);
+        }
+        Ok(Self(token))
+    }
+
+    /// The token's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The token's bytes, owned.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// One message of the sub-negotiation, or of the protected stream after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A token.
+    Token {
+        /// What the token is for.
+        message_type: MessageType,
+        /// The token.
+        token: Token,
+    },
+    /// The server refuses the client: `01 ff`, and no more.
+    Abort,
+}
+
+impl Decode for Message {
+    fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
+        Reader::run(input, |reader| {
+            reader.expect_version(VERSION)?;
+            let message_type = match reader.u8()? {
+                1 => MessageType::Context,
+                2 => MessageType::ProtectionLevel,
+                3 => MessageType::Data,
+                ABORT => return Ok(Self::Abort),
+                other => return Err(DecodeError::GssapiMessageType(other).into()),
+            };
+            let len = reader.u16()?;
+            let token = Token(reader.take(len.into())?.to_vec());
+            Ok(Self::Token {
+                message_type,
+                token,
+            })
+        })
+    }
+}
+
+impl Encode for Message {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Token {
+                message_type,
+                token,
+            } => {
+                let len = u16::try_from(token.0.len()).unwrap_or(u16::MAX);
+                out.extend([VERSION, message_type.to_byte()]);
+                out.extend(len.to_be_bytes());
+                out.extend(&token.0);
+            }
+            Self::Abort => out.extend([VERSION, ABORT]),
+        }
+    }
+}

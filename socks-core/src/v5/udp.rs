@@ -1,0 +1,70 @@
+//! The header of a relayed datagram (RFC 1928 section 7).
+
+use alloc::vec::Vec;
+
+use super::address;
+use crate::{
+    DecodeError, Target,
+    codec::{Decode, Decoded, Encode, Reader},
+};
+
+/// FRAG: whether a datagram stands alone, or which piece of one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fragment(pub u8);
+
+impl Fragment {
+    /// Not a fragment.
+    pub const STANDALONE: Self = Self(0);
+
+    /// Whether this is a datagram of its own.
+    #[must_use]
+    pub const fn is_standalone(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The place among the fragments, 1 to 127; 0 for none.
+    #[must_use]
+    pub const fn position(self) -> u8 {
+        self.0 & 0x7f
+    }
+
+    /// Whether the high bit marks the last fragment.
+    #[must_use]
+    pub const fn is_last(self) -> bool {
+        self.0 & 0x80 != 0
+    }
+}
+
+/// What stands before the data of every datagram between client and relay, in
+/// both directions. The data is what follows the header in its datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Which piece this is.
+    pub fragment: Fragment,
+    /// Where to, from the client; where from, from the relay.
+    pub target: Target,
+}
+
+impl Header {
+    /// The longest header, in bytes: a name of 255.
+    pub const MAX_LEN: usize = 4 + 1 + 255 + 2;
+}
+
+impl Decode for Header {
+    fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
+        Reader::run(input, |reader| {
+            let [_reserved, _also_reserved, fragment] = reader.array()?;
+            Ok(Self {
+                fragment: Fragment(fragment),
+                target: address::read(reader)?,
+            })
+        })
+    }
+}
+
+impl Encode for Header {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend([0, 0, self.fragment.0]);
+        address::write(&self.target, out);
+    }
+}
