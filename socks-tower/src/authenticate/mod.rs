@@ -1,0 +1,65 @@
+//! The second stage: finds out who the client is, and reads its request.
+//!
+//! [`AuthenticateLayer`] takes a [`Greeted`](crate::Greeted) and hands on a
+//! [`Requested`](crate::Requested). It stands behind
+//! [`HandshakeLayer`](crate::HandshakeLayer).
+//!
+//! An [`AuthMethod`] is one of SOCKS5's methods, with its negotiation. Ours are
+//! [`NoAuth`] and [`UsernamePassword`]; your own implement the trait. The check
+//! itself is a tower service: a `Service<Attempt, Response = Identity>`, which
+//! any middleware can wrap.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use socks_tower::{
+//!     Attempt, AuthenticateLayer, Credentials, Identity, NoAuth, UsernamePassword, Users,
+//! };
+//! use tower::{ServiceBuilder, service_fn};
+//!
+//! // A list of users. An empty one lets nobody in.
+//! let users = Users::new().with("joe", "secret")?;
+//! let listed = AuthenticateLayer::password(users);
+//!
+//! // A check of your own, with a limit on how many run at once.
+//! let check = ServiceBuilder::new()
+//!     .concurrency_limit(8)
+//!     .timeout(Duration::from_secs(2))
+//!     .service_fn(|attempt: Attempt<Credentials>| async move {
+//!         match attempt.credentials.username.to_str() {
+//!             Some(name) if name.ends_with("@example.com") => Ok(Identity::new(name)),
+//!             _ => Err("no such user"),
+//!         }
+//!     });
+//! let own = AuthenticateLayer::new(UsernamePassword::new(check));
+//!
+//! // Several methods, in the server's order of preference.
+//! # let users = Users::new();
+//! let either = AuthenticateLayer::password(users).or(NoAuth);
+//! # Ok::<(), socks_tower::UsersError>(())
+//! ```
+//!
+//! # SOCKS4
+//!
+//! SOCKS4 has a user id that nothing backs. Without a verifier made for it
+//! ([`AuthenticateLayer::with_user_ids`]), a SOCKS4 client is let in if a
+//! method [`Method::NONE`](crate::Method::NONE) is among those that it would be
+//! offered, and refused otherwise; a password verifier never sees a user id.
+//!
+//! # Replies
+//!
+//! No method in common: `05 ff`. A wrong password, or a verifier that broke or
+//! took too long: `01 01`. SOCKS4: 91.
+
+mod layer;
+mod method;
+mod password;
+mod service;
+mod users;
+
+pub use layer::AuthenticateLayer;
+pub use method::{Admitted, Attempt, AuthMethod, NoAuth};
+pub use password::UsernamePassword;
+pub use service::{Authenticate, AuthenticateFuture};
+pub use users::{Users, UsersError};

@@ -1,0 +1,41 @@
+use tower_service::Service;
+
+use crate::{
+    BoxError, Error, ErrorKind, Request, Work,
+    stage::{BoxWork, always_ready, opaque_future, run},
+};
+
+/// Asks `A`, then calls `S` with what it let through. See the
+/// [module's page](crate::authorize).
+#[derive(Clone, Copy, Debug)]
+pub struct Authorize<A, S> {
+    pub(super) authorizer: A,
+    pub(super) inner: S,
+}
+
+opaque_future! {
+    /// The future of [`Authorize`].
+    AuthorizeFuture<T> = BoxWork<T>
+}
+
+impl<A, S, T> Service<Request<T>> for Authorize<A, S>
+where
+    T: Send + 'static,
+    A: Work<Request<T>, Response = Request<T>>,
+    S: Work<Request<T>>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = AuthorizeFuture<S::Response>;
+
+    always_ready!();
+
+    fn call(&mut self, request: Request<T>) -> Self::Future {
+        let Self { authorizer, inner } = self.clone();
+        AuthorizeFuture::new(Box::pin(async move {
+            let verdict = run(authorizer, request).await;
+            let request = verdict.map_err(|error| Error::of_work(ErrorKind::Authorize, error))?;
+            run(inner, request).await
+        }))
+    }
+}

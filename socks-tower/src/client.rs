@@ -1,0 +1,190 @@
+//! The client's end of a session: its stream, what it sent early, and the
+//! words to answer it in.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    mem::MaybeUninit,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use socks_core::Target;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, Interest, ReadBuf},
+    time::timeout,
+};
+
+use crate::{Dialect, Error, ErrorKind, Stream, reply::ReplyHook, tcp};
+
+/// The client's end of a session that has sent its request.
+///
+/// Whoever answers the client does so through it: [`grant`](Self::grant) and
+/// [`refuse`](Self::refuse) speak the protocol that the client does.
+pub struct Client<Io> {
+    pub(crate) io: Io,
+    pub(crate) early: Vec<u8>,
+    pub(crate) eof: bool,
+    dialect: &'static dyn Dialect,
+    hook: Option<ReplyHook>,
+}
+
+impl<Io: Stream> Client<Io> {
+    /// How much of what a client sends before it has its reply is kept for the
+    /// target, in bytes. More is left in the socket, where it waits.
+    pub const MAX_EARLY: usize = 16 * 1024;
+
+    /// How long a refused client has to take its reply and hang up.
+    const LINGER: Duration = Duration::from_secs(1);
+
+    /// How much a refused client may still send. What is left unread when the
+    /// socket closes makes the kernel reset it, and the reset eats the reply.
+    const MAX_DRAIN: usize = 64 * 1024;
+
+    /// A client whose request has been read.
+    ///
+    /// `early` is what followed the request on the stream: it goes to the
+    /// target first.
+    pub fn new(io: Io, early: Vec<u8>, dialect: &'static dyn Dialect) -> Self {
+        Self {
+            io,
+            early,
+            eof: false,
+            dialect,
+            hook: None,
+        }
+    }
+
+    pub(crate) fn with_hook(mut self, hook: Option<ReplyHook>) -> Self {
+        self.hook = hook;
+        self
+    }
+
+    /// The stream. Read through it only what is yours: the target waits for
+    /// the rest.
+    pub fn io(&self) -> &Io {
+        &self.io
+    }
+
+    /// Replies that the request is granted. `bound` is BND.ADDR and BND.PORT.
+    ///
+    /// # Errors
+    ///
+    /// The stream's, as an error of kind [`ErrorKind::ClientGone`].
+    pub async fn grant(&mut self, bound: &Target) -> Result<(), Error> {
+        let mut reply = Vec::with_capacity(32);
+        self.dialect.encode(Ok(bound), &mut reply);
+        write(&mut self.io, &reply).await.map_err(Error::client)
+    }
+
+    /// Replies that the request is refused because of `error`, and sees to it
+    /// that the reply arrives: the sending side is shut down, and what the
+    /// client still sends is read and discarded, for a second and 64 KiB at
+    /// most. Gives `error` back, for the stage to fail with.
+    pub async fn refuse(mut self, error: Error) -> Error {
+        if error.kind() == ErrorKind::ClientGone {
+            return error;
+        }
+        let code = ReplyHook::reply(self.hook.as_ref(), &error);
+        let mut reply = Vec::with_capacity(32);
+        self.dialect.encode(Err(code), &mut reply);
+        dismiss(&mut self.io, &reply).await;
+        error
+    }
+
+    /// Runs `work`, and gives it up as soon as the client is gone.
+    ///
+    /// What the client sends meanwhile is kept for the target, up to
+    /// [`MAX_EARLY`](Self::MAX_EARLY). The end of its stream is a half-close:
+    /// it is passed on later, and ends nothing here.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ClientGone`] if the client reset the connection.
+    pub async fn watch<F: Future>(&mut self, work: F) -> Result<F::Output, Error> {
+        let mut work = pin!(work);
+        let finished = poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(Ok(output))),
+            Poll::Pending => match self.poll_early(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Some(Err(Error::client(error)))),
+                // There is no more to read, now or at all.
+                Poll::Ready(Ok(())) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+        });
+        if let Some(output) = finished.await {
+            return output;
+        }
+        // Reading tells nothing any more; of a plain socket, a reset still shows.
+        let Some(tcp) = tcp(&self.io) else {
+            return Ok(work.await);
+        };
+        tokio::select! {
+            biased;
+            output = work => Ok(output),
+            error = reset_of(tcp) => Err(Error::client(error)),
+        }
+    }
+
+    /// Reads what the client sends early; ready when no more can be read.
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [MaybeUninit::uninit(); 2048];
+        while !self.eof && self.early.len() < Self::MAX_EARLY {
+            let room = (Self::MAX_EARLY - self.early.len()).min(space.len());
+            let mut buf = ReadBuf::uninit(space.get_mut(..room).unwrap_or_default());
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                self.eof = true;
+            }
+            self.early.extend_from_slice(buf.filled());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<Io> fmt::Debug for Client<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("early", &self.early.len())
+            .field("eof", &self.eof)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Resolves when the connection is reset.
+async fn reset_of(tcp: &tokio::net::TcpStream) -> io::Error {
+    loop {
+        match tcp.ready(Interest::ERROR).await {
+            Ok(ready) if ready.is_error() => {
+                let reset = || io::ErrorKind::ConnectionReset.into();
+                return tcp.take_error().ok().flatten().unwrap_or_else(reset);
+            }
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+async fn write<Io: Stream>(io: &mut Io, bytes: &[u8]) -> io::Result<()> {
+    io.write_all(bytes).await?;
+    io.flush().await
+}
+
+/// Says a last word and hangs up in such a way that it arrives.
+///
+/// Nothing that goes wrong here matters to anybody any more.
+pub(crate) async fn dismiss<Io: Stream>(io: &mut Io, last_words: &[u8]) {
+    let dismissal = async {
+        if !last_words.is_empty() {
+            write(io, last_words).await?;
+        }
+        io.shutdown().await?;
+        let mut rest = io.take(Client::<Io>::MAX_DRAIN as u64);
+        let mut space = [0; 2048];
+        while rest.read(&mut space).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    let _ = timeout(Client::<Io>::LINGER, dismissal).await;
+}

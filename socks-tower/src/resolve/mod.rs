@@ -1,0 +1,42 @@
+//! Turns names into addresses, around a connector.
+//!
+//! [`ResolveLayer`] takes a `Request<Target>` and hands on a
+//! `Request<Pinned>`: the target with the addresses that it has. It stands
+//! around the rules about addresses and the connector, which see those
+//! addresses and may use no others. The resolver is a
+//! `Service<DomainName, Response: IntoIterator<Item = IpAddr>>`: the
+//! [`SystemResolver`], [`Hosts`] before it, or one of your own. A target that
+//! is an address already passes without asking it.
+//!
+//! # Example
+//!
+//! ```
+//! use std::net::Ipv4Addr;
+//! use socks_tower::{AuthorizeLayer, DomainName, ResolveLayer, Rules, TcpConnector};
+//! use tower::{BoxError, ServiceBuilder, service_fn};
+//!
+//! let resolver = service_fn(|name: DomainName| async move {
+//!     match name.as_str() {
+//!         "db.example.com" => Ok([Ipv4Addr::new(192, 0, 2, 7).into()]),
+//!         _ => Err(BoxError::from("no such host")),
+//!     }
+//! });
+//!
+//! let connector = ServiceBuilder::new()
+//!     .layer(ResolveLayer::new(resolver))
+//!     .layer(AuthorizeLayer::new(Rules::new()))
+//!     .service(TcpConnector::new());
+//! # fn check(_: impl socks_tower::Connector<socks_tower::Request>) {}
+//! # check(connector);
+//! ```
+//!
+//! # Replies
+//!
+//! A name that cannot be looked up, for whatever reason, is 04, host
+//! unreachable. So is a name that has no address.
+
+mod layer;
+mod service;
+
+pub use layer::ResolveLayer;
+pub use service::{Resolve, ResolveFuture};

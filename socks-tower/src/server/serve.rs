@@ -1,0 +1,290 @@
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, ToSocketAddrs},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
+use tracing::{Instrument, debug, warn};
+
+use super::{Listener, listen};
+use crate::{Accepted, BoxError, Error, HasSession, Transfer, trace};
+
+type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Accepts connections and runs a stack on each.
+///
+/// The stack is readied before a connection is accepted: one that is full
+/// leaves newcomers in the kernel's queue. It need not be `Clone`, so tower's
+/// `RateLimit` works outermost, and a `ConcurrencyLimit` there counts live
+/// sessions.
+///
+/// ```no_run
+/// use socks_tower::{Server, Socks5};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// Server::bind("127.0.0.1:1080").await?.serve(Socks5::new()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a server does nothing until it serves"]
+pub struct Server<L> {
+    listener: L,
+    shutdown: Option<Signal>,
+    grace: Duration,
+}
+
+/// A whole stack: what a [`Server`] runs on each connection.
+///
+/// It is a `Service<Accepted<Io>, Response = Transfer>` with its bounds said
+/// once, and holds for every service that meets them. It need not be `Clone`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a proxy for connections of `{Io}`",
+    note = "a proxy is a `Service<Accepted<{Io}>, Response = Transfer>`: HandshakeLayer, AuthenticateLayer, ConnectLayer around Relay",
+    note = "its error is `Into<BoxError>`, its future `Send + 'static`"
+)]
+pub trait Proxy<Io>:
+    Service<Accepted<Io>, Response = Transfer, Error: Into<BoxError> + 'static, Future: Send + 'static>
+{
+}
+
+#[diagnostic::do_not_recommend]
+impl<Io, S> Proxy<Io> for S where
+    S: Service<
+            Accepted<Io>,
+            Response = Transfer,
+            Error: Into<BoxError> + 'static,
+            Future: Send + 'static,
+        >
+{
+}
+
+/// Why a server stopped by itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The listener failed for good.
+    #[error("cannot accept connections")]
+    Accept(#[source] io::Error),
+    /// The stack will never be ready again.
+    #[error("the stack failed")]
+    Stack(#[source] BoxError),
+}
+
+impl Server<TcpListener> {
+    /// Listens on the first of `addrs` that can be had, as [`listen`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`]: that of the last address; or that of the look-up.
+    pub async fn bind(addrs: impl ToSocketAddrs) -> io::Result<Self> {
+        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for addr in tokio::net::lookup_host(addrs).await? {
+            match listen(addr) {
+                Ok(listener) => return Ok(Self::new(listener)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// The address that it listens on: the real port, if 0 was asked for.
+    ///
+    /// # Errors
+    ///
+    /// That of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl<L: Listener> Server<L> {
+    /// How long sessions may go on after the shutdown, unless set.
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+    /// Serves what `listener` accepts.
+    pub fn new(listener: L) -> Self {
+        Self {
+            listener,
+            shutdown: None,
+            grace: Self::DEFAULT_GRACE,
+        }
+    }
+
+    /// Stops accepting once `signal` resolves, closes the listener, lets
+    /// sessions end by themselves within the grace period, and cuts those that
+    /// are left.
+    pub fn with_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.shutdown = Some(Box::pin(signal));
+        self
+    }
+
+    /// How long sessions may go on after the shutdown.
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Serves until the shutdown. Dropping the future closes the listener and
+    /// cuts all sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Accept`] if the listener is broken;
+    /// [`ServeError::Stack`] if the stack's `poll_ready` fails, which says that
+    /// it will never serve again. Sessions in progress are then cut.
+    pub async fn serve<S>(self, stack: S) -> Result<(), ServeError>
+    where
+        S: Proxy<L::Io>,
+    {
+        let Self {
+            listener,
+            shutdown,
+            grace,
+        } = self;
+        let sessions = TaskTracker::new();
+        let cut = CancellationToken::new();
+        // However this ends, also when it is dropped.
+        let _cut_at_the_end = cut.clone().drop_guard();
+
+        let accepting = accept(listener, stack, &sessions, &cut);
+        match shutdown {
+            Some(signal) => tokio::select! {
+                biased;
+                () = signal => {}
+                error = accepting => return Err(error),
+            },
+            None => return Err(accepting.await),
+        }
+        sessions.close();
+        debug!(sessions = sessions.len(), "draining");
+        if timeout(grace, sessions.wait()).await.is_err() {
+            debug!(sessions = sessions.len(), "cutting what is left");
+            cut.cancel();
+            sessions.wait().await;
+        }
+        Ok(())
+    }
+}
+
+/// Accepts for ever; returns why it cannot.
+async fn accept<L, S>(
+    mut listener: L,
+    mut stack: S,
+    sessions: &TaskTracker,
+    cut: &CancellationToken,
+) -> ServeError
+where
+    L: Listener,
+    S: Proxy<L::Io>,
+{
+    let mut backoff = Backoff::default();
+    loop {
+        let ready = poll_fn(|cx| stack.poll_ready(cx)).await;
+        if let Err(error) = ready {
+            return ServeError::Stack(error.into());
+        }
+        let accepted = loop {
+            match listener.accept().await {
+                Ok(accepted) => break accepted,
+                Err(error) if is_about_one_connection(&error) => debug!(%error, "accept"),
+                Err(error) if is_about_resources(&error) => backoff.wait(&error).await,
+                Err(error) => return ServeError::Accept(error),
+            }
+        };
+        backoff = Backoff::default();
+        let started = accepted.accepted_at;
+        let span = trace::span(accepted.session());
+        let session = {
+            // The stack may trace as it is called.
+            let _entered = span.enter();
+            stack.call(accepted)
+        };
+        sessions.spawn(run(session, cut.clone(), started).instrument(span));
+    }
+}
+
+/// Runs a session to its end, or until it is cut.
+async fn run<F, E>(session: F, cut: CancellationToken, started: Instant)
+where
+    F: Future<Output = Result<Transfer, E>>,
+    E: Into<BoxError>,
+{
+    let session = pin!(session);
+    let Some(outcome) = cut.run_until_cancelled(session).await else {
+        debug!("session cut by the shutdown");
+        return;
+    };
+    let outcome = outcome.map_err(|error| Error::from_box(error.into()));
+    trace::ended(outcome.as_ref(), started.elapsed());
+}
+
+/// The connection was lost before it was accepted: the next one may be fine.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            // A firewall's verdict on one client.
+            | io::ErrorKind::PermissionDenied
+    )
+}
+
+/// Descriptors or memory have run out: EMFILE, ENFILE, ENOBUFS, ENOMEM.
+///
+/// std tells them apart by number alone, and the listener may be a user's own;
+/// so everything that is not plainly fatal counts.
+fn is_about_resources(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// Waits longer each time, so that a server without descriptors does not spin,
+/// and notices soon when there are some again.
+#[derive(Default)]
+struct Backoff {
+    waits: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(10);
+    const MAX: Duration = Duration::from_secs(1);
+
+    async fn wait(&mut self, error: &io::Error) {
+        if self.waits == 0 {
+            warn!(%error, "cannot accept connections for now");
+        }
+        let wait = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.waits));
+        self.waits = self.waits.saturating_add(1);
+        sleep(wait.min(Self::MAX)).await;
+    }
+}
+
+impl<L: fmt::Debug> fmt::Debug for Server<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("listener", &self.listener)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}

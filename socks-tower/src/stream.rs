@@ -1,0 +1,168 @@
+//! Byte streams: any, boxed, and a client's after authentication.
+
+use std::{
+    any::Any,
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// A byte stream in both directions: every `AsyncRead + AsyncWrite` that is
+/// `Unpin + Send + 'static`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a byte stream that a session can run on",
+    note = "a `Stream` is `AsyncRead + AsyncWrite + Unpin + Send + 'static`"
+)]
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
+
+/// A stream of a type that is not told.
+pub type BoxStream = Box<dyn Stream>;
+
+/// A client's stream after authentication: as it was, or wrapped by the method
+/// (GSS-API protects what follows).
+pub enum ClientStream<Io> {
+    /// The stream itself. The relay finds a [`TcpStream`] here.
+    Plain(Io),
+    /// What the authentication method made of it.
+    Wrapped(BoxStream),
+}
+
+impl<Io> fmt::Debug for ClientStream<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain(..)",
+            Self::Wrapped(_) => "Wrapped(..)",
+        })
+    }
+}
+
+impl<Io: Stream> ClientStream<Io> {
+    fn pin(&mut self) -> Pin<&mut dyn Stream> {
+        match self {
+            Self::Plain(io) => Pin::new(io),
+            Self::Wrapped(io) => Pin::new(&mut **io),
+        }
+    }
+}
+
+impl<Io: Stream> AsyncRead for ClientStream<Io> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.pin().poll_read(cx, buf)
+    }
+}
+
+impl<Io: Stream> AsyncWrite for ClientStream<Io> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.pin().poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.pin().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(io) => io.is_write_vectored(),
+            Self::Wrapped(io) => io.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pin().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pin().poll_shutdown(cx)
+    }
+}
+
+/// The plain TCP socket that a stream is, if it is one: a [`TcpStream`], alone
+/// or as [`ClientStream::Plain`].
+///
+/// A reset can be seen, and passed on, only there; and `splice(2)` needs it.
+pub fn tcp<Io: 'static>(io: &Io) -> Option<&TcpStream> {
+    let io = io as &dyn Any;
+    match io.downcast_ref::<ClientStream<TcpStream>>() {
+        Some(ClientStream::Plain(tcp)) => Some(tcp),
+        Some(ClientStream::Wrapped(_)) => None,
+        None => io.downcast_ref::<TcpStream>(),
+    }
+}
+
+/// A stream with bytes that were read from it before: they come first.
+pub(crate) struct Rewind<Io> {
+    buffered: Vec<u8>,
+    io: Io,
+}
+
+impl<Io> Rewind<Io> {
+    pub(crate) fn new(buffered: Vec<u8>, io: Io) -> Self {
+        Self { buffered, io }
+    }
+}
+
+impl<Io: Stream> AsyncRead for Rewind<Io> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if take_buffered(&mut this.buffered, buf) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.io).poll_read(cx, buf)
+    }
+}
+
+impl<Io: Stream> AsyncWrite for Rewind<Io> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+/// Moves bytes from the front of `buffered` to `buf`; false if there are none.
+pub(crate) fn take_buffered(buffered: &mut Vec<u8>, buf: &mut ReadBuf<'_>) -> bool {
+    let len = buffered.len().min(buf.remaining());
+    let Some(front) = buffered.get(..len).filter(|front| !front.is_empty()) else {
+        return false;
+    };
+    buf.put_slice(front);
+    buffered.drain(..len);
+    if buffered.is_empty() {
+        *buffered = Vec::new();
+    }
+    true
+}
