@@ -1,4 +1,80 @@
-//! placeholder
+//! Proxies as [tower] stacks: SOCKS4, SOCKS4a and SOCKS5 in layers that can be
+//! stacked, swapped and wrapped.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use socks_tower::{
+//!     AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, Relay, ResolveLayer,
+//!     Rules, Server, SystemResolver, TcpConnector, Users,
+//! };
+//! use tower::ServiceBuilder;
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // How targets are reached. Plain tower: no socket, no reply, any middleware.
+//!     let connector = ServiceBuilder::new()
+//!         .timeout(Duration::from_secs(10))
+//!         .layer(ResolveLayer::new(SystemResolver::new())) // names -> addresses
+//!         .layer(AuthorizeLayer::new(Rules::new()))        // who may reach what
+//!         .service(TcpConnector::new());
+//!
+//!     // What happens to a client, in the order of the protocol.
+//!     let users = Users::new().with("joe", "secret")?;
+//!     let proxy = ServiceBuilder::new()
+//!         .layer(HandshakeLayer::new())               // which version, which methods
+//!         .layer(AuthenticateLayer::password(users))  // who it is, what it wants
+//!         .layer(ConnectLayer::new(connector))        // reach the target, reply
+//!         .service(Relay::new());                     // carry bytes both ways
+//!
+//!     Server::bind("127.0.0.1:1080").await?.serve(proxy).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! In a hurry? [`Socks5`], [`Socks4`] and [`Socks`] (all versions on one port)
+//! are this stack with safe defaults: `Server::bind(addr).await?.serve(Socks::new()).await?`.
+//!
+//! # Two stacks: one owns the wire, one never sees it
+//!
+//! A stage is a **layer that owns the wire** and a **service that does the
+//! work**.
+//!
+//! - The layers of the *session's stack* read and write the client's bytes,
+//!   call the work, and tell the client in its own protocol when the work
+//!   fails. What travels between them says what is known by then, so a wrong
+//!   order does not compile: [`Accepted`] → [`Greeted`] → [`Requested`] →
+//!   [`Connected`] → [`Transfer`].
+//! - The *work* (verifier, resolver, authorizer, connector) is a plain tower
+//!   service with a small typed request. It never sees the client's socket, so
+//!   any middleware can wrap it, and its errors become replies
+//!   ([`Error::reply`] has the table).
+//!
+//! | stage | layer | its work |
+//! |---|---|---|
+//! | what does the client speak? | [`HandshakeLayer`] | |
+//! | who is it, what does it want? | [`AuthenticateLayer`] | a verifier: `Service<Attempt, Response = Identity>` |
+//! | reach the target | [`ConnectLayer`] | a [`Connector`]: `Service<Request>` → a stream |
+//! | … its addresses | [`ResolveLayer`] | a resolver: `Service<DomainName>` → addresses |
+//! | … may it? | [`AuthorizeLayer`] | an authorizer: `Service<Request<Pinned>, Response = Request<Pinned>>` |
+//! | carry bytes | [`Relay`] | |
+//!
+//! **Where a middleware stands decides what the client sees of its failure.**
+//! Around a work, the failure becomes a reply. Between the stages it acts on
+//! the connection, and the client sees it close.
+//!
+//! # Safe by default
+//!
+//! [`Rules`] see the addresses that will be dialled, and the connector may dial
+//! no others: a name that resolves differently a moment later changes nothing.
+//! Loopback, private and other special-purpose targets are denied unless
+//! lifted. One deadline bounds the whole negotiation. Passwords are compared
+//! in constant time, zeroed when dropped, and never logged.
+//!
+//! # Features
+//!
+//! | feature | default | what |
+//! |---|---|---|
+//! | `splice` | yes | `splice(2)` for bulk data between plain TCP sockets, on Linux |
 
 pub mod authenticate;
 pub mod authorize;
@@ -15,9 +91,12 @@ mod request;
 pub mod resolve;
 pub mod server;
 mod session;
+mod socks;
 mod stage;
 mod states;
 mod stream;
+#[cfg(test)]
+mod test_support;
 mod trace;
 
 pub use authenticate::{
@@ -38,6 +117,7 @@ pub use request::{Pinned, Request};
 pub use resolve::{Resolve, ResolveLayer};
 pub use server::{Listener, Proxy, ServeError, Server, listen};
 pub use session::{HasSession, Identity, Session};
+pub use socks::{Socks, Socks4, Socks5};
 pub use socks_core::{
     Credentials, DomainName, Host, Password, Target, Username,
     server::{Version, Versions},

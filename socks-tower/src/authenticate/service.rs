@@ -201,3 +201,315 @@ async fn admit_socks4(
 fn protocol(error: server::Error) -> Error {
     Error::new(ErrorKind::Protocol, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, io, time::Duration};
+
+    use socks_core::{Credentials, v4::UserId, v5::Method};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::Instant,
+    };
+    use tower::{ServiceBuilder, service_fn};
+
+    use crate::{
+        Admitted, Attempt, AuthMethod, AuthenticateLayer, BoxError, ClientStream, ErrorKind,
+        Identity, Negotiation, NoAuth, Refusal, ReplyCode, Session, Users, UsernamePassword,
+        test_support::{CONNECT, HELLO, negotiate, script},
+    };
+
+    fn users() -> AuthenticateLayer {
+        AuthenticateLayer::password(Users::new().with("joe", "good").unwrap())
+    }
+
+    fn name(session: &Session) -> Option<&str> {
+        session.identity.as_ref().map(Identity::as_str)
+    }
+
+    #[tokio::test]
+    async fn without_authentication_the_request_follows_the_selection() {
+        let io = script().read(HELLO).write(b"\x05\x00").read(CONNECT).build();
+
+        let requested = negotiate(AuthenticateLayer::new(NoAuth), io).await.unwrap();
+
+        assert_eq!(requested.request.target.to_string(), "127.0.0.1:80");
+        assert_eq!(name(&requested.request.session), None);
+    }
+
+    #[tokio::test]
+    async fn greeting_password_request_and_payload_may_come_at_once() {
+        let mut sent = b"\x05\x01\x02\x01\x03joe\x04good".to_vec();
+        sent.extend(CONNECT);
+        sent.extend(b"GET /");
+        let io = script().read(&sent).write(b"\x05\x02").write(b"\x01\x00").build();
+
+        let requested = negotiate(users(), io).await.unwrap();
+
+        assert_eq!(name(&requested.request.session), Some("joe"));
+        assert_eq!(requested.client.early, b"GET /");
+    }
+
+    #[tokio::test]
+    async fn everything_may_come_byte_by_byte() {
+        let mut io = script();
+        let bytewise = |io: &mut tokio_test::io::Builder, bytes: &[u8]| {
+            for byte in bytes {
+                io.read(&[*byte]);
+            }
+        };
+        bytewise(&mut io, b"\x05\x02\x00\x02");
+        io.write(b"\x05\x02");
+        bytewise(&mut io, b"\x01\x03joe\x04good");
+        io.write(b"\x01\x00");
+        bytewise(&mut io, b"\x05\x01\x00\x03\x0bexample.com\x01\xbb");
+
+        let requested = negotiate(users(), io.build()).await.unwrap();
+
+        assert_eq!(requested.request.target.to_string(), "example.com:443");
+        assert!(requested.client.early.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_is_refused_before_the_request_is_read() {
+        for attempt in [&b"\x01\x03joe\x03bad"[..], b"\x01\x03jim\x04good", b"\x01\x00\x00", b"\x01\x03joe\x05good\x00"] {
+            let io = script()
+                .read(b"\x05\x01\x02")
+                .write(b"\x05\x02")
+                .read(attempt)
+                .write(b"\x01\x01")
+                .build();
+
+            let error = negotiate(users(), io).await.unwrap_err();
+
+            assert_eq!(error.kind(), ErrorKind::Authentication);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_list_lets_nobody_in() {
+        let io = script()
+            .read(b"\x05\x01\x02\x01\x00\x00")
+            .write(b"\x05\x02")
+            .write(b"\x01\x01")
+            .build();
+
+        let error = negotiate(AuthenticateLayer::password(Users::new()), io).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+    }
+
+    #[tokio::test]
+    async fn an_empty_password_reaches_the_verifier_which_decides() {
+        let users = Users::new().with("joe", "").unwrap();
+        let io = script()
+            .read(b"\x05\x01\x02\x01\x03joe\x00")
+            .write(b"\x05\x02")
+            .write(b"\x01\x00")
+            .read(CONNECT)
+            .build();
+
+        assert!(negotiate(AuthenticateLayer::password(users), io).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_negotiation_of_another_version_is_refused() {
+        let io = script()
+            .read(b"\x05\x01\x02")
+            .write(b"\x05\x02")
+            .read(b"\x05\x03joe\x04good")
+            .write(b"\x01\x01")
+            .build();
+
+        let error = negotiate(users(), io).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+    }
+
+    #[tokio::test]
+    async fn no_method_in_common_is_refused_once() {
+        for greeting in [&b"\x05\x01\x00"[..], b"\x05\x00", b"\x05\x02\x01\x80", b"\x05\x01\xff"] {
+            let io = script().read(greeting).write(b"\x05\xff").build();
+
+            let error = negotiate(users(), io).await.unwrap_err();
+
+            assert_eq!(error.kind(), ErrorKind::Authentication);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_server_s_order_of_methods_counts() {
+        let io = script().read(b"\x05\x02\x00\x02").write(b"\x05\x02").build();
+        let error = negotiate(users().or(NoAuth), io).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Authentication, "it hung up during the password");
+
+        let io = script().read(b"\x05\x02\x02\x00").write(b"\x05\x00").read(CONNECT).build();
+        let password = UsernamePassword::new(Users::new());
+        assert!(negotiate(AuthenticateLayer::new(NoAuth).or(password), io).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_verifier_that_breaks_refuses_in_the_method_s_words() {
+        let broken = ServiceBuilder::new()
+            .service_fn(|_: Attempt| async { Err::<Identity, _>(io::Error::from(io::ErrorKind::ConnectionRefused)) });
+        let refusing = service_fn(|_: Attempt| async {
+            Err::<Identity, _>(Refusal::new(ReplyCode::TTL_EXPIRED, "no"))
+        });
+        for auth in [AuthenticateLayer::password(broken), AuthenticateLayer::password(refusing)] {
+            let io = script()
+                .read(b"\x05\x01\x02\x01\x03joe\x04good")
+                .write(b"\x05\x02")
+                .write(b"\x01\x01")
+                .build();
+
+            let error = negotiate(auth, io).await.unwrap_err();
+
+            assert_eq!(error.kind(), ErrorKind::Authentication);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_bounds_the_verifier_too() {
+        let stuck = service_fn(|_: Attempt| std::future::pending::<Result<Identity, Infallible>>());
+        let io = script()
+            .read(b"\x05\x01\x02\x01\x03joe\x04good")
+            .write(b"\x05\x02")
+            .build();
+        let began = Instant::now();
+
+        let error = negotiate(AuthenticateLayer::password(stuck), io).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Deadline);
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn a_verifier_sees_the_session() {
+        let local = service_fn(|attempt: Attempt<Credentials>| async move {
+            match attempt.session.version {
+                Some(version) => Ok(Identity::new(version.as_str())),
+                None => Err("no version"),
+            }
+        });
+        let io = script()
+            .read(b"\x05\x01\x02\x01\x01a\x01b")
+            .write(b"\x05\x02")
+            .write(b"\x01\x00")
+            .read(CONNECT)
+            .build();
+
+        let requested = negotiate(AuthenticateLayer::password(local), io).await.unwrap();
+
+        assert_eq!(name(&requested.request.session), Some("5"));
+    }
+
+    #[tokio::test]
+    async fn a_malformed_request_is_answered() {
+        for (request, reply) in [
+            (&b"\x05\x01\x00\x02"[..], 8),
+            (b"\x04\x01", 1),
+            (b"\x05\x01\x00\x03\x00\x00\x50", 1),
+            (b"\x05\x01\x00\x03\x03a b\x00\x50", 1),
+        ] {
+            let io = script()
+                .read(HELLO)
+                .write(b"\x05\x00")
+                .read(request)
+                .write(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0])
+                .build();
+
+            let error = negotiate(AuthenticateLayer::new(NoAuth), io).await.unwrap_err();
+
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{request:?}");
+        }
+    }
+
+    const SOCKS4: &[u8] = b"\x04\x01\x00\x50\x7f\x00\x00\x01joe\x00";
+    const REJECTED: &[u8] = b"\x00\x5b\0\0\0\0\0\0";
+
+    #[tokio::test]
+    async fn socks4_needs_no_authentication_or_a_verifier_of_its_own() {
+        let io = script().read(SOCKS4).build();
+        let requested = negotiate(AuthenticateLayer::new(NoAuth), io).await.unwrap();
+        assert_eq!(name(&requested.request.session), None, "a claim is no identity");
+
+        let io = script().read(SOCKS4).write(REJECTED).build();
+        let error = negotiate(users(), io).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+
+        let claims = service_fn(|attempt: Attempt<UserId>| async move {
+            match attempt.credentials.as_bytes() {
+                b"joe" => Ok(Identity::new("joe")),
+                _ => Err("who?"),
+            }
+        });
+        let io = script().read(SOCKS4).build();
+        let requested = negotiate(users().with_user_ids(claims), io).await.unwrap();
+        assert_eq!(name(&requested.request.session), Some("joe"));
+
+        let io = script()
+            .read(b"\x04\x01\x00\x50\x7f\x00\x00\x01jim\x00")
+            .write(REJECTED)
+            .build();
+        let error = negotiate(users().with_user_ids(claims), io).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+    }
+
+    /// A private method; everything after it is shifted by one.
+    struct Shift;
+
+    #[async_trait::async_trait]
+    impl AuthMethod for Shift {
+        fn code(&self) -> Method {
+            Method(0x88)
+        }
+
+        async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+            let byte = client.read_u8().await?;
+            client.write_all(&[byte]).await?;
+            Ok(Admitted::from(Identity::new("shifter")).with_wrap(tokio::io::BufStream::new))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_too_far_lies_beneath_a_wrapped_stream() {
+        let mut sent = b"\x05\x01\x88\x07".to_vec();
+        sent.extend(CONNECT);
+        sent.extend(b"early");
+        let io = script().read(&sent).write(b"\x05\x88").write(b"\x07").build();
+
+        let mut requested = negotiate(AuthenticateLayer::new(Shift), io).await.unwrap();
+
+        assert!(matches!(requested.client.io(), ClientStream::Wrapped(_)));
+        let mut early = std::mem::take(&mut requested.client.early);
+        requested.client.io.read_to_end(&mut early).await.unwrap();
+        assert_eq!(early, b"early");
+    }
+
+    /// None for clients that nobody knows the address of.
+    struct Nowhere;
+
+    #[async_trait::async_trait]
+    impl AuthMethod for Nowhere {
+        fn code(&self) -> Method {
+            Method::NONE
+        }
+
+        fn offered_to(&self, session: &Session) -> bool {
+            session.client_addr.is_some()
+        }
+
+        async fn authenticate(&self, _: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+            Ok(Admitted::anonymous())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_method_is_offered_to_whom_it_likes() {
+        let io = script().read(HELLO).write(b"\x05\xff").build();
+        assert!(negotiate(AuthenticateLayer::new(Nowhere), io).await.is_err());
+
+        let io = script().read(SOCKS4).write(REJECTED).build();
+        assert!(negotiate(AuthenticateLayer::new(Nowhere), io).await.is_err());
+    }
+}

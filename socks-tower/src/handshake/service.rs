@@ -93,3 +93,125 @@ async fn handshake<Io: Stream>(
 pub(crate) fn unexpected(event: &Event) -> Error {
     Error::new(ErrorKind::Protocol, format!("unexpected {event:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use socks_core::server::{Version, Versions};
+
+    use crate::{
+        ErrorKind, Greeted, HandshakeLayer, HasSession,
+        states::Offer,
+        test_support::{HELLO, accepted, greet, script},
+    };
+
+    #[tokio::test]
+    async fn a_greeting_is_handed_on_with_what_follows_it() {
+        let io = script().read(b"\x05\x02\x00\x02surplus").build();
+
+        let greeted = greet(HandshakeLayer::new(), io).await.unwrap();
+
+        assert!(matches!(greeted.offer, Offer::Methods(ref greeting) if greeting.methods().count() == 2));
+        assert_eq!(greeted.session().version, Some(Version::V5));
+        assert_eq!(greeted.buffered, b"surplus");
+    }
+
+    #[tokio::test]
+    async fn a_greeting_may_come_byte_by_byte() {
+        let mut io = script();
+        for byte in b"\x05\x02\x00\x02" {
+            io.read(&[*byte]);
+        }
+
+        let greeted = greet(HandshakeLayer::new(), io.build()).await.unwrap();
+
+        assert!(greeted.buffered.is_empty());
+    }
+
+    #[tokio::test]
+    async fn bytes_that_a_layer_read_before_come_first() {
+        use tower_layer::Layer;
+        use tower_service::Service;
+
+        let mut accepted = accepted(script().read(b"\x00").build());
+        accepted.buffered = b"\x05\x01".to_vec();
+
+        let mut stack = HandshakeLayer::new().layer(crate::test_support::Stop);
+        let greeted: Greeted<_> = stack.call(accepted).await.unwrap();
+
+        assert!(matches!(greeted.offer, Offer::Methods(_)));
+    }
+
+    #[tokio::test]
+    async fn a_socks4_request_is_handed_on_whole() {
+        let io = script().read(b"\x04\x01\x00\x50\x7f\x00\x00\x01joe\x00GET").build();
+
+        let greeted = greet(HandshakeLayer::new(), io).await.unwrap();
+
+        let Offer::Request(request) = &greeted.offer else {
+            panic!("{:?}", greeted.offer)
+        };
+        assert_eq!(request.target.to_string(), "127.0.0.1:80");
+        assert_eq!(greeted.session.user_id.as_ref().unwrap().as_bytes(), b"joe");
+        assert_eq!(greeted.buffered, b"GET");
+    }
+
+    #[tokio::test]
+    async fn a_version_that_is_not_served_is_told_so() {
+        let only = |versions| HandshakeLayer::new().with_versions(versions);
+
+        let io = script().read(HELLO).write(b"\x05\xff").build();
+        let error = greet(only(Versions::V4), io).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+
+        let io = script().read(b"\x04\x01").write(b"\x00\x5b\0\0\0\0\0\0").build();
+        let error = greet(only(Versions::V5), io).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+    }
+
+    #[tokio::test]
+    async fn tls_and_ssh_are_turned_away_at_their_first_byte() {
+        for first in [b"\x16\x03\x01\x02\x00\x01", b"SSH-2."] {
+            let error = greet(HandshakeLayer::new(), script().read(first).build())
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_amid_its_greeting_is_gone() {
+        let io = script().read(b"\x05\x02\x00").build();
+
+        let error = greet(HandshakeLayer::new(), io).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::ClientGone);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_resets_is_gone() {
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let io = script().read(b"\x05").read_error(reset).build();
+
+        let error = greet(HandshakeLayer::new(), io).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::ClientGone);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_counts_from_accept_not_from_the_last_byte() {
+        let mut io = script();
+        for byte in b"\x05\xff\x00\x00\x00\x00\x00\x00" {
+            io.read(&[*byte]).wait(Duration::from_secs(2));
+        }
+        let began = tokio::time::Instant::now();
+
+        let error = greet(HandshakeLayer::new().with_timeout(Duration::from_secs(7)), io.build())
+            .await
+            .unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Deadline);
+        assert_eq!(began.elapsed().as_secs(), 7);
+    }
+}

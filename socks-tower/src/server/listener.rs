@@ -1,4 +1,10 @@
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    task::Poll,
+    time::Duration,
+};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,15 +34,40 @@ impl Listener for TcpListener {
     type Io = TcpStream;
 
     async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
-        let (io, client_addr) = Self::accept(self).await?;
-        // Linux hands the listener's options down; elsewhere they are set here.
-        #[cfg(not(target_os = "linux"))]
-        let _ = io.set_nodelay(true);
-        let mut session = Session::new().with_client_addr(client_addr);
-        if let Ok(local_addr) = io.local_addr() {
-            session = session.with_local_addr(local_addr);
-        }
-        Ok(Accepted::new(io, session))
+        Ok(accepted_tcp(Self::accept(self).await?))
+    }
+}
+
+fn accepted_tcp((io, client_addr): (TcpStream, SocketAddr)) -> Accepted<TcpStream> {
+    // Linux hands the listener's options down; elsewhere they are set here.
+    #[cfg(not(target_os = "linux"))]
+    let _ = io.set_nodelay(true);
+    let mut session = Session::new().with_client_addr(client_addr);
+    if let Ok(local_addr) = io.local_addr() {
+        session = session.with_local_addr(local_addr);
+    }
+    Accepted::new(io, session)
+}
+
+/// Several addresses, one stack: whichever has a connection. They take turns,
+/// so that a busy one does not starve the others.
+impl Listener for Vec<TcpListener> {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
+        let (accepted, at) = poll_fn(|cx| {
+            let polled =
+                self.iter()
+                    .enumerate()
+                    .find_map(|(at, listener)| match listener.poll_accept(cx) {
+                        Poll::Ready(accepted) => Some((accepted, at)),
+                        Poll::Pending => None,
+                    });
+            polled.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        self.rotate_left(at + 1);
+        accepted.map(accepted_tcp)
     }
 }
 

@@ -1,0 +1,89 @@
+//! The command line.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+/// A SOCKS4, SOCKS4a and SOCKS5 proxy.
+#[derive(Parser)]
+#[command(version)]
+pub struct Args {
+    /// Address to listen on; may be given again
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1080")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Let in this user (others on this machine can see arguments: prefer
+    /// --users); may be given again. With users, SOCKS4 is refused
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    pub user: Vec<String>,
+
+    /// Let in the users of a file, one NAME:PASSWORD a line
+    #[arg(long, value_name = "FILE")]
+    pub users: Option<PathBuf>,
+
+    /// Listen off loopback even without users: anybody can use the proxy
+    #[arg(long)]
+    pub open: bool,
+
+    /// Let clients reach loopback, private and other special-purpose addresses
+    #[arg(long)]
+    pub allow_private: bool,
+
+    /// Time from accept to the request
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    handshake_timeout: u64,
+
+    /// Time from the request to the connection
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    connect_timeout: u64,
+
+    /// Silence after which a tunnel ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 7440)]
+    idle_timeout: u64,
+
+    /// Time that tunnels have to end once the proxy is told to
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    grace: u64,
+
+    /// Most connections at once; more wait in the system's queue [default:
+    /// what the limit of descriptors permits]
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<usize>,
+
+    /// Threads that serve [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+
+    /// What to log: a level, or a filter like `socks_tower=debug` [default:
+    /// RUST_LOG, else warn; the end of each session is info]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+
+    /// How to log
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Args {
+    pub fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.handshake_timeout)
+    }
+
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout)
+    }
+
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout)
+    }
+
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace)
+    }
+}

@@ -1,0 +1,30 @@
+//! How many connections the limit of descriptors permits.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// For standard streams, listeners, the runtime and the pipes of busy tunnels.
+const RESERVED: u64 = 64;
+
+/// A tunnel has two sockets.
+const PER_CONNECTION: u64 = 2;
+
+/// Raises the limit as far as it may be, and says what that permits.
+pub fn max_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of descriptors");
+            limit.current
+        }
+    };
+    let descriptors = current.unwrap_or(u64::from(u32::MAX));
+    // With hardly any descriptors, a part of them must do.
+    let reserved = RESERVED.min(descriptors / 4);
+    let connections = (descriptors - reserved) / PER_CONNECTION;
+    usize::try_from(connections.max(1)).unwrap_or(usize::MAX)
+}

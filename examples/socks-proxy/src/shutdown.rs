@@ -1,0 +1,47 @@
+//! SIGTERM and SIGINT: the first drains, the second cuts.
+
+use std::{future::Future, io};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+pub struct Shutdown {
+    signals: watch::Receiver<u32>,
+}
+
+/// Counts signals from now on.
+pub fn signals() -> io::Result<Shutdown> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (count, signals) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            count.send_modify(|count| *count += 1);
+        }
+    });
+    Ok(Shutdown { signals })
+}
+
+impl Shutdown {
+    pub fn first(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.after(1)
+    }
+
+    pub fn second(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.after(2)
+    }
+
+    fn after(&self, signals: u32) -> impl Future<Output = ()> + Send + use<> {
+        let mut count = self.signals.clone();
+        async move {
+            // The sender lives as long as the runtime.
+            let _ = count.wait_for(|&count| count >= signals).await;
+        }
+    }
+}
