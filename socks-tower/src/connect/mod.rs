@@ -37,7 +37,9 @@
 //! stream too.
 
 mod layer;
+pub mod race;
 mod service;
 
 pub use layer::ConnectLayer;
+pub use race::Race;
 pub use service::{Connect, ConnectFuture};
