@@ -37,6 +37,8 @@
 
 mod layer;
 mod service;
+pub mod system;
 
 pub use layer::ResolveLayer;
 pub use service::{Resolve, ResolveFuture};
+pub use system::{LookupError, SystemResolver, SystemResolverFuture};

@@ -1,0 +1,238 @@
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::{
+        Barrier, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
+};
+
+use tokio_test::task::spawn;
+use tower::ServiceExt;
+
+use super::*;
+
+const FOUND: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+fn name(name: &str) -> DomainName {
+    DomainName::new(name).unwrap()
+}
+
+/// A lookup that says when it has begun, and ends when it is told to.
+struct Stuck {
+    begun: mpsc::Receiver<String>,
+    release: mpsc::Sender<()>,
+}
+
+/// Names that begin with "stuck" hang; all others are answered at once.
+fn stuck() -> (SystemResolver, Stuck) {
+    let (tell_begun, begun) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let released = Mutex::new(released);
+    let resolver = SystemResolver::with_lookup(move |name| {
+        tell_begun.send(name.to_string()).ok();
+        if name.as_str().starts_with("stuck") {
+            released.lock().unwrap().recv().ok();
+        }
+        Ok(vec![FOUND])
+    });
+    (resolver, Stuck { begun, release })
+}
+
+#[tokio::test]
+async fn localhost_is_found() {
+    let addrs = SystemResolver::new().oneshot(name("localhost")).await;
+    let addrs = addrs.unwrap();
+    assert!(!addrs.is_empty());
+    assert!(addrs.iter().all(IpAddr::is_loopback), "{addrs:?}");
+}
+
+#[test]
+fn it_runs_on_a_runtime_of_either_flavour() {
+    use tokio::runtime::Builder;
+
+    for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+        let runtime = builder.enable_time().build().unwrap();
+        let found = runtime.block_on(SystemResolver::new().oneshot(name("localhost")));
+        assert!(found.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_lookups_take_no_more_threads_than_allowed() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    // Opens for four at a time: fewer than four threads would never get by.
+    let together = Barrier::new(4);
+    let resolver = SystemResolver::with_lookup({
+        let (now, most) = (now.clone(), most.clone());
+        move |_| {
+            most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+            together.wait();
+            now.fetch_sub(1, SeqCst);
+            Ok(vec![FOUND])
+        }
+    })
+    .with_threads(4)
+    .with_timeout(Duration::from_secs(60));
+
+    let lookups: Vec<_> = (0..1000)
+        .map(|n| tokio::spawn(resolver.clone().oneshot(name(&format!("n{n}.example")))))
+        .collect();
+    for lookup in lookups {
+        assert_eq!(lookup.await.unwrap().unwrap(), [FOUND]);
+    }
+    assert_eq!(most.load(SeqCst), 4);
+}
+
+#[tokio::test]
+async fn one_lookup_too_many_fails_at_once() {
+    let (resolver, stuck) = stuck();
+    let resolver = resolver.with_threads(1).with_queue(2);
+    let mut waiting: Vec<_> = ["stuck.example", "b.example", "c.example"]
+        .map(|host| spawn(resolver.clone().oneshot(name(host))))
+        .into();
+    for lookup in &mut waiting {
+        assert!(lookup.poll().is_pending());
+    }
+
+    let error = resolver.clone().oneshot(name("d.example")).await;
+    assert!(matches!(
+        error,
+        Err(LookupError::Overloaded { limit: 3, .. })
+    ));
+
+    // Once a caller has gone, its place is free.
+    waiting.pop();
+    waiting.push(spawn(resolver.clone().oneshot(name("e.example"))));
+    assert!(waiting[2].poll().is_pending());
+
+    stuck.release.send(()).unwrap();
+    for lookup in waiting {
+        assert_eq!(lookup.await.unwrap(), [FOUND]);
+    }
+    let begun: Vec<_> = stuck.begun.try_iter().collect();
+    assert_eq!(begun, ["stuck.example", "b.example", "e.example"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_lookup_ends_at_its_deadline() {
+    let (resolver, _stuck) = stuck();
+    let begun = tokio::time::Instant::now();
+    let error = resolver.oneshot(name("stuck.example")).await.unwrap_err();
+    assert!(matches!(error, LookupError::TimedOut { .. }), "{error:?}");
+    assert_eq!(begun.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_counts_the_wait_for_a_thread() {
+    let (resolver, stuck) = stuck();
+    let resolver = resolver.with_threads(1);
+    let mut first = spawn(resolver.clone().oneshot(name("stuck.example")));
+    assert!(first.poll().is_pending());
+    stuck.begun.recv().unwrap();
+
+    let error = resolver.oneshot(name("b.example")).await.unwrap_err();
+    assert!(matches!(error, LookupError::TimedOut { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn stuck_lookups_leave_the_other_threads_to_others() {
+    let (resolver, stuck) = stuck();
+    let resolver = resolver.with_threads(3);
+    let mut held: Vec<_> = ["stuck1.example", "stuck2.example"]
+        .map(|host| spawn(resolver.clone().oneshot(name(host))))
+        .into();
+    for lookup in &mut held {
+        assert!(lookup.poll().is_pending());
+        stuck.begun.recv().unwrap();
+    }
+    for n in 0..100 {
+        let found = resolver.clone().oneshot(name(&format!("n{n}.example")));
+        assert_eq!(found.await.unwrap(), [FOUND]);
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_whose_caller_has_gone_is_not_begun() {
+    let (resolver, stuck) = stuck();
+    let resolver = resolver.with_threads(1);
+    let mut first = spawn(resolver.clone().oneshot(name("stuck.example")));
+    let mut gone = spawn(resolver.clone().oneshot(name("gone.example")));
+    let mut last = spawn(resolver.oneshot(name("last.example")));
+    assert!(first.poll().is_pending());
+    assert!(gone.poll().is_pending());
+    assert!(last.poll().is_pending());
+    drop(gone);
+
+    stuck.release.send(()).unwrap();
+    assert_eq!(last.await.unwrap(), [FOUND]);
+    let begun: Vec<_> = stuck.begun.try_iter().collect();
+    assert_eq!(begun, ["stuck.example", "last.example"]);
+}
+
+#[tokio::test]
+async fn a_panic_fails_one_lookup_alone() {
+    let resolver = SystemResolver::with_lookup(|name| {
+        assert_ne!(name.as_str(), "bad.example", "as this test expects");
+        Ok(vec![FOUND])
+    })
+    .with_threads(1);
+    let error = resolver.clone().oneshot(name("bad.example")).await;
+    assert!(matches!(error, Err(LookupError::Failed { .. })));
+    let found = resolver.oneshot(name("good.example")).await;
+    assert_eq!(found.unwrap(), [FOUND]);
+}
+
+#[tokio::test]
+async fn a_system_without_threads_to_give_is_an_error() {
+    let mut resolver = SystemResolver::new();
+    // More than there is address space.
+    let stack = usize::MAX / 4;
+    let pool = resolver
+        .pool
+        .with_limits(|limits| Limits { stack, ..limits });
+    resolver.pool = Arc::new(pool);
+    for _ in 0..2 {
+        let error = resolver.clone().oneshot(name("a.example")).await;
+        assert!(matches!(error, Err(LookupError::NoThread { .. })));
+    }
+}
+
+#[tokio::test]
+async fn what_the_system_says_is_the_source() {
+    let resolver = SystemResolver::with_lookup(|_| Err(io::Error::other("no name server")));
+    let error = resolver.oneshot(name("a.example")).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(source.to_string(), "no name server");
+}
+
+#[tokio::test]
+async fn no_address_at_all_is_not_found() {
+    let resolver = SystemResolver::with_lookup(|_| Ok(Vec::new()));
+    let error = resolver.oneshot(name("a.example")).await.unwrap_err();
+    assert!(matches!(error, LookupError::NotFound { .. }), "{error:?}");
+}
+
+#[test]
+fn a_runtime_does_not_wait_for_a_stuck_lookup() {
+    let (resolver, stuck) = stuck();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let lookup = runtime.spawn(resolver.oneshot(name("stuck.example")));
+    stuck.begun.recv().unwrap();
+
+    // Would hang here if it waited: the lookup is let go only afterwards.
+    drop(runtime);
+    stuck.release.send(()).unwrap();
+    drop(lookup);
+}
+
+#[test]
+fn addresses_keep_their_order_and_come_once() {
+    let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let mapped = IpAddr::V6(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped());
+    let found = distinct([v6, mapped, FOUND, v6].into_iter());
+    assert_eq!(found, [v6, FOUND]);
+
+    let many = (0..1000).map(|n| IpAddr::V4(Ipv4Addr::from_bits(n)));
+    assert_eq!(distinct(many).len(), SystemResolver::MAX_ADDRS);
+}
