@@ -114,7 +114,7 @@ pub use outbound::{Outbound, Upstream};
 pub use relay::{End, Relay, Transfer};
 pub use reply::Dialect;
 pub use request::{Pinned, Request};
-pub use resolve::{Resolve, ResolveLayer, SystemResolver};
+pub use resolve::{Hosts, HostsLayer, Resolve, ResolveLayer, SystemResolver};
 pub use server::{Listener, Proxy, ServeError, Server, listen};
 pub use session::{HasSession, Identity, Session};
 pub use socks::{Socks, Socks4, Socks5};

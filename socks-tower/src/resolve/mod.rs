@@ -35,10 +35,12 @@
 //! A name that cannot be looked up, for whatever reason, is 04, host
 //! unreachable. So is a name that has no address.
 
+pub mod hosts;
 mod layer;
 mod service;
 pub mod system;
 
+pub use hosts::{Hosts, HostsFuture, HostsLayer};
 pub use layer::ResolveLayer;
 pub use service::{Resolve, ResolveFuture};
 pub use system::{LookupError, SystemResolver, SystemResolverFuture};
