@@ -106,7 +106,7 @@ pub use authenticate::{
 pub use authorize::{Authorize, AuthorizeLayer};
 pub use client::Client;
 pub use command::ByCommand;
-pub use connect::{Connect, ConnectLayer};
+pub use connect::{Connect, ConnectLayer, TcpConnector};
 pub use error::{BoxError, Error, ErrorKind, Refusal};
 pub use handshake::{Handshake, HandshakeLayer};
 pub use negotiation::Negotiation;

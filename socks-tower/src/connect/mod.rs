@@ -39,7 +39,9 @@
 mod layer;
 pub mod race;
 mod service;
+pub mod tcp;
 
 pub use layer::ConnectLayer;
 pub use race::Race;
 pub use service::{Connect, ConnectFuture};
+pub use tcp::{ConnectError, Keepalive, SourceAddrs, TcpConnector, TcpConnectorFuture};

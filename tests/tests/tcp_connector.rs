@@ -1,0 +1,229 @@
+//! `TcpConnector` against sockets on loopback.
+#![allow(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
+
+use std::{
+    error::Error as _,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use socket2::SockRef;
+use socks_tower::{
+    Command, Pinned, Request, Session, Target, TcpConnector,
+    connect::{ConnectError, Keepalive, Race, SourceAddrs},
+};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tower::ServiceExt;
+
+async fn listen(addr: &str) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(addr).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// An address that refuses: bound, so that nobody else takes it, and deaf.
+fn deaf(ip: &str) -> (TcpSocket, SocketAddr) {
+    let addr = SocketAddr::new(ip.parse().unwrap(), 0);
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.unwrap();
+    socket.bind(addr).unwrap();
+    let addr = socket.local_addr().unwrap();
+    (socket, addr)
+}
+
+fn request(addrs: &[SocketAddr]) -> Request<Pinned> {
+    let target: Target = "db.example:5432".parse().unwrap();
+    let pinned = Pinned::new(target, addrs.iter().copied());
+    Request::new(Session::new(), Command::CONNECT, pinned)
+}
+
+/// On a machine that has no route to what `unreachable` says.
+fn failing(unreachable: fn(&SocketAddr) -> bool) -> TcpConnector {
+    TcpConnector::new().with_setup(move |_, addr| {
+        if unreachable(&addr) {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
+        Ok(())
+    })
+}
+
+/// A listener that lets nobody in any more, so that a dial hangs: its queue is
+/// full, and Linux drops what comes then.
+async fn full() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    for _ in 0..2 {
+        queued.push(TcpStream::connect(addr).await.unwrap());
+    }
+    (listener, addr, queued)
+}
+
+fn cause(error: &ConnectError) -> io::ErrorKind {
+    let source = error.source().unwrap();
+    source.downcast_ref::<io::Error>().unwrap().kind()
+}
+
+#[tokio::test]
+async fn it_connects_to_the_pinned_address() {
+    for ip in ["127.0.0.1:0", "[::1]:0"] {
+        let (listener, addr) = listen(ip).await;
+        let stream = TcpConnector::new().oneshot(request(&[addr])).await.unwrap();
+        let (accepted, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer, stream.local_addr().unwrap());
+        assert_eq!(accepted.local_addr().unwrap(), stream.peer_addr().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_cause() {
+    let (_held, addr) = deaf("127.0.0.1");
+    let error = TcpConnector::new().oneshot(request(&[addr])).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.to_string(), format!("connect to {addr}"));
+    assert_eq!(cause(&error), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_family_without_a_route_gives_way_to_the_other() {
+    let (_listener, v4) = listen("127.0.0.1:0").await;
+    let v6 = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), v4.port());
+    let connector = failing(SocketAddr::is_ipv6);
+    let stream = connector.oneshot(request(&[v6, v4])).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), v4);
+}
+
+#[tokio::test]
+async fn a_refusal_counts_more_than_a_family_without_a_route() {
+    let (_held, v4) = deaf("127.0.0.1");
+    let v6 = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), v4.port());
+    for order in [[v6, v4], [v4, v6]] {
+        let connector = failing(SocketAddr::is_ipv6);
+        let error = connector.oneshot(request(&order)).await.unwrap_err();
+        assert_eq!(cause(&error), io::ErrorKind::ConnectionRefused);
+    }
+}
+
+#[tokio::test]
+async fn a_target_whose_first_addresses_refuse_is_reached() {
+    let (_listener, addr) = listen("127.0.0.1:0").await;
+    let refusing =
+        (2..10).map(|n| SocketAddr::new(Ipv4Addr::new(127, 0, 0, n).into(), addr.port()));
+    let addrs: Vec<_> = refusing.chain([addr]).collect();
+    let stream = TcpConnector::new().oneshot(request(&addrs)).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), addr);
+}
+
+#[tokio::test]
+async fn options_are_on_by_default() {
+    let (_listener, addr) = listen("127.0.0.1:0").await;
+    let stream = TcpConnector::new().oneshot(request(&[addr])).await.unwrap();
+    let socket = SockRef::from(&stream);
+    assert!(socket.tcp_nodelay().unwrap());
+    assert!(socket.keepalive().unwrap());
+}
+
+#[tokio::test]
+async fn options_can_be_set() {
+    let (_listener, addr) = listen("127.0.0.1:0").await;
+    let connector = TcpConnector::new()
+        .with_nodelay(false)
+        .with_keepalive(Keepalive::Off);
+    let stream = connector.oneshot(request(&[addr])).await.unwrap();
+    assert!(!SockRef::from(&stream).tcp_nodelay().unwrap());
+    assert!(!SockRef::from(&stream).keepalive().unwrap());
+
+    for (asked, set) in [(0, 1), (60, 60), (u64::MAX, 32_767)] {
+        let silence = Duration::from_secs(asked);
+        let connector = TcpConnector::new().with_keepalive(Keepalive::After(silence));
+        let stream = connector.oneshot(request(&[addr])).await.unwrap();
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+        let silence = SockRef::from(&stream).tcp_keepalive_time().unwrap();
+        assert_eq!(silence.as_secs(), set);
+    }
+}
+
+#[tokio::test]
+async fn it_dials_from_the_source_address() {
+    let (_listener, addr) = listen("127.0.0.1:0").await;
+    let source = Ipv4Addr::new(127, 0, 0, 2);
+    let connector = TcpConnector::new().with_source(source.into());
+    let stream = connector.oneshot(request(&[addr])).await.unwrap();
+    assert_eq!(stream.local_addr().unwrap().ip(), source);
+}
+
+#[tokio::test]
+async fn a_session_can_have_its_own_source_address() {
+    let (_listener, addr) = listen("127.0.0.1:0").await;
+    let connector = TcpConnector::new().with_source(Ipv4Addr::new(127, 0, 0, 2).into());
+    let mut request = request(&[addr]);
+    let source = SourceAddrs::from(Ipv4Addr::new(127, 0, 0, 3));
+    request.session.extensions.insert(source);
+    let stream = connector.oneshot(request).await.unwrap();
+    assert_eq!(
+        stream.local_addr().unwrap().ip(),
+        Ipv4Addr::new(127, 0, 0, 3)
+    );
+}
+
+#[tokio::test]
+async fn a_family_without_a_source_address_is_not_dialled() {
+    let (_v6_listener, v6) = listen("[::1]:0").await;
+    let connector = TcpConnector::new().with_source(Ipv4Addr::new(127, 0, 0, 2).into());
+    let error = connector.clone().oneshot(request(&[v6])).await;
+    assert!(matches!(error, Err(ConnectError::NoSource)));
+
+    let (_v4_listener, v4) = listen("127.0.0.1:0").await;
+    let stream = connector.clone().oneshot(request(&[v6, v4])).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), v4);
+
+    let connector = connector.with_source(Ipv6Addr::UNSPECIFIED.into());
+    let stream = connector.oneshot(request(&[v6])).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), v6);
+}
+
+#[tokio::test]
+async fn a_source_address_of_another_machine_is_named() {
+    let (_listener, addr) = listen("127.0.0.1:0").await;
+    let connector = TcpConnector::new().with_source(Ipv4Addr::new(192, 0, 2, 7).into());
+    let error = connector.oneshot(request(&[addr])).await.unwrap_err();
+    assert_eq!(error.to_string(), "bind to 192.0.2.7");
+    assert_eq!(cause(&error), io::ErrorKind::AddrNotAvailable);
+}
+
+#[tokio::test]
+async fn nothing_to_dial_is_an_error_of_its_own() {
+    let none = TcpConnector::new().oneshot(request(&[])).await;
+    assert!(matches!(none, Err(ConnectError::NoAddress)));
+    let port_0 = SocketAddr::from(([127, 0, 0, 1], 0));
+    let none = TcpConnector::new().oneshot(request(&[port_0])).await;
+    assert!(matches!(none, Err(ConnectError::NoPort)));
+}
+
+#[tokio::test]
+async fn setup_sees_the_socket_before_it_connects() {
+    let (_listener, addr) = listen("127.0.0.1:0").await;
+    let connector = TcpConnector::new().with_setup(move |socket, target| {
+        assert_eq!(target, addr);
+        socket.set_zero_linger()
+    });
+    let stream = connector.oneshot(request(&[addr])).await.unwrap();
+    assert_eq!(stream.linger().unwrap(), Some(Duration::ZERO));
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn an_address_that_never_answers_does_not_hold_up_the_next() {
+    let (_full, silent, _queued) = full().await;
+    let (_listener, addr) = listen("127.0.0.1:0").await;
+    let race = Race::new().with_delay(Race::MIN_DELAY);
+    let connector = TcpConnector::new().with_race(race);
+    let stream = connector.oneshot(request(&[silent, addr])).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), addr);
+}
