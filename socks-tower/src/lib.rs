@@ -91,7 +91,7 @@ mod request;
 pub mod resolve;
 pub mod server;
 mod session;
-mod socks;
+//mod socks;
 mod stage;
 mod states;
 mod stream;
@@ -117,7 +117,7 @@ pub use request::{Pinned, Request};
 pub use resolve::{Hosts, HostsLayer, Resolve, ResolveLayer, SystemResolver};
 pub use server::{Listener, Proxy, ServeError, Server, listen};
 pub use session::{HasSession, Identity, Session};
-pub use socks::{Socks, Socks4, Socks5};
+//pub use socks::{Socks, Socks4, Socks5};
 pub use socks_core::{
     Credentials, DomainName, Host, Password, Target, Username,
     server::{Version, Versions},

@@ -10,7 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{BoxError, Error, Outbound, Stream, Upstream};
+use crate::{BoxError, Error, Stream, Upstream};
 
 /// A service that a session can go on to. `T` is what it takes: [`Accepted`],
 /// [`Greeted`], [`Requested`] or [`Connected`].
@@ -64,19 +64,17 @@ impl<R, S> Work<R> for S where
 
 /// A work that answers with a stream to the target.
 ///
-/// It holds for every work whose answer is a [`Stream`] or an [`Outbound`].
+/// It holds for every work whose answer is a [`Stream`] or an
+/// [`Outbound`](crate::Outbound).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot connect to a `{R}`",
     label = "this stack hands its connector a `{R}`",
     note = "`TcpConnector` needs addresses: put `ResolveLayer` around it, and rules about addresses inside that",
     note = "a connector is `Clone + Send + 'static` and answers with an `AsyncRead + AsyncWrite` stream, or an `Outbound` of one"
 )]
-pub trait Connector<R>: Work<R> {
+pub trait Connector<R>: Work<R, Response: Upstream<Io = <Self as Connector<R>>::Io>> {
     /// The stream.
     type Io: Stream;
-
-    /// The answer as an [`Outbound`].
-    fn outbound(response: Self::Response) -> Outbound<Self::Io>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -85,10 +83,6 @@ where
     S: Work<R, Response: Upstream>,
 {
     type Io = <S::Response as Upstream>::Io;
-
-    fn outbound(response: S::Response) -> Outbound<Self::Io> {
-        response.into_outbound()
-    }
 }
 
 /// Readies `work` and calls it.

@@ -13,8 +13,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Accepted, AuthenticateLayer, BoxError, Client, ClientStream, Connected, Error, Greeted,
-    HandshakeLayer, Request, Requested, Session, stage::always_ready,
+    Accepted, AuthenticateLayer, BoxError, Client, ClientStream, Error, Greeted, HandshakeLayer,
+    Request, Requested, Session, stage::always_ready,
 };
 
 /// SOCKS5, no authentication, CONNECT to 127.0.0.1:80.
@@ -86,10 +86,11 @@ pub(crate) async fn negotiate_from(
 }
 
 /// A client that waits for the reply to its request, at `io`.
-pub(crate) fn requested<Io: crate::Stream>(io: Io, early: &[u8], request: Request) -> Requested<Io> {
+pub(crate) fn requested<Io: crate::Stream>(
+    io: Io,
+    early: &[u8],
+    request: Request,
+) -> Requested<Io> {
     let client = Client::new(io, early.to_vec(), &socks_core::server::Version::V5);
     Requested { client, request }
 }
-
-/// What came to the relay.
-pub(crate) type AtRelay<Io, Up> = Connected<Io, Up>;

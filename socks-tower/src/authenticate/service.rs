@@ -215,7 +215,7 @@ mod tests {
 
     use crate::{
         Admitted, Attempt, AuthMethod, AuthenticateLayer, BoxError, ClientStream, ErrorKind,
-        Identity, Negotiation, NoAuth, Refusal, ReplyCode, Session, Users, UsernamePassword,
+        Identity, Negotiation, NoAuth, Refusal, ReplyCode, Session, UsernamePassword, Users,
         test_support::{CONNECT, HELLO, negotiate, script},
     };
 
@@ -229,7 +229,11 @@ mod tests {
 
     #[tokio::test]
     async fn without_authentication_the_request_follows_the_selection() {
-        let io = script().read(HELLO).write(b"\x05\x00").read(CONNECT).build();
+        let io = script()
+            .read(HELLO)
+            .write(b"\x05\x00")
+            .read(CONNECT)
+            .build();
 
         let requested = negotiate(AuthenticateLayer::new(NoAuth), io).await.unwrap();
 
@@ -242,7 +246,11 @@ mod tests {
         let mut sent = b"\x05\x01\x02\x01\x03joe\x04good".to_vec();
         sent.extend(CONNECT);
         sent.extend(b"GET /");
-        let io = script().read(&sent).write(b"\x05\x02").write(b"\x01\x00").build();
+        let io = script()
+            .read(&sent)
+            .write(b"\x05\x02")
+            .write(b"\x01\x00")
+            .build();
 
         let requested = negotiate(users(), io).await.unwrap();
 
@@ -272,7 +280,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_password_is_refused_before_the_request_is_read() {
-        for attempt in [&b"\x01\x03joe\x03bad"[..], b"\x01\x03jim\x04good", b"\x01\x00\x00", b"\x01\x03joe\x05good\x00"] {
+        for attempt in [
+            &b"\x01\x03joe\x03bad"[..],
+            b"\x01\x03jim\x04good",
+            b"\x01\x00\x00",
+            b"\x01\x03joe\x05good\x00",
+        ] {
             let io = script()
                 .read(b"\x05\x01\x02")
                 .write(b"\x05\x02")
@@ -294,7 +307,9 @@ mod tests {
             .write(b"\x01\x01")
             .build();
 
-        let error = negotiate(AuthenticateLayer::password(Users::new()), io).await.unwrap_err();
+        let error = negotiate(AuthenticateLayer::password(Users::new()), io)
+            .await
+            .unwrap_err();
 
         assert_eq!(error.kind(), ErrorKind::Authentication);
     }
@@ -309,7 +324,11 @@ mod tests {
             .read(CONNECT)
             .build();
 
-        assert!(negotiate(AuthenticateLayer::password(users), io).await.is_ok());
+        assert!(
+            negotiate(AuthenticateLayer::password(users), io)
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]
@@ -328,7 +347,12 @@ mod tests {
 
     #[tokio::test]
     async fn no_method_in_common_is_refused_once() {
-        for greeting in [&b"\x05\x01\x00"[..], b"\x05\x00", b"\x05\x02\x01\x80", b"\x05\x01\xff"] {
+        for greeting in [
+            &b"\x05\x01\x00"[..],
+            b"\x05\x00",
+            b"\x05\x02\x01\x80",
+            b"\x05\x01\xff",
+        ] {
             let io = script().read(greeting).write(b"\x05\xff").build();
 
             let error = negotiate(users(), io).await.unwrap_err();
@@ -339,23 +363,39 @@ mod tests {
 
     #[tokio::test]
     async fn the_server_s_order_of_methods_counts() {
-        let io = script().read(b"\x05\x02\x00\x02").write(b"\x05\x02").build();
-        let error = negotiate(users().or(NoAuth), io).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Authentication, "it hung up during the password");
+        let io = script()
+            .read(b"\x05\x02\x00\x02\x01\x03joe\x04good")
+            .write(b"\x05\x02")
+            .write(b"\x01\x00")
+            .read(CONNECT)
+            .build();
+        assert!(negotiate(users().or(NoAuth), io).await.is_ok());
 
-        let io = script().read(b"\x05\x02\x02\x00").write(b"\x05\x00").read(CONNECT).build();
+        let io = script()
+            .read(b"\x05\x02\x02\x00")
+            .write(b"\x05\x00")
+            .read(CONNECT)
+            .build();
         let password = UsernamePassword::new(Users::new());
-        assert!(negotiate(AuthenticateLayer::new(NoAuth).or(password), io).await.is_ok());
+        assert!(
+            negotiate(AuthenticateLayer::new(NoAuth).or(password), io)
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]
     async fn a_verifier_that_breaks_refuses_in_the_method_s_words() {
-        let broken = ServiceBuilder::new()
-            .service_fn(|_: Attempt| async { Err::<Identity, _>(io::Error::from(io::ErrorKind::ConnectionRefused)) });
+        let broken = ServiceBuilder::new().service_fn(|_: Attempt| async {
+            Err::<Identity, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+        });
         let refusing = service_fn(|_: Attempt| async {
             Err::<Identity, _>(Refusal::new(ReplyCode::TTL_EXPIRED, "no"))
         });
-        for auth in [AuthenticateLayer::password(broken), AuthenticateLayer::password(refusing)] {
+        for auth in [
+            AuthenticateLayer::password(broken),
+            AuthenticateLayer::password(refusing),
+        ] {
             let io = script()
                 .read(b"\x05\x01\x02\x01\x03joe\x04good")
                 .write(b"\x05\x02")
@@ -377,7 +417,9 @@ mod tests {
             .build();
         let began = Instant::now();
 
-        let error = negotiate(AuthenticateLayer::password(stuck), io).await.unwrap_err();
+        let error = negotiate(AuthenticateLayer::password(stuck), io)
+            .await
+            .unwrap_err();
 
         assert_eq!(error.kind(), ErrorKind::Deadline);
         assert_eq!(began.elapsed(), Duration::from_secs(10));
@@ -398,7 +440,9 @@ mod tests {
             .read(CONNECT)
             .build();
 
-        let requested = negotiate(AuthenticateLayer::password(local), io).await.unwrap();
+        let requested = negotiate(AuthenticateLayer::password(local), io)
+            .await
+            .unwrap();
 
         assert_eq!(name(&requested.request.session), Some("5"));
     }
@@ -418,7 +462,9 @@ mod tests {
                 .write(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0])
                 .build();
 
-            let error = negotiate(AuthenticateLayer::new(NoAuth), io).await.unwrap_err();
+            let error = negotiate(AuthenticateLayer::new(NoAuth), io)
+                .await
+                .unwrap_err();
 
             assert_eq!(error.kind(), ErrorKind::Protocol, "{request:?}");
         }
@@ -431,7 +477,11 @@ mod tests {
     async fn socks4_needs_no_authentication_or_a_verifier_of_its_own() {
         let io = script().read(SOCKS4).build();
         let requested = negotiate(AuthenticateLayer::new(NoAuth), io).await.unwrap();
-        assert_eq!(name(&requested.request.session), None, "a claim is no identity");
+        assert_eq!(
+            name(&requested.request.session),
+            None,
+            "a claim is no identity"
+        );
 
         let io = script().read(SOCKS4).write(REJECTED).build();
         let error = negotiate(users(), io).await.unwrap_err();
@@ -451,7 +501,9 @@ mod tests {
             .read(b"\x04\x01\x00\x50\x7f\x00\x00\x01jim\x00")
             .write(REJECTED)
             .build();
-        let error = negotiate(users().with_user_ids(claims), io).await.unwrap_err();
+        let error = negotiate(users().with_user_ids(claims), io)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Authentication);
     }
 
@@ -476,7 +528,11 @@ mod tests {
         let mut sent = b"\x05\x01\x88\x07".to_vec();
         sent.extend(CONNECT);
         sent.extend(b"early");
-        let io = script().read(&sent).write(b"\x05\x88").write(b"\x07").build();
+        let io = script()
+            .read(&sent)
+            .write(b"\x05\x88")
+            .write(b"\x07")
+            .build();
 
         let mut requested = negotiate(AuthenticateLayer::new(Shift), io).await.unwrap();
 
@@ -507,9 +563,17 @@ mod tests {
     #[tokio::test]
     async fn a_method_is_offered_to_whom_it_likes() {
         let io = script().read(HELLO).write(b"\x05\xff").build();
-        assert!(negotiate(AuthenticateLayer::new(Nowhere), io).await.is_err());
+        assert!(
+            negotiate(AuthenticateLayer::new(Nowhere), io)
+                .await
+                .is_err()
+        );
 
         let io = script().read(SOCKS4).write(REJECTED).build();
-        assert!(negotiate(AuthenticateLayer::new(Nowhere), io).await.is_err());
+        assert!(
+            negotiate(AuthenticateLayer::new(Nowhere), io)
+                .await
+                .is_err()
+        );
     }
 }

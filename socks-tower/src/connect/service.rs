@@ -3,6 +3,7 @@ use tower_service::Service;
 
 use crate::{
     Connected, Connector, Error, ErrorKind, Request, Requested, Stage, StageFuture, Stream,
+    Upstream,
     stage::{always_ready, opaque_future, run},
 };
 
@@ -54,7 +55,7 @@ where
     }
     let answer = client.watch(run(connector, request.clone())).await?;
     let upstream = match answer {
-        Ok(response) => C::outbound(response),
+        Ok(response) => response.into_outbound(),
         Err(error) => {
             let error = Error::of_work(ErrorKind::Connect, error);
             return Err(client.refuse(error).await);
@@ -131,7 +132,12 @@ mod tests {
 
     #[tokio::test]
     async fn other_commands_are_refused() {
-        for command in [Command::BIND, Command::UDP_ASSOCIATE, Command(0), Command::RESOLVE] {
+        for command in [
+            Command::BIND,
+            Command::UDP_ASSOCIATE,
+            Command(0),
+            Command::RESOLVE,
+        ] {
             let (mut client, io) = duplex(64);
             client.shutdown().await.unwrap();
 
@@ -144,7 +150,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_connector_is_readied_before_it_is_called() {
-        let connector = ServiceBuilder::new().concurrency_limit(1).service(to_pipe());
+        let connector = ServiceBuilder::new()
+            .concurrency_limit(1)
+            .service(to_pipe());
         let (mut client, io) = duplex(64);
 
         let (reply, _) = connect(connector, &mut client, io, b"", Command::CONNECT).await;
@@ -177,10 +185,16 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_resets_ends_the_dial_at_once() {
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
-        let io = tokio_test::io::Builder::new().read(b"x").read_error(reset).build();
+        let io = tokio_test::io::Builder::new()
+            .read(b"x")
+            .read_error(reset)
+            .build();
         let mut stage = ConnectLayer::new(never()).layer(Stop);
 
-        let error = stage.call(requested(io, b"", request(Command::CONNECT))).await.unwrap_err();
+        let error = stage
+            .call(requested(io, b"", request(Command::CONNECT)))
+            .await
+            .unwrap_err();
 
         assert_eq!(error.kind(), ErrorKind::ClientGone);
     }
@@ -193,7 +207,9 @@ mod tests {
             Ok::<_, Infallible>(duplex(64).0)
         });
         let (mut client, io) = duplex(2 * MAX);
-        let sent: Vec<u8> = (0..MAX + 100).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        let sent: Vec<u8> = (0..MAX + 100)
+            .map(|i| u8::try_from(i % 251).unwrap())
+            .collect();
         client.write_all(&sent).await.unwrap();
 
         let (_, connected) = connect(slow, &mut client, io, b"", Command::CONNECT).await;
