@@ -1,0 +1,16 @@
+//! The client has not sent its request yet.
+use socks_tower::*;
+use tower::{ServiceBuilder, service_fn};
+
+async fn serve() {
+    let proxy = ServiceBuilder::new()
+        .layer(HandshakeLayer::new())
+        .layer(ConnectLayer::new(service_fn(|_: Request| async {
+            Ok::<_, BoxError>(tokio::io::duplex(1).0)
+        })))
+        .layer(AuthenticateLayer::new(NoAuth))
+        .service(Relay::new());
+    let _ = Server::bind("127.0.0.1:0").await.unwrap().serve(proxy);
+}
+
+fn main() {}
