@@ -12,10 +12,12 @@ use crate::DomainNameError;
 
 /// A host name of 1 to 255 bytes, as the one-byte length field can carry.
 ///
-/// It is UTF-8 without NUL, control characters and spaces, so that it can be
-/// written into SOCKS4a, an HTTP head or a log as it stands; and it never
-/// spells an IP address, in any way that a resolver might read as one
-/// ([`Host::parse`] gives those as addresses). Cheap to clone.
+/// It is UTF-8 without NUL, control characters, spaces and what delimits a
+/// host in a URL (`:/?#@[]\` and the like), so that it can be written into
+/// SOCKS4a, an HTTP head or a log as it stands, and whoever reads it there
+/// reads the same host. It has no empty label but the one that a trailing dot
+/// makes. And it never spells an IP address, in any way that a resolver might
+/// read as one ([`Host::parse`] gives those as addresses). Cheap to clone.
 ///
 /// Two names are equal when they differ in ASCII case or a trailing dot alone.
 /// The spelling that was given is kept.
@@ -40,14 +42,14 @@ impl DomainName {
     ///
     /// [`DomainNameError`] says which rule it breaks.
     pub fn new(name: &str) -> Result<Self, DomainNameError> {
-        if name.is_empty() || name == "." {
-            return Err(DomainNameError::Empty);
-        }
         if name.len() > Self::MAX_LEN {
             return Err(DomainNameError::TooLong);
         }
-        if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        if name.chars().any(is_forbidden) {
             return Err(DomainNameError::Forbidden);
+        }
+        if stem(name).split('.').any(str::is_empty) {
+            return Err(DomainNameError::Empty);
         }
         if ip_literal(name).is_some() || ends_in_a_number(name) {
             return Err(DomainNameError::IpAddress);
@@ -70,9 +72,8 @@ impl DomainName {
         &self.0
     }
 
-    /// The name without the dot that may end it.
     fn stem(&self) -> &str {
-        self.0.strip_suffix('.').unwrap_or(&self.0)
+        stem(&self.0)
     }
 
     /// Whether this is `domain` or lies beneath it. A dot before `domain` is
@@ -87,8 +88,7 @@ impl DomainName {
     /// ```
     #[must_use]
     pub fn is_within(&self, domain: &str) -> bool {
-        let domain = domain.strip_prefix('.').unwrap_or(domain);
-        let domain = domain.strip_suffix('.').unwrap_or(domain).as_bytes();
+        let domain = stem(domain.strip_prefix('.').unwrap_or(domain)).as_bytes();
         let name = self.stem().as_bytes();
         let Some(split) = name.len().checked_sub(domain.len()) else {
             return false;
@@ -101,6 +101,21 @@ impl DomainName {
         let len = u8::try_from(self.0.len()).unwrap_or(u8::MAX);
         (len, self.0.as_bytes())
     }
+}
+
+/// A name without the dot that may end it.
+fn stem(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The URL standard's "forbidden domain code points", and all spaces and
+/// controls besides.
+fn is_forbidden(c: char) -> bool {
+    let delimits = matches!(
+        c,
+        '#' | '%' | '/' | ':' | '<' | '>' | '?' | '@' | '[' | '\\' | ']' | '^' | '|'
+    );
+    delimits || c.is_control() || c.is_whitespace()
 }
 
 fn utf8(name: &[u8]) -> Result<&str, DomainNameError> {
@@ -284,8 +299,9 @@ impl FromStr for Target {
         if host.contains(':') && !host.starts_with('[') {
             return Err(ParseTargetError::NoPort);
         }
+        // `u16::from_str` takes a sign; a port has none.
         let port = match port.parse() {
-            Ok(port) if port_is_plain(target) => port,
+            Ok(port_number) if is_digits(port) => port_number,
             _ => return Err(ParseTargetError::Port),
         };
         Ok(Self {
@@ -295,9 +311,8 @@ impl FromStr for Target {
     }
 }
 
-/// `u16::from_str` takes a sign; a port has none.
-fn port_is_plain(target: &str) -> bool {
-    target.as_bytes().last().is_some_and(u8::is_ascii_digit) && !target.contains(":+")
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A string is no `HOST:PORT`.
@@ -325,7 +340,7 @@ fn ip_literal(host: &str) -> Option<IpAddr> {
     if let Ok(ip) = v6.parse::<Ipv6Addr>() {
         return Some(ip.into());
     }
-    inet_aton(host.strip_suffix('.').unwrap_or(host)).map(IpAddr::V4)
+    inet_aton(stem(host)).map(IpAddr::V4)
 }
 
 /// One to four numbers, decimal, octal (`0…`) or hexadecimal (`0x…`); the last
@@ -358,12 +373,12 @@ fn number(part: &str) -> Option<u32> {
 
 /// As the URL standard says it: such a host is an IPv4 address or a mistake.
 fn ends_in_a_number(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
+    let host = stem(host);
     let last = host.rsplit('.').next().unwrap_or(host);
     let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
     match hex {
         Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
+        None => is_digits(last),
     }
 }
 
@@ -415,6 +430,11 @@ mod tests {
             "0x",
             "foo.0x7f",
             "127.0.0.1.1.",
+            "127.0.0.1..",
+            "[127.0.0.1]",
+            "127.0.0.1%lo",
+            "[::1]:80",
+            "::1.",
             "+1",
             "0x+1",
         ] {
@@ -436,8 +456,22 @@ mod tests {
                 "{name:?}"
             );
         }
-        assert_eq!(DomainName::new(""), Err(DomainNameError::Empty));
-        assert_eq!(DomainName::new("."), Err(DomainNameError::Empty));
+        for name in [
+            "a:80", "a/b", "a?b", "a#b", "u@a", "a[", "]a", "a\\b", "a%00", "a|b", "<a>", "a^",
+        ] {
+            assert_eq!(
+                DomainName::new(name),
+                Err(DomainNameError::Forbidden),
+                "{name:?}"
+            );
+        }
+        for name in ["", ".", "..", "a..", "a..b", ".a"] {
+            assert_eq!(
+                DomainName::new(name),
+                Err(DomainNameError::Empty),
+                "{name:?}"
+            );
+        }
         assert_eq!(
             DomainName::from_bytes(b"\xff"),
             Err(DomainNameError::NotUtf8)
@@ -478,6 +512,10 @@ mod tests {
             "example.com:",
             "example.com:+1",
             "a:65536",
+            "a:-1",
+            "a: 1",
+            "a:80:80",
+            "[a]:80",
             ":80",
         ] {
             assert!(target.parse::<Target>().is_err(), "{target}");

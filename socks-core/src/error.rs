@@ -32,8 +32,9 @@ pub enum DecodeError {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DomainNameError {
-    /// It is empty, or a lone dot.
-    #[error("domain name is empty")]
+    /// It is empty, or one of its labels is: a lone dot, a dot in front, two
+    /// dots in a row.
+    #[error("domain name is empty or has an empty label")]
     Empty,
     /// It is longer than a one-byte length can say.
     #[error("domain name is longer than {} bytes", crate::DomainName::MAX_LEN)]
@@ -41,8 +42,9 @@ pub enum DomainNameError {
     /// It is not UTF-8.
     #[error("domain name is not UTF-8")]
     NotUtf8,
-    /// It holds a NUL, a control character or a space.
-    #[error("domain name holds a NUL, a control character or a space")]
+    /// It holds a NUL, a control character, a space, or a character that
+    /// delimits a host elsewhere, such as a colon or a slash.
+    #[error("domain name holds a control character, a space or a delimiter")]
     Forbidden,
     /// It spells an IP address, so that it is no name.
     #[error("domain name is an IP address")]
