@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use subtle::{Choice, ConstantTimeEq};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A username of at most 255 bytes; RFC 1929 does not say in which encoding.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,8 +43,18 @@ impl fmt::Debug for Username {
 ///
 /// It is compared in constant time, whatever its length and wherever the
 /// difference, and prints as `Password(..)`.
-#[derive(Clone)]
-pub struct Password(Zeroizing<Box<[u8]>>);
+pub struct Password(
+    /// The length, the bytes, and zeros up to the end: all passwords fill the
+    /// same space, so that a comparison takes as long for any two of them.
+    Box<Zeroizing<[u8; 1 + Self::MAX_LEN]>>,
+);
+
+impl Clone for Password {
+    fn clone(&self) -> Self {
+        let [len, ..] = **self.0;
+        Self::padded(len, self.as_bytes())
+    }
+}
 
 impl Password {
     /// The longest password, in bytes.
@@ -53,32 +63,31 @@ impl Password {
     /// Takes `password`; none if it is too long.
     pub fn new(password: impl AsRef<[u8]>) -> Option<Self> {
         let password = password.as_ref();
-        (password.len() <= Self::MAX_LEN).then(|| Self(Zeroizing::new(password.into())))
+        let len = u8::try_from(password.len()).ok()?;
+        Some(Self::padded(len, password))
+    }
+
+    /// `len` is that of `password`.
+    fn padded(len: u8, password: &[u8]) -> Self {
+        // Filled in where it stays: moving it would leave a copy behind.
+        let mut padded = Box::new(Zeroizing::new([0; 1 + Self::MAX_LEN]));
+        for (to, from) in padded.iter_mut().zip([&len].into_iter().chain(password)) {
+            *to = *from;
+        }
+        Self(padded)
     }
 
     /// The password's bytes. Whoever asks for them keeps them out of logs.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Every password fills the same space, its length included, so that a
-    /// comparison takes as long for all of them.
-    fn padded(&self) -> Zeroizing<[u8; Self::MAX_LEN + 1]> {
-        let mut padded = Zeroizing::new([0; Self::MAX_LEN + 1]);
-        if let Some((len, bytes)) = padded.split_first_mut() {
-            *len = u8::try_from(self.0.len()).unwrap_or(u8::MAX);
-            for (to, from) in bytes.iter_mut().zip(&**self.0) {
-                *to = *from;
-            }
-        }
-        padded
+        let [len, bytes @ ..] = &**self.0;
+        bytes.get(..usize::from(*len)).unwrap_or_default()
     }
 }
 
 impl ConstantTimeEq for Password {
     fn ct_eq(&self, other: &Self) -> Choice {
-        self.padded().ct_eq(&*other.padded())
+        self.0.as_slice().ct_eq(other.0.as_slice())
     }
 }
 
@@ -97,10 +106,13 @@ impl fmt::Debug for Password {
 }
 
 impl Zeroize for Password {
+    /// Leaves the empty password.
     fn zeroize(&mut self) {
         self.0.zeroize();
     }
 }
+
+impl ZeroizeOnDrop for Password {}
 
 /// A username and a password (RFC 1929).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,9 +134,10 @@ impl Credentials {
 
     /// Fields behind a one-byte length: no longer than what `new` takes.
     pub(crate) fn from_wire(username: &[u8], password: &[u8]) -> Self {
+        let password_len = u8::try_from(password.len()).unwrap_or(u8::MAX);
         Self {
             username: Username(username.into()),
-            password: Password(Zeroizing::new(password.into())),
+            password: Password::padded(password_len, password),
         }
     }
 }
