@@ -6,6 +6,13 @@ use crate::DecodeError;
 
 /// A message that can be read from the front of a byte slice.
 pub trait Decode: Sized {
+    /// The shortest message of this kind, in bytes.
+    const MIN_LEN: usize;
+
+    /// The longest message of this kind, in bytes. Whoever buffers what has
+    /// arrived needs no more room than this.
+    const MAX_LEN: usize;
+
     /// Reads one message from the front of `input`.
     ///
     /// The same bytes give the same answer however they are split: feed what
@@ -88,7 +95,10 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Runs a decoder over `input` and says how far it came.
-    pub(crate) fn run<T>(
+    ///
+    /// Nothing shorter than `MIN_LEN` will do, so that much is asked for at
+    /// once: a reader that reads just what it is told needs fewer reads.
+    pub(crate) fn run<T: Decode>(
         input: &'a [u8],
         decode: impl FnOnce(&mut Self) -> Result<T, Stop>,
     ) -> Result<Decoded<T>, DecodeError> {
@@ -98,9 +108,24 @@ impl<'a> Reader<'a> {
                 message,
                 consumed: reader.at,
             }),
-            Err(Stop::Needs(needed)) => Ok(Decoded::Incomplete { needed }),
+            Err(Stop::Needs(needed)) => Ok(Decoded::Incomplete {
+                needed: needed.max(T::MIN_LEN.saturating_sub(input.len())),
+            }),
             Err(Stop::Invalid(error)) => Err(error),
         }
+    }
+
+    /// Runs `read`, behind which at least `len` bytes more stand in the
+    /// message: what `read` lacks, they lack too.
+    pub(crate) fn before<T>(
+        &mut self,
+        len: usize,
+        read: impl FnOnce(&mut Self) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        read(self).map_err(|stop| match stop {
+            Stop::Needs(needed) => Stop::Needs(needed + len),
+            Stop::Invalid(error) => Stop::Invalid(error),
+        })
     }
 
     fn rest(&self) -> &'a [u8] {

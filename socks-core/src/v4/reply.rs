@@ -22,6 +22,9 @@ pub struct Reply {
 }
 
 impl Decode for Reply {
+    const MIN_LEN: usize = 8;
+    const MAX_LEN: usize = 8;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             reader.expect_version(VERSION)?;

@@ -1,6 +1,6 @@
 //! What a SOCKS4 or SOCKS4a client wants.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, string::ToString, vec::Vec};
 use core::{
     fmt,
     net::{IpAddr, Ipv4Addr},
@@ -44,11 +44,20 @@ impl fmt::Debug for UserId {
     }
 }
 
+/// What stands in DSTIP when SOCKS4a's name follows.
+const NAME_FOLLOWS: Ipv4Addr = Ipv4Addr::new(0, 0, 0, 1);
+
+/// Whether DSTIP is SOCKS4a's 0.0.0.x; 0.0.0.0 is an address like any other.
+fn announces_a_name(ip: Ipv4Addr) -> bool {
+    matches!(ip.octets(), [0, 0, 0, 1..=255])
+}
+
 /// A command, its target and a user id.
 ///
-/// A target that is a name makes it SOCKS4a: it is sent behind the address
-/// `0.0.0.1`. SOCKS4 has no IPv6: on the wire such a target becomes SOCKS4a
-/// with the address as its name, and is read back as the address.
+/// SOCKS4 has room for an IPv4 address alone. Any other target makes it
+/// SOCKS4a: a name, sent behind the address `0.0.0.1`. An IPv6 address is
+/// spelt as such a name, and so are the addresses 0.0.0.1 to 0.0.0.255, which
+/// would announce one; they are read back as addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What to do: [`Command::CONNECT`] or [`Command::BIND`].
@@ -59,23 +68,40 @@ pub struct Request {
     pub user_id: UserId,
 }
 
+impl Request {
+    /// Whether this takes SOCKS4a to say.
+    #[must_use]
+    pub fn is_v4a(&self) -> bool {
+        match self.target.host {
+            Host::Ip(IpAddr::V4(ip)) => announces_a_name(ip),
+            Host::Ip(IpAddr::V6(_)) | Host::Name(_) => true,
+        }
+    }
+}
+
 impl Decode for Request {
+    const MIN_LEN: usize = 9;
+    const MAX_LEN: usize = 8 + UserId::MAX_LEN + 1 + DomainName::MAX_LEN + 1;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             reader.expect_version(VERSION)?;
             let command = Command(reader.u8()?);
             let port = reader.u16()?;
             let ip = reader.array::<4>()?;
-            let user_id = reader.until_nul(UserId::MAX_LEN, DecodeError::UserIdTooLong)?;
+            let ip = Ipv4Addr::from(ip);
+            // The shortest name is one byte and its NUL.
+            let at_least = if announces_a_name(ip) { 2 } else { 0 };
+            let user_id = reader.before(at_least, |reader| {
+                reader.until_nul(UserId::MAX_LEN, DecodeError::UserIdTooLong)
+            })?;
             let user_id = UserId(user_id.into());
-            let host = match ip {
-                // 0.0.0.0 itself is an address like any other.
-                [0, 0, 0, mark] if mark != 0 => {
-                    let too_long = DecodeError::DomainName(DomainNameError::TooLong);
-                    let name = reader.until_nul(DomainName::MAX_LEN, too_long)?;
-                    Host::from_name_field(name).map_err(DecodeError::from)?
-                }
-                ip => Host::Ip(IpAddr::V4(Ipv4Addr::from(ip))),
+            let host = if announces_a_name(ip) {
+                let too_long = DecodeError::DomainName(DomainNameError::TooLong);
+                let name = reader.until_nul(DomainName::MAX_LEN, too_long)?;
+                Host::from_name_field(name).map_err(DecodeError::from)?
+            } else {
+                Host::Ip(ip.into())
             };
             Ok(Self {
                 command,
@@ -88,22 +114,13 @@ impl Decode for Request {
 
 impl Encode for Request {
     fn encode(&self, out: &mut Vec<u8>) {
-        use alloc::string::ToString;
-
-        const NAME_FOLLOWS: [u8; 4] = [0, 0, 0, 1];
-
         let (ip, name) = match &self.target.host {
-            // These addresses cannot be said but as names.
-            Host::Ip(IpAddr::V4(ip)) if matches!(ip.octets(), [0, 0, 0, 1..=255]) => {
-                (NAME_FOLLOWS, Some(ip.to_string()))
-            }
-            Host::Ip(IpAddr::V4(ip)) => (ip.octets(), None),
-            Host::Ip(IpAddr::V6(ip)) => (NAME_FOLLOWS, Some(ip.to_string())),
-            Host::Name(name) => (NAME_FOLLOWS, Some(name.to_string())),
+            Host::Ip(IpAddr::V4(ip)) if !self.is_v4a() => (*ip, None),
+            host => (NAME_FOLLOWS, Some(host.to_string())),
         };
         out.extend([VERSION, self.command.0]);
         out.extend(self.target.port.to_be_bytes());
-        out.extend(ip);
+        out.extend(ip.octets());
         out.extend(&self.user_id.0);
         out.push(0);
         if let Some(name) = name {

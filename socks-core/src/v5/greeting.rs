@@ -44,6 +44,9 @@ impl Greeting {
 }
 
 impl Decode for Greeting {
+    const MIN_LEN: usize = 2;
+    const MAX_LEN: usize = 2 + Self::MAX_METHODS;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             reader.expect_version(VERSION)?;
@@ -69,6 +72,9 @@ pub struct Selection {
 }
 
 impl Decode for Selection {
+    const MIN_LEN: usize = 2;
+    const MAX_LEN: usize = 2;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             reader.expect_version(VERSION)?;

@@ -2,6 +2,7 @@
 //! tokens come out, nothing here knows what is in them.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::{
     DecodeError,
@@ -33,7 +34,9 @@ impl MessageType {
 }
 
 /// An opaque token of at most 65,535 bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It prints as its length: what it holds may be proof of who somebody is.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token(Vec<u8>);
 
 impl Token {
@@ -66,6 +69,12 @@ impl Token {
     }
 }
 
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({} bytes)", self.0.len())
+    }
+}
+
 /// One message of the sub-negotiation, or of the protected stream after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -81,6 +90,10 @@ pub enum Message {
 }
 
 impl Decode for Message {
+    /// [`Abort`](Self::Abort).
+    const MIN_LEN: usize = 2;
+    const MAX_LEN: usize = 4 + Token::MAX_LEN;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             reader.expect_version(VERSION)?;

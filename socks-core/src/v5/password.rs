@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::{
-    Credentials, DecodeError,
+    Credentials, DecodeError, Password, Username,
     codec::{Decode, Decoded, Encode, Reader},
 };
 
@@ -12,13 +12,18 @@ const VERSION: u8 = 1;
 
 /// The client's username and password. Either may be empty: the verifier
 /// decides what to make of it.
-#[derive(Clone, Debug)]
+///
+/// Encoded, it is the password in the clear: whoever owns the buffer wipes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasswordRequest {
     /// Who the client says it is, and its proof.
     pub credentials: Credentials,
 }
 
 impl Decode for PasswordRequest {
+    const MIN_LEN: usize = 3;
+    const MAX_LEN: usize = 3 + Username::MAX_LEN + Password::MAX_LEN;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             reader.expect_version(VERSION)?;
@@ -33,11 +38,14 @@ impl Decode for PasswordRequest {
 
 impl Encode for PasswordRequest {
     fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
-        for field in [
+        let fields = [
             self.credentials.username.as_bytes(),
             self.credentials.password.as_bytes(),
-        ] {
+        ];
+        // A buffer that grows half-way leaves a copy of the password behind.
+        out.reserve(Self::MAX_LEN);
+        out.push(VERSION);
+        for field in fields {
             out.push(u8::try_from(field.len()).unwrap_or(u8::MAX));
             out.extend(field);
         }
@@ -59,6 +67,9 @@ impl PasswordReply {
 }
 
 impl Decode for PasswordReply {
+    const MIN_LEN: usize = 2;
+    const MAX_LEN: usize = 2;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             reader.expect_version(VERSION)?;

@@ -20,6 +20,9 @@ pub struct Request {
 }
 
 impl Decode for Request {
+    const MIN_LEN: usize = 3 + address::MIN_LEN;
+    const MAX_LEN: usize = 3 + address::MAX_LEN;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             reader.expect_version(VERSION)?;
@@ -44,19 +47,28 @@ impl Encode for Request {
 pub struct Reply {
     /// How it went.
     pub code: ReplyCode,
-    /// BND.ADDR and BND.PORT. A name here is unusual, and no error.
+    /// BND.ADDR and BND.PORT.
+    ///
+    /// Servers are careless with it, and it is read with that in mind. A name
+    /// is unusual, and no error; what cannot be a name, such as an empty one,
+    /// is read as `0.0.0.0`, with the port that stands behind it. An address
+    /// type of zero is read as IPv4 in a success and as the end of a refusal,
+    /// with [`Target::UNSPECIFIED`].
     pub bound: Target,
 }
 
 impl Decode for Reply {
+    /// A refusal that ends at its address type: see [`bound`](Self::bound).
+    const MIN_LEN: usize = 4;
+    const MAX_LEN: usize = 3 + address::MAX_LEN;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             reader.expect_version(VERSION)?;
             let [code, _reserved] = reader.array()?;
-            Ok(Self {
-                code: ReplyCode(code),
-                bound: address::read(reader)?,
-            })
+            let code = ReplyCode(code);
+            let bound = address::read_bound(reader, code)?;
+            Ok(Self { code, bound })
         })
     }
 }

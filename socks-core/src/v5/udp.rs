@@ -47,10 +47,13 @@ pub struct Header {
 
 impl Header {
     /// The longest header, in bytes: a name of 255.
-    pub const MAX_LEN: usize = 4 + 1 + 255 + 2;
+    pub const MAX_LEN: usize = 3 + address::MAX_LEN;
 }
 
 impl Decode for Header {
+    const MIN_LEN: usize = 3 + address::MIN_LEN;
+    const MAX_LEN: usize = Self::MAX_LEN;
+
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
             let [_reserved, _also_reserved, fragment] = reader.array()?;
