@@ -119,9 +119,10 @@ pub struct Request {
 
 impl From<v4::Request> for Request {
     fn from(request: v4::Request) -> Self {
-        let version = match request.target.host {
-            Host::Ip(_) => Version::V4,
-            Host::Name(_) => Version::V4a,
+        let version = if request.is_v4a() {
+            Version::V4a
+        } else {
+            Version::V4
         };
         Self {
             version,
@@ -242,8 +243,10 @@ impl Server {
                 Greeting::decode(input)?.map(Event::Greeting)
             }
             (State::Start, Some(&first)) => return Err(Error::NotSocks(first)),
-            // Two bytes tell nothing of a greeting's length that one does not.
-            (State::Start, None) => Decoded::Incomplete { needed: 1 },
+            // The shortest first message of all.
+            (State::Start, None) => Decoded::Incomplete {
+                needed: Greeting::MIN_LEN,
+            },
             (State::Authenticated, _) => {
                 v5::Request::decode(input)?.map(|request| Event::Request(request.into()))
             }
@@ -261,11 +264,17 @@ impl Server {
     /// Chooses `method`. Its own negotiation, if it has one, comes next, on
     /// the stream itself, and then [`authenticated`](Self::authenticated).
     ///
+    /// [`Method::NO_ACCEPTABLE`] is no method: it refuses them all.
+    ///
     /// # Errors
     ///
     /// [`Error::OutOfTurn`] if no greeting is to be answered.
     pub fn select(&mut self, method: Method, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.turn(State::Greeted, State::Authenticating)?;
+        let next = match method {
+            Method::NO_ACCEPTABLE => State::Done,
+            _ => State::Authenticating,
+        };
+        self.turn(State::Greeted, next)?;
         Selection { method }.encode(out);
         Ok(())
     }
@@ -276,10 +285,7 @@ impl Server {
     ///
     /// [`Error::OutOfTurn`] if no greeting is to be answered.
     pub fn refuse_methods(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.turn(State::Greeted, State::Done)?;
-        let method = Method::NO_ACCEPTABLE;
-        Selection { method }.encode(out);
-        Ok(())
+        self.select(Method::NO_ACCEPTABLE, out)
     }
 
     /// The method chosen has let the client in: its request is next.
@@ -364,38 +370,37 @@ fn decode_reply(error: &DecodeError) -> ReplyCode {
 /// Writes the reply to a request in the words of `version`: granted, with
 /// BND.ADDR, or refused.
 ///
-/// SOCKS4 has one word for all refusals, and room for IPv4 alone: another
-/// bound address is left unspecified there.
+/// An IPv4 address in IPv6's mapped form, as a dual-stack socket gives it, is
+/// written as IPv4. SOCKS4 has one word for all refusals, and room for IPv4
+/// alone: another bound address is left unspecified there.
 pub fn reply(version: Version, outcome: Result<&Target, ReplyCode>, out: &mut Vec<u8>) {
+    let (code, bound) = match outcome {
+        Ok(bound) => (ReplyCode::SUCCEEDED, bound),
+        // A refusal never reads as a success, whatever its code.
+        Err(ReplyCode::SUCCEEDED) => (ReplyCode::GENERAL_FAILURE, &Target::UNSPECIFIED),
+        Err(code) => (code, &Target::UNSPECIFIED),
+    };
+    let port = bound.port;
+    let host = match &bound.host {
+        Host::Ip(ip) => Host::Ip(ip.to_canonical()),
+        Host::Name(_) => bound.host.clone(),
+    };
     match version {
         Version::V5 => {
-            let (code, bound) = match outcome {
-                Ok(bound) => (ReplyCode::SUCCEEDED, bound),
-                Err(code) => (code, &Target::UNSPECIFIED),
-            };
-            v5::Reply {
-                code,
-                bound: bound.clone(),
-            }
-            .encode(out);
+            let bound = Target { host, port };
+            v5::Reply { code, bound }.encode(out);
         }
         Version::V4 | Version::V4a => {
-            let (code, bound) = match outcome {
-                Ok(bound) => (v4::ReplyCode::GRANTED, bound),
-                Err(_) => (v4::ReplyCode::REJECTED, &Target::UNSPECIFIED),
+            let code = match outcome {
+                Ok(_) => v4::ReplyCode::GRANTED,
+                Err(_) => v4::ReplyCode::REJECTED,
             };
-            let ip = match &bound.host {
-                Host::Ip(ip) => match ip.to_canonical() {
-                    IpAddr::V4(ip) => ip,
-                    IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
-                },
-                Host::Name(_) => Ipv4Addr::UNSPECIFIED,
+            let ip = match host {
+                Host::Ip(IpAddr::V4(ip)) => ip,
+                Host::Ip(IpAddr::V6(_)) | Host::Name(_) => Ipv4Addr::UNSPECIFIED,
             };
-            v4::Reply {
-                code,
-                bound: SocketAddrV4::new(ip, bound.port),
-            }
-            .encode(out);
+            let bound = SocketAddrV4::new(ip, port);
+            v4::Reply { code, bound }.encode(out);
         }
     }
 }
