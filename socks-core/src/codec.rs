@@ -71,6 +71,21 @@ impl<T> Decoded<T> {
             Self::Incomplete { needed } => Decoded::Incomplete { needed },
         }
     }
+
+    /// Applies `f` to the message, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// What `f` says.
+    pub fn try_map<U, E>(self, f: impl FnOnce(T) -> Result<U, E>) -> Result<Decoded<U>, E> {
+        match self {
+            Self::Complete { message, consumed } => Ok(Decoded::Complete {
+                message: f(message)?,
+                consumed,
+            }),
+            Self::Incomplete { needed } => Ok(Decoded::Incomplete { needed }),
+        }
+    }
 }
 
 /// Why a read through the [`Reader`] stopped.

@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod address;
+pub mod client;
 mod codec;
 mod credentials;
 mod error;

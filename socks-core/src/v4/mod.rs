@@ -5,6 +5,7 @@ mod reply;
 mod request;
 
 pub use code::ReplyCode;
+pub(crate) use reply::REPLY_VERSION;
 pub use reply::Reply;
 pub use request::{Request, UserId};
 

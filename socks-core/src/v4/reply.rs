@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A reply's version byte: 0, not 4.
-const VERSION: u8 = 0;
+pub(crate) const REPLY_VERSION: u8 = 0;
 
 /// The outcome of a request. BIND has two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Decode for Reply {
 
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
-            reader.expect_version(VERSION)?;
+            reader.expect_version(REPLY_VERSION)?;
             let code = ReplyCode(reader.u8()?);
             let port = reader.u16()?;
             let ip = Ipv4Addr::from(reader.array::<4>()?);
@@ -41,7 +41,7 @@ impl Decode for Reply {
 
 impl Encode for Reply {
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend([VERSION, self.code.0]);
+        out.extend([REPLY_VERSION, self.code.0]);
         out.extend(self.bound.port().to_be_bytes());
         out.extend(self.bound.ip().octets());
     }

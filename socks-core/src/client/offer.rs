@@ -1,0 +1,78 @@
+//! What a client offers to show who it is.
+
+use alloc::vec::Vec;
+
+use crate::{
+    Credentials,
+    v5::{Greeting, Method},
+};
+
+/// The methods that a SOCKS5 client offers, in its order of preference, and
+/// the credentials for the one that takes some.
+///
+/// Many servers choose by their own preference, or take the first method that
+/// suits them: offer none that should not be taken.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    methods: Vec<Method>,
+    credentials: Option<Credentials>,
+}
+
+impl Offer {
+    /// No authentication.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::method(Method::NONE)
+    }
+
+    /// Username and password, which the machine sends by itself.
+    #[must_use]
+    pub fn password(credentials: Credentials) -> Self {
+        Self {
+            methods: [Method::USERNAME_PASSWORD].into(),
+            credentials: Some(credentials),
+        }
+    }
+
+    /// A method that the caller negotiates, once it is chosen.
+    ///
+    /// [`Method::NO_ACCEPTABLE`] is no method: it makes an empty offer.
+    #[must_use]
+    pub fn method(method: Method) -> Self {
+        Self {
+            methods: Vec::from_iter((method != Method::NO_ACCEPTABLE).then_some(method)),
+            credentials: None,
+        }
+    }
+
+    /// What this offers, and then what `other` does. Where both offer the same
+    /// method, or have credentials, the first one counts.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        for method in other.methods {
+            if !self.methods.contains(&method) {
+                self.methods.push(method);
+            }
+        }
+        self.credentials = self.credentials.or(other.credentials);
+        self
+    }
+
+    /// The methods on offer, each of them once.
+    pub fn methods(&self) -> impl Iterator<Item = Method> + '_ {
+        self.methods.iter().copied()
+    }
+
+    pub(super) fn greeting(&self) -> Greeting {
+        Greeting::new(self.methods())
+    }
+
+    pub(super) fn includes(&self, method: Method) -> bool {
+        self.methods.contains(&method)
+    }
+
+    /// They are needed once.
+    pub(super) fn take_credentials(&mut self) -> Option<Credentials> {
+        self.credentials.take()
+    }
+}
