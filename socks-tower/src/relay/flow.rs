@@ -1,0 +1,228 @@
+//! One direction of a tunnel.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::ReadBuf;
+
+use super::scratch;
+use crate::Stream;
+
+/// Reads in a row before the other direction, and other tasks, have their turn.
+const READS: usize = 16;
+
+/// Bytes on their way from one stream, the source, to the other.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    held: Held,
+    bytes: u64,
+    state: State,
+    /// The destination may still hold back some of what it took.
+    unflushed: bool,
+    fin_passed: bool,
+}
+
+/// What was read and the destination has not taken. Nothing is read meanwhile.
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Bytes {
+        bytes: Box<[u8]>,
+        taken: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// The source's end was read, and is to be passed on.
+    SourceEnded,
+    Ended,
+}
+
+/// The connection that broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    Source,
+    Destination,
+}
+
+impl Flow {
+    /// Begins with bytes that were read before; `ended` if the source's end was too.
+    pub(super) fn starting_with(early: Vec<u8>, ended: bool) -> Self {
+        Self {
+            held: Held::new(early.into_boxed_slice()),
+            state: if ended {
+                State::SourceEnded
+            } else {
+                State::Open
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Bytes that the destination has taken.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Nothing more will move.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// The destination has been told of the source's end.
+    pub(super) fn has_passed_fin(&self) -> bool {
+        self.fin_passed
+    }
+
+    /// Ends here; what is held has nowhere to go.
+    pub(super) fn abandon(&mut self) {
+        self.held = Held::Nothing;
+        self.state = State::Ended;
+    }
+
+    /// Moves bytes until the source has none, the destination takes none, or it
+    /// is another's turn. Ready once the source's end has been passed on,
+    /// silently if not `pass_fin`.
+    ///
+    /// When the source breaks, all that it sent before has been written: poll
+    /// once more to flush it.
+    pub(super) fn poll<S: Stream, D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut S,
+        destination: &mut D,
+        pass_fin: bool,
+    ) -> Poll<Result<(), Broken>> {
+        for _ in 0..READS {
+            ready!(self.poll_write_held(cx, destination))?;
+            match self.state {
+                State::Open => {}
+                State::SourceEnded => return self.poll_end(cx, destination, pass_fin),
+                State::Ended => return Poll::Ready(Ok(())),
+            }
+            ready!(self.poll_copy(cx, source, destination))?;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One read, and a write of what it brought.
+    fn poll_copy<S: Stream, D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut S,
+        destination: &mut D,
+    ) -> Poll<Result<(), Broken>> {
+        scratch::with(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            match Pin::new(source).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => {
+                    self.state = State::SourceEnded;
+                    return Poll::Ready(Err(Broken::Source));
+                }
+                // The burst is over: let no buffer sit on its end.
+                Poll::Pending => {
+                    ready!(self.poll_flush(cx, destination))?;
+                    return Poll::Pending;
+                }
+            }
+            let mut rest = buffer.filled();
+            if rest.is_empty() {
+                self.state = State::SourceEnded;
+            }
+            while !rest.is_empty() {
+                let Poll::Ready(taken) = self.poll_write(cx, destination, rest) else {
+                    self.held = Held::new(rest.into());
+                    return Poll::Pending;
+                };
+                rest = rest.get(taken?..).unwrap_or_default();
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn poll_write_held<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+    ) -> Poll<Result<(), Broken>> {
+        // Taken out, so that it is gone unless there is a reason to put it back.
+        while let Held::Bytes { bytes, taken } = std::mem::take(&mut self.held) {
+            let rest = bytes.get(taken..).unwrap_or_default();
+            let more = match self.poll_write(cx, destination, rest) {
+                Poll::Ready(more) => more?,
+                Poll::Pending => {
+                    self.held = Held::Bytes { bytes, taken };
+                    return Poll::Pending;
+                }
+            };
+            if more < rest.len() {
+                let taken = taken + more;
+                self.held = Held::Bytes { bytes, taken };
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes some of `bytes`, which are not empty, and says how many.
+    fn poll_write<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, Broken>> {
+        match ready!(Pin::new(destination).poll_write(cx, bytes)) {
+            Ok(0) | Err(_) => Poll::Ready(Err(Broken::Destination)),
+            Ok(taken) => {
+                self.bytes += taken as u64;
+                self.unflushed = true;
+                Poll::Ready(Ok(taken))
+            }
+        }
+    }
+
+    fn poll_flush<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+    ) -> Poll<Result<(), Broken>> {
+        if self.unflushed {
+            let flushed = ready!(Pin::new(destination).poll_flush(cx));
+            self.unflushed = false;
+            flushed.map_err(|_error| Broken::Destination)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_end<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+        pass_fin: bool,
+    ) -> Poll<Result<(), Broken>> {
+        ready!(self.poll_flush(cx, destination))?;
+        if pass_fin {
+            let shut = ready!(Pin::new(destination).poll_shutdown(cx));
+            shut.map_err(|_error| Broken::Destination)?;
+            self.fin_passed = true;
+        }
+        self.state = State::Ended;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Held {
+    fn new(bytes: Box<[u8]>) -> Self {
+        if bytes.is_empty() {
+            return Self::Nothing;
+        }
+        Self::Bytes { bytes, taken: 0 }
+    }
+}
