@@ -91,7 +91,7 @@ mod request;
 pub mod resolve;
 pub mod server;
 mod session;
-//mod socks;
+mod socks;
 mod stage;
 mod states;
 mod stream;
@@ -103,12 +103,15 @@ pub use authenticate::{
     Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, NoAuth, UsernamePassword,
     Users, UsersError,
 };
-pub use authorize::{Authorize, AuthorizeLayer};
+pub use authorize::{
+    Authorize, AuthorizeLayer, Denied, Match, NameRules, Rules, SpecialPurpose, special_purpose,
+};
 pub use client::Client;
 pub use command::ByCommand;
 pub use connect::{Connect, ConnectLayer, TcpConnector};
 pub use error::{BoxError, Error, ErrorKind, Refusal};
 pub use handshake::{Handshake, HandshakeLayer};
+pub use ipnet::IpNet;
 pub use negotiation::Negotiation;
 pub use outbound::{Outbound, Upstream};
 pub use relay::{End, Relay, Transfer};
@@ -117,7 +120,7 @@ pub use request::{Pinned, Request};
 pub use resolve::{Hosts, HostsLayer, Resolve, ResolveLayer, SystemResolver};
 pub use server::{Listener, Proxy, ServeError, Server, listen};
 pub use session::{HasSession, Identity, Session};
-//pub use socks::{Socks, Socks4, Socks5};
+pub use socks::{Socks, Socks4, Socks5};
 pub use socks_core::{
     Credentials, DomainName, Host, Password, Target, Username,
     server::{Version, Versions},

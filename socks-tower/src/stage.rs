@@ -54,6 +54,21 @@ impl<T, S> Stage<T> for S where
 pub trait Work<R>:
     Service<R, Response: Send, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static
 {
+    /// Readies the service and calls it once.
+    ///
+    /// The error is boxed at once: so no foreign error lives across an await,
+    /// and a future that runs a work is `Send` whatever its error is.
+    fn run(mut self, request: R) -> impl Future<Output = Result<Self::Response, BoxError>> + Send
+    where
+        R: Send,
+    {
+        async move {
+            let ready = poll_fn(|cx| self.poll_ready(cx)).await;
+            ready.map_err(Into::into)?;
+            let response = self.call(request).await;
+            response.map_err(Into::into)
+        }
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -83,17 +98,6 @@ where
     S: Work<R, Response: Upstream>,
 {
     type Io = <S::Response as Upstream>::Io;
-}
-
-/// Readies `work` and calls it.
-///
-/// The error is boxed in a statement of its own, so that no foreign error
-/// lives across an await, and none needs to be `Sync`.
-pub(crate) async fn run<R, S: Work<R>>(mut work: S, request: R) -> Result<S::Response, BoxError> {
-    let ready = poll_fn(|cx| work.poll_ready(cx)).await;
-    ready.map_err(Into::into)?;
-    let response = work.call(request).await;
-    response.map_err(Into::into)
 }
 
 pin_project! {

@@ -4,6 +4,8 @@
 //! `SOCKS_TOWER_COMPARE_DIAGNOSTICS` is set, since it changes with the
 //! compiler. Elsewhere it is enough that each case fails to compile.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

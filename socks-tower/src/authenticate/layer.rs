@@ -4,7 +4,7 @@ use socks_core::{Credentials, v4::UserId};
 use tower_layer::Layer;
 
 use super::{Attempt, AuthMethod, Authenticate, UsernamePassword};
-use crate::{BoxError, Identity, Work, stage::run};
+use crate::{BoxError, Identity, Work};
 
 type Verdict = Pin<Box<dyn Future<Output = Result<Identity, BoxError>> + Send>>;
 type UserIdVerifier = Arc<dyn Fn(Attempt<UserId>) -> Verdict + Send + Sync>;
@@ -57,7 +57,7 @@ impl AuthenticateLayer {
         V: Work<Attempt<UserId>, Response = Identity> + Sync,
     {
         self.user_ids = Some(Arc::new(move |attempt| {
-            Box::pin(run(verifier.clone(), attempt))
+            Box::pin(verifier.clone().run(attempt))
         }));
         self
     }

@@ -6,7 +6,7 @@ use socks_core::{
 use tokio::io::AsyncWriteExt;
 
 use super::{Admitted, Attempt, AuthMethod};
-use crate::{BoxError, Identity, Negotiation, Work, stage::run};
+use crate::{BoxError, Identity, Negotiation, Work};
 
 /// Username and password (RFC 1929), checked by the verifier `V`: a
 /// `Service<Attempt, Response = Identity>`.
@@ -46,7 +46,7 @@ where
                     session,
                     credentials,
                 };
-                run(self.verifier.clone(), attempt).await
+                self.verifier.clone().run(attempt).await
             }
             Err(error) => Err(error.into()),
         };

@@ -4,7 +4,7 @@ use tower_service::Service;
 use crate::{
     Connected, Connector, Error, ErrorKind, Request, Requested, Stage, StageFuture, Stream,
     Upstream,
-    stage::{always_ready, opaque_future, run},
+    stage::{always_ready, opaque_future},
 };
 
 /// Connects by `C` and replies, then goes on to `S`. See the
@@ -53,7 +53,7 @@ where
     if request.command != Command::CONNECT {
         return Err(client.refuse(Error::bare(ErrorKind::Command)).await);
     }
-    let answer = client.watch(run(connector, request.clone())).await?;
+    let answer = client.watch(connector.run(request.clone())).await?;
     let upstream = match answer {
         Ok(response) => response.into_outbound(),
         Err(error) => {

@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use crate::{
     BoxError, Error, ErrorKind, Pinned, Request, Work,
-    stage::{BoxWork, always_ready, opaque_future, run},
+    stage::{BoxWork, always_ready, opaque_future},
 };
 
 /// Looks names up by `R`, then calls `S`. See the
@@ -41,7 +41,7 @@ where
         let Self { resolver, inner } = self.clone();
         ResolveFuture::new(Box::pin(async move {
             let pinned = pin(resolver, &request).await?;
-            run(inner, request.with_target(pinned)).await
+            inner.run(request.with_target(pinned)).await
         }))
     }
 }
@@ -55,7 +55,7 @@ where
         Host::Ip(ip) => return Ok(SocketAddr::new(*ip, target.port).into()),
         Host::Name(name) => name,
     };
-    let looked_up = run(resolver, name.clone()).await;
+    let looked_up = resolver.run(name.clone()).await;
     let addrs = match looked_up {
         Ok(addrs) => addrs.into_iter(),
         Err(error) => return Err(Error::of_work(ErrorKind::Resolve, error)),

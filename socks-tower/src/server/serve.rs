@@ -188,9 +188,10 @@ where
 {
     let mut backoff = Backoff::default();
     loop {
-        let ready = poll_fn(|cx| stack.poll_ready(cx)).await;
+        // Boxed at once, so that the future is `Send` whatever the error is.
+        let ready = poll_fn(|cx| stack.poll_ready(cx).map_err(Into::into)).await;
         if let Err(error) = ready {
-            return ServeError::Stack(error.into());
+            return ServeError::Stack(error);
         }
         let accepted = loop {
             match listener.accept().await {

@@ -1,0 +1,104 @@
+//! Another first stage: HTTP CONNECT, which yields the same `Requested`, with
+//! a dialect of its own.
+
+use socks_tower::{
+    Accepted, BoxError, Client, ClientStream, Command, ConnectLayer, Dialect, Error, ErrorKind,
+    Relay, ReplyCode, Request, Requested, Stage, StageFuture, Stream, Target,
+};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tower::{Layer, Service, ServiceBuilder, layer::layer_fn, service_fn};
+
+use crate::{client_of, connector, hears};
+
+struct Http;
+
+impl Dialect for Http {
+    fn encode(&self, outcome: Result<&Target, ReplyCode>, out: &mut Vec<u8>) {
+        let status = match outcome {
+            Ok(_) => "200 OK",
+            Err(ReplyCode::CONNECTION_NOT_ALLOWED) => "403 Forbidden",
+            Err(_) => "502 Bad Gateway",
+        };
+        out.extend(format!("HTTP/1.1 {status}\r\n\r\n").bytes());
+    }
+}
+
+#[derive(Clone)]
+struct HttpConnect<S> {
+    inner: S,
+}
+
+impl<Io: Stream, S: Stage<Requested<ClientStream<Io>>>> Service<Accepted<Io>> for HttpConnect<S> {
+    type Response = S::Response;
+    type Error = Error;
+    type Future = StageFuture<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, accepted: Accepted<Io>) -> Self::Future {
+        StageFuture::new(read_head(accepted), self.inner.clone())
+    }
+}
+
+/// As little of HTTP as a test needs: the head's first line, byte by byte.
+async fn read_head<Io: Stream>(
+    mut accepted: Accepted<Io>,
+) -> Result<Requested<ClientStream<Io>>, Error> {
+    let broken = |error: BoxError| Error::new(ErrorKind::Protocol, error);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let byte = accepted.io.read_u8().await;
+        head.push(byte.map_err(|error| broken(error.into()))?);
+    }
+    let head = String::from_utf8(head).map_err(|error| broken(error.into()))?;
+    let target = head.split(' ').nth(1).unwrap_or_default();
+    let target: Target = target.parse().map_err(|error| broken(Box::new(error)))?;
+    let io = ClientStream::Plain(accepted.io);
+    Ok(Requested {
+        client: Client::new(io, Vec::new(), &Http),
+        request: Request::new(accepted.session, Command::CONNECT, target),
+    })
+}
+
+fn layer<S>() -> impl Layer<S, Service = HttpConnect<S>> {
+    layer_fn(|inner| HttpConnect { inner })
+}
+
+const HEAD: &[u8] = b"CONNECT example.com:443 HTTP/1.1\r\n\r\n";
+
+#[tokio::test]
+async fn an_http_client_gets_through_the_same_stages() {
+    let proxy = ServiceBuilder::new()
+        .layer(layer())
+        .layer(ConnectLayer::new(connector()))
+        .service(Relay::new());
+    let (mut client, _session) = client_of(proxy);
+
+    client.write_all(HEAD).await.unwrap();
+    client.write_all(b"ping").await.unwrap();
+
+    hears(&mut client, b"HTTP/1.1 200 OK\r\n\r\nhello").await;
+    hears(&mut client, b"ping").await;
+}
+
+#[tokio::test]
+async fn it_hears_of_failures_in_its_own_words() {
+    let denied = service_fn(|_: Request| async {
+        Err::<DuplexStream, _>(socks_tower::Refusal::new(
+            ReplyCode::CONNECTION_NOT_ALLOWED,
+            "no",
+        ))
+    });
+    let proxy = ServiceBuilder::new()
+        .layer(layer())
+        .layer(ConnectLayer::new(denied))
+        .service(Relay::new());
+    let (mut client, _session) = client_of(proxy);
+
+    client.write_all(HEAD).await.unwrap();
+
+    hears(&mut client, b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+}
