@@ -1,0 +1,50 @@
+use std::net::IpAddr;
+
+use socks_core::{DomainName, Target};
+
+use super::SpecialPurpose;
+use crate::{Error, ErrorKind};
+
+/// Why [`Rules`](super::Rules) or [`NameRules`](super::NameRules) denied a
+/// request: the source of an [`Error`] of kind [`ErrorKind::Denied`].
+///
+/// Of a name whose addresses are all denied, it speaks of the first.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denied {
+    /// The address is not one of a host on the Internet.
+    #[error("{ip} is special-purpose: {purpose}")]
+    SpecialPurpose {
+        /// The address.
+        ip: IpAddr,
+        /// What it is for.
+        purpose: SpecialPurpose,
+    },
+    /// The name means this host or its own network.
+    #[error("{0} is a local name")]
+    LocalName(DomainName),
+    /// The name holds more than letters, digits, hyphens, underscores and
+    /// dots: what another proxy makes of it is not known.
+    #[error("{0} is no plain host name")]
+    UnclearName(DomainName),
+    /// A rule says so.
+    #[error("rule {rule} denies {target}")]
+    ByRule {
+        /// Which one, in the order in which they were given, from 1.
+        rule: usize,
+        /// What it was asked about.
+        target: Target,
+    },
+    /// No rule allows it, and what no rule allows is denied.
+    #[error("no rule allows {0}")]
+    ByDefault(Target),
+    /// The target came without an address to judge.
+    #[error("{0} has no address")]
+    NoAddress(Target),
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::new(ErrorKind::Denied, denied)
+    }
+}

@@ -1,0 +1,327 @@
+use std::{net::IpAddr, ops::RangeInclusive, sync::Arc};
+
+use ipnet::{IpNet, Ipv4Net};
+use socks_core::{DomainName, v5::Command};
+
+use super::special::embedded;
+use crate::{Identity, Session};
+
+/// What a rule applies to.
+///
+/// It begins as [`any`](Self::any) and is narrowed by conditions. All kinds of
+/// condition that are given must hold; several values of one kind are
+/// alternatives.
+///
+/// ```
+/// use socks_tower::{Command, Match};
+///
+/// // Joe and Ann, from the office, to the web servers of example.com.
+/// let web = Match::any()
+///     .identity("joe")
+///     .identity("ann")
+///     .client("192.0.2.0/24".parse()?)
+///     .command(Command::CONNECT)
+///     .domain("example.com".parse()?)
+///     .port(443)
+///     .ports(8000..=8999);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Match {
+    clients: Vec<IpNet>,
+    identities: Vec<Identity>,
+    commands: Vec<Command>,
+    names: Vec<Name>,
+    networks: Vec<IpNet>,
+    ports: Vec<RangeInclusive<u16>>,
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    Exact(DomainName),
+    Within(DomainName),
+}
+
+impl Name {
+    fn holds(&self, name: &DomainName) -> bool {
+        match self {
+            Self::Exact(host) => name == host,
+            Self::Within(domain) => name.is_within(without_star(domain)),
+        }
+    }
+}
+
+/// `*.example.com` is how many write a domain.
+fn without_star(domain: &DomainName) -> &str {
+    let domain = domain.as_str();
+    domain.strip_prefix("*.").unwrap_or(domain)
+}
+
+impl Match {
+    /// Every request.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// Clients from `net`. A client without an address, on a Unix socket, is
+    /// from no network.
+    #[must_use]
+    pub fn client(mut self, net: IpNet) -> Self {
+        self.clients.push(canonical(net));
+        self
+    }
+
+    /// The client that a verifier named `identity`. Clients that nobody asked
+    /// have none; what a SOCKS4 client says of itself is none.
+    #[must_use]
+    pub fn identity(mut self, identity: impl Into<Arc<str>>) -> Self {
+        self.identities.push(Identity::new(identity));
+        self
+    }
+
+    /// Requests of `command`.
+    #[must_use]
+    pub fn command(mut self, command: Command) -> Self {
+        self.commands.push(command);
+        self
+    }
+
+    /// Targets that the client calls `name`, in whatever case, with or without
+    /// a trailing dot.
+    ///
+    /// One that it gives as an address has no name, whoever's it may be. There
+    /// are no wildcards: an asterisk is itself, see [`domain`](Self::domain).
+    #[must_use]
+    pub fn host(mut self, name: DomainName) -> Self {
+        self.names.push(Name::Exact(name));
+        self
+    }
+
+    /// Targets that the client calls `domain` or a name beneath it. `*.` in
+    /// front changes nothing.
+    #[must_use]
+    pub fn domain(mut self, domain: DomainName) -> Self {
+        self.names.push(Name::Within(domain));
+        self
+    }
+
+    /// Targets with an address in `net`.
+    ///
+    /// A rule that denies an IPv4 network also denies the IPv6 addresses that
+    /// lead there, as [`special_purpose`](super::special_purpose) lists them;
+    /// one that allows it does not allow those.
+    #[must_use]
+    pub fn network(mut self, net: IpNet) -> Self {
+        self.networks.push(canonical(net));
+        self
+    }
+
+    /// Targets with this port.
+    #[must_use]
+    pub fn port(self, port: u16) -> Self {
+        self.ports(port..=port)
+    }
+
+    /// Targets with a port in `range`.
+    #[must_use]
+    pub fn ports(mut self, range: RangeInclusive<u16>) -> Self {
+        self.ports.push(range);
+        self
+    }
+
+    pub(super) fn is_about_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Whether it applies to an address when it leads there by a detour, too,
+    /// says `detours`.
+    pub(super) fn holds(&self, facts: &Facts<'_>, detours: bool) -> bool {
+        let Facts {
+            session,
+            command,
+            name,
+            ip,
+            port,
+        } = *facts;
+        let client = session.client_addr.map(|addr| addr.ip().to_canonical());
+        one_of(&self.clients, |net| {
+            client.is_some_and(|ip| net.contains(&ip))
+        }) && one_of(&self.identities, |identity| {
+            session.identity.as_ref() == Some(identity)
+        }) && one_of(&self.commands, |other| *other == command)
+            && one_of(&self.names, |pattern| {
+                name.is_some_and(|name| pattern.holds(name))
+            })
+            && one_of(&self.networks, |net| {
+                ip.is_some_and(|ip| net.contains(&ip) || detours && leads_into(ip, net))
+            })
+            && one_of(&self.ports, |range| range.contains(&port))
+    }
+}
+
+/// What rules are asked about: one address of a target, or a target without.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) session: &'a Session,
+    pub(super) command: Command,
+    pub(super) name: Option<&'a DomainName>,
+    /// With a v4-mapped form undone.
+    pub(super) ip: Option<IpAddr>,
+    pub(super) port: u16,
+}
+
+/// A condition of which no value is given always holds.
+fn one_of<T>(values: &[T], holds: impl Fn(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(holds)
+}
+
+fn leads_into(ip: IpAddr, net: &IpNet) -> bool {
+    match (ip, net) {
+        (IpAddr::V6(ip), IpNet::V4(net)) => embedded(ip).any(|ip| net.contains(&ip)),
+        _ => false,
+    }
+}
+
+/// A network of v4-mapped addresses is the IPv4 network: addresses are
+/// compared with that form undone, so it would match nothing.
+pub(super) fn canonical(net: IpNet) -> IpNet {
+    let mapped = match net {
+        IpNet::V6(net) => net.addr().to_ipv4_mapped(),
+        IpNet::V4(_) => None,
+    };
+    let prefix = net.prefix_len().checked_sub(MAPPED_PREFIX);
+    match (mapped, prefix) {
+        (Some(ip), Some(prefix)) => Ipv4Net::new(ip, prefix).map_or(net, IpNet::V4),
+        _ => net,
+    }
+}
+
+/// `::ffff:0:0/96`.
+const MAPPED_PREFIX: u8 = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(on: &Match, session: &Session, name: Option<&str>, ip: &str, port: u16) -> bool {
+        let name = name.map(|name| name.parse().unwrap());
+        let facts = Facts {
+            session,
+            command: Command::CONNECT,
+            name: name.as_ref(),
+            ip: Some(ip.parse().unwrap()),
+            port,
+        };
+        on.holds(&facts, false)
+    }
+
+    #[test]
+    fn a_match_without_conditions_holds_for_everything() {
+        let session = Session::new();
+        assert!(holds(&Match::any(), &session, None, "192.0.2.1", 0));
+    }
+
+    #[test]
+    fn all_kinds_must_hold_and_one_value_of_each_is_enough() {
+        let on = Match::any()
+            .identity("joe")
+            .identity("ann")
+            .client("198.51.100.0/24".parse().unwrap())
+            .host("a.example".parse().unwrap())
+            .host("b.example".parse().unwrap())
+            .network("192.0.2.0/24".parse().unwrap())
+            .port(80)
+            .ports(8000..=8999);
+        let from = |ip: &str| Session::new().with_client_addr(format!("{ip}:1").parse().unwrap());
+        let ann = from("198.51.100.9").with_identity(Identity::new("ann"));
+        let elsewhere = from("203.0.113.9").with_identity(Identity::new("ann"));
+        let bob = from("198.51.100.9").with_identity(Identity::new("bob"));
+        let anonymous = from("198.51.100.9");
+
+        assert!(holds(&on, &ann, Some("b.example"), "192.0.2.1", 8080));
+        for (session, name, ip, port) in [
+            (&elsewhere, Some("b.example"), "192.0.2.1", 80),
+            (&bob, Some("b.example"), "192.0.2.1", 80),
+            (&anonymous, Some("b.example"), "192.0.2.1", 80),
+            (&ann, Some("c.example"), "192.0.2.1", 80),
+            (&ann, None, "192.0.2.1", 80),
+            (&ann, Some("b.example"), "192.0.3.1", 80),
+            (&ann, Some("b.example"), "192.0.2.1", 81),
+        ] {
+            assert!(!holds(&on, session, name, ip, port), "{name:?} {ip} {port}");
+        }
+    }
+
+    #[test]
+    fn a_session_without_an_identity_is_nobody() {
+        let empty = Match::any().identity("");
+        assert!(!holds(&empty, &Session::new(), None, "192.0.2.1", 80));
+        let mut claims = Session::new();
+        claims.user_id = socks_core::v4::UserId::new(b"joe");
+        let joe = Match::any().identity("joe");
+        assert!(!holds(&joe, &claims, None, "192.0.2.1", 80));
+    }
+
+    #[test]
+    fn names_are_compared_without_case_and_trailing_dot() {
+        let session = Session::new();
+        let host = Match::any().host("Example.com.".parse().unwrap());
+        let domain = Match::any().domain("*.example.COM".parse().unwrap());
+        for (name, is_host, is_within) in [
+            ("example.com", true, true),
+            ("EXAMPLE.COM.", true, true),
+            ("www.Example.com", false, true),
+            ("badexample.com", false, false),
+            ("com", false, false),
+        ] {
+            assert_eq!(holds(&host, &session, Some(name), "192.0.2.1", 1), is_host);
+            assert_eq!(
+                holds(&domain, &session, Some(name), "192.0.2.1", 1),
+                is_within,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn mapped_networks_and_clients_are_ipv4() {
+        for (given, meant) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:192.0.2.1/128", "192.0.2.1/32"),
+            ("::ffff:0:0/95", "::ffff:0:0/95"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
+            let meant: IpNet = meant.parse().unwrap();
+            assert_eq!(canonical(given.parse().unwrap()), meant, "{given}");
+        }
+        let mut session = Session::new();
+        session.client_addr = Some("[::ffff:10.1.1.1]:1".parse().unwrap());
+        let on = Match::any().client("::ffff:10.0.0.0/104".parse().unwrap());
+        assert!(holds(&on, &session, None, "192.0.2.1", 80));
+        assert!(!holds(&on, &Session::new(), None, "192.0.2.1", 80));
+    }
+
+    #[test]
+    fn detours_count_when_they_are_asked_for() {
+        let session = Session::new();
+        let on = Match::any().network("203.0.113.0/24".parse().unwrap());
+        for (ip, leads_there) in [
+            ("64:ff9b::203.0.113.1", true),
+            ("2002:cb00:7101::1", true),
+            ("64:ff9b::203.0.114.1", false),
+            ("2001:db8::1", false),
+        ] {
+            let facts = Facts {
+                session: &session,
+                command: Command::CONNECT,
+                name: None,
+                ip: Some(ip.parse().unwrap()),
+                port: 80,
+            };
+            assert!(!on.holds(&facts, false), "{ip}");
+            assert_eq!(on.holds(&facts, true), leads_there, "{ip}");
+        }
+    }
+}

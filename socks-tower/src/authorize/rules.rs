@@ -1,0 +1,390 @@
+use std::{
+    future::{Ready, ready},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use socks_core::{Host, Target, v5::Command};
+use tower_service::Service;
+
+use super::{
+    Denied, Match,
+    matches::{Facts, canonical},
+    special_purpose,
+};
+use crate::{Error, Pinned, Request, stage::always_ready};
+
+/// Judges the addresses of a target: a ready-made authorizer. See the
+/// [module's page](crate::authorize).
+///
+/// It judges in two steps. Special-purpose addresses are denied, and nothing
+/// but [`permit_special`](Self::permit_special) and
+/// [`permit_all_special`](Self::permit_all_special) lifts that. Then the rules
+/// are asked in the order in which they were given: the first that matches
+/// decides, and what none matches is allowed, unless
+/// [`deny_by_default`](Self::deny_by_default) says otherwise.
+///
+/// Cheap to clone: build it once.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    policy: Arc<Policy>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Policy {
+    special: Special,
+    rules: Vec<Rule>,
+    deny_by_default: bool,
+}
+
+/// Which special-purpose addresses may be reached.
+#[derive(Clone, Debug)]
+enum Special {
+    Within(Vec<IpNet>),
+    All,
+}
+
+impl Default for Special {
+    fn default() -> Self {
+        Self::Within(Vec::new())
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    verdict: Verdict,
+    on: Match,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Allow,
+    Deny,
+}
+
+impl Rules {
+    /// Denies special-purpose addresses, allows all others.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Allows what matches, if no rule before it does.
+    #[must_use]
+    pub fn allow(self, on: Match) -> Self {
+        self.with(Verdict::Allow, on)
+    }
+
+    /// Denies what matches, if no rule before it does.
+    #[must_use]
+    pub fn deny(self, on: Match) -> Self {
+        self.with(Verdict::Deny, on)
+    }
+
+    /// Denies what no rule matches.
+    #[must_use]
+    pub fn deny_by_default(mut self) -> Self {
+        self.policy_mut().deny_by_default = true;
+        self
+    }
+
+    /// Lets the special-purpose addresses in `net` through to the rules.
+    ///
+    /// An address must itself be in `net`: `10.0.0.0/8` lifts nothing for
+    /// `64:ff9b::10.0.0.1`.
+    #[must_use]
+    pub fn permit_special(mut self, net: IpNet) -> Self {
+        if let Special::Within(nets) = &mut self.policy_mut().special {
+            nets.push(canonical(net));
+        }
+        self
+    }
+
+    /// Lets all special-purpose addresses through to the rules: this host, its
+    /// networks, and the metadata service that has its credentials.
+    #[must_use]
+    pub fn permit_all_special(mut self) -> Self {
+        self.policy_mut().special = Special::All;
+        self
+    }
+
+    fn with(mut self, verdict: Verdict, on: Match) -> Self {
+        self.policy_mut().rules.push(Rule { verdict, on });
+        self
+    }
+
+    fn policy_mut(&mut self) -> &mut Policy {
+        Arc::make_mut(&mut self.policy)
+    }
+
+    pub(super) fn permits_all_special(&self) -> bool {
+        matches!(self.policy.special, Special::All)
+    }
+
+    pub(super) fn speaks_of_names(&self) -> bool {
+        let mut rules = self.policy.rules.iter();
+        rules.any(|rule| rule.on.is_about_names())
+    }
+
+    pub(super) fn judge(&self, facts: &Facts<'_>) -> Result<(), Denied> {
+        if let Some(ip) = facts.ip {
+            self.judge_special(ip, facts.command)?;
+        }
+        for (index, Rule { verdict, on }) in self.policy.rules.iter().enumerate() {
+            if on.holds(facts, *verdict == Verdict::Deny) {
+                return match verdict {
+                    Verdict::Allow => Ok(()),
+                    Verdict::Deny => Err(Denied::ByRule {
+                        rule: index.saturating_add(1),
+                        target: target(facts),
+                    }),
+                };
+            }
+        }
+        if self.policy.deny_by_default {
+            return Err(Denied::ByDefault(target(facts)));
+        }
+        Ok(())
+    }
+
+    fn judge_special(&self, ip: IpAddr, command: Command) -> Result<(), Denied> {
+        // BIND's way to say "whoever comes"; who comes is judged then.
+        if command == Command::BIND && ip.is_unspecified() {
+            return Ok(());
+        }
+        let Some(purpose) = special_purpose(ip) else {
+            return Ok(());
+        };
+        match &self.policy.special {
+            Special::Within(nets) if !nets.iter().any(|net| net.contains(&ip)) => {
+                Err(Denied::SpecialPurpose { ip, purpose })
+            }
+            Special::Within(_) | Special::All => Ok(()),
+        }
+    }
+
+    fn narrow(&self, mut request: Request<Pinned>) -> Result<Request<Pinned>, Denied> {
+        let asked = request.target.target().clone();
+        let name = match &asked.host {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) => None,
+        };
+        let mut first = None;
+        request.target.retain(|addr| {
+            let facts = Facts {
+                session: &request.session,
+                command: request.command,
+                name,
+                ip: Some(addr.ip().to_canonical()),
+                port: addr.port(),
+            };
+            let verdict = self.judge(&facts);
+            let passes = verdict.is_ok();
+            first = first.take().or(verdict.err());
+            passes
+        });
+        if request.target.addrs().is_empty() {
+            return Err(first.unwrap_or(Denied::NoAddress(asked)));
+        }
+        Ok(request)
+    }
+}
+
+/// What was judged, for whoever reads why it was denied.
+fn target(facts: &Facts<'_>) -> Target {
+    let host = match (facts.ip, facts.name) {
+        (Some(ip), _) => Host::Ip(ip),
+        (None, Some(name)) => Host::Name(name.clone()),
+        (None, None) => return Target::UNSPECIFIED,
+    };
+    Target::new(host, facts.port)
+}
+
+impl Service<Request<Pinned>> for Rules {
+    type Response = Request<Pinned>;
+    type Error = Error;
+    type Future = Ready<Result<Request<Pinned>, Error>>;
+
+    always_ready!();
+
+    fn call(&mut self, request: Request<Pinned>) -> Self::Future {
+        ready(self.narrow(request).map_err(Error::from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{ErrorKind, Session, SpecialPurpose};
+
+    fn request(command: Command, target: &str, addrs: &[&str]) -> Request<Pinned> {
+        let addrs = addrs.iter().map(|addr| addr.parse::<SocketAddr>().unwrap());
+        let pinned = Pinned::new(target.parse().unwrap(), addrs);
+        Request::new(Session::new(), command, pinned)
+    }
+
+    fn connect(target: &str, addrs: &[&str]) -> Request<Pinned> {
+        request(Command::CONNECT, target, addrs)
+    }
+
+    /// The addresses that pass, or why none does.
+    async fn verdict(rules: &Rules, request: Request<Pinned>) -> Result<Vec<String>, Denied> {
+        match rules.clone().oneshot(request).await {
+            Ok(request) => {
+                let addrs = request.target.addrs().iter();
+                Ok(addrs.map(ToString::to_string).collect())
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Denied);
+                let source = std::error::Error::source(&error).unwrap();
+                Err(source.downcast_ref::<Denied>().unwrap().clone())
+            }
+        }
+    }
+
+    fn net(net: &str) -> IpNet {
+        net.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn addresses_are_judged_one_by_one() {
+        let addrs = ["192.168.0.1:80", "192.0.2.1:80", "[::1]:80", "192.0.2.2:80"];
+        let passed = verdict(&Rules::new(), connect("a.example:80", &addrs)).await;
+        assert_eq!(passed.unwrap(), ["192.0.2.1:80", "192.0.2.2:80"]);
+
+        let denied = connect("a.example:80", &["10.0.0.1:80", "[::1]:80"]);
+        let first = Denied::SpecialPurpose {
+            ip: [10, 0, 0, 1].into(),
+            purpose: SpecialPurpose::Private,
+        };
+        assert_eq!(verdict(&Rules::new(), denied).await, Err(first));
+    }
+
+    #[tokio::test]
+    async fn a_target_without_addresses_is_denied() {
+        let rules = Rules::new().permit_all_special();
+        let denied = verdict(&rules, connect("a.example:80", &[])).await;
+        assert!(matches!(denied, Err(Denied::NoAddress(_))), "{denied:?}");
+    }
+
+    #[tokio::test]
+    async fn no_allow_rule_lifts_a_special_purpose() {
+        let rules = Rules::new()
+            .allow(Match::any())
+            .allow(Match::any().host("a.example".parse().unwrap()))
+            .allow(Match::any().network(net("127.0.0.0/8")));
+        let denied = verdict(&rules, connect("a.example:80", &["127.0.0.1:80"])).await;
+        assert!(matches!(denied, Err(Denied::SpecialPurpose { .. })));
+    }
+
+    #[tokio::test]
+    async fn one_network_can_be_lifted_and_the_rules_still_judge_it() {
+        let rules = Rules::new()
+            .permit_special(net("::ffff:10.0.0.0/104"))
+            .deny(Match::any().network(net("10.9.0.0/16")));
+        for (addr, passes) in [
+            ("10.1.0.1:80", true),
+            ("[::ffff:10.1.0.1]:80", true),
+            ("10.9.0.1:80", false),
+            ("192.168.0.1:80", false),
+            // It is itself outside of what was lifted.
+            ("[64:ff9b::10.1.0.1]:80", false),
+        ] {
+            let verdict = verdict(&rules, connect(addr, &[addr])).await;
+            assert_eq!(verdict.is_ok(), passes, "{addr}");
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_can_be_lifted() {
+        let rules = Rules::new().permit_all_special();
+        for addr in ["127.0.0.1:80", "[::1]:80", "169.254.169.254:80"] {
+            let passed = verdict(&rules, connect(addr, &[addr])).await;
+            assert_eq!(passed.unwrap(), [addr]);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_rule_that_matches_decides() {
+        let rules = Rules::new()
+            .allow(Match::any().network(net("192.0.2.1/32")))
+            .deny(Match::any().network(net("192.0.2.0/24")))
+            .allow(Match::any());
+        let allowed = verdict(&rules, connect("192.0.2.1:80", &["192.0.2.1:80"])).await;
+        assert!(allowed.is_ok());
+        let denied = verdict(&rules, connect("192.0.2.2:80", &["192.0.2.2:80"])).await;
+        let target = "192.0.2.2:80".parse().unwrap();
+        assert_eq!(denied, Err(Denied::ByRule { rule: 2, target }));
+    }
+
+    #[tokio::test]
+    async fn what_no_rule_matches_is_allowed_unless_told_otherwise() {
+        let open = Rules::new().deny(Match::any().port(25));
+        let strict = Rules::new().allow(Match::any().port(443)).deny_by_default();
+        for (rules, port, passes) in [
+            (&open, 25, false),
+            (&open, 80, true),
+            (&strict, 443, true),
+            (&strict, 80, false),
+        ] {
+            let addr = format!("192.0.2.1:{port}");
+            let verdict = verdict(rules, connect(&addr, &[&addr])).await;
+            assert_eq!(verdict.is_ok(), passes, "{rules:?} {port}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_denied_network_is_denied_by_every_way_there_and_allowed_by_one() {
+        let detours = ["[64:ff9b::203.0.113.1]:80", "[2002:cb00:7101::1]:80"];
+        let deny = Rules::new().deny(Match::any().network(net("203.0.113.0/24")));
+        let allow = Rules::new()
+            .allow(Match::any().network(net("203.0.113.0/24")))
+            .deny_by_default();
+        for addr in detours {
+            assert!(verdict(&deny, connect(addr, &[addr])).await.is_err());
+            assert!(verdict(&allow, connect(addr, &[addr])).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn bind_may_expect_anybody_and_nobody_special() {
+        let rules = Rules::new();
+        for (command, addr, passes) in [
+            (Command::BIND, "0.0.0.0:0", true),
+            (Command::BIND, "[::]:7", true),
+            (Command::BIND, "0.0.0.1:0", false),
+            (Command::BIND, "127.0.0.1:0", false),
+            (Command::CONNECT, "0.0.0.0:80", false),
+            (Command::UDP_ASSOCIATE, "0.0.0.0:80", false),
+        ] {
+            let verdict = verdict(&rules, request(command, addr, &[addr])).await;
+            assert_eq!(verdict.is_ok(), passes, "{command} {addr}");
+        }
+        let no_bind = Rules::new().deny(Match::any().command(Command::BIND));
+        let denied = verdict(
+            &no_bind,
+            request(Command::BIND, "0.0.0.0:0", &["0.0.0.0:0"]),
+        );
+        assert!(matches!(denied.await, Err(Denied::ByRule { .. })));
+    }
+
+    #[test]
+    fn what_passes_whole_is_not_copied() {
+        let request = connect("a.example:80", &["192.0.2.1:80", "192.0.2.2:80"]);
+        let before = request.target.addrs().as_ptr();
+        let after = Rules::new().narrow(request).unwrap();
+        assert_eq!(after.target.addrs().as_ptr(), before);
+    }
+
+    #[test]
+    fn the_reason_says_what_and_why() {
+        let denied = Rules::new().narrow(connect("a.example:80", &["[::ffff:127.0.0.1]:80"]));
+        let reason = denied.unwrap_err().to_string();
+        assert_eq!(reason, "127.0.0.1 is special-purpose: loopback");
+    }
+}
