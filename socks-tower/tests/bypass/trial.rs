@@ -9,7 +9,7 @@ use std::{
 use socks_tower::{
     Accepted, AuthenticateLayer, AuthorizeLayer, BoxError, ConnectLayer, Connector, DomainName,
     Error, HandshakeLayer, NameRules, NoAuth, Pinned, Relay, Request, ResolveLayer, Rules, Session,
-    Transfer,
+    Socks, Transfer,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
@@ -58,18 +58,10 @@ impl Trial {
                 async move { answer }
             }
         });
-        let dial = service_fn({
-            let asked = asked.clone();
-            move |request: Request<Pinned>| {
-                let addrs = request.target.addrs().iter().map(SocketAddr::to_string);
-                asked.lock().unwrap().extend(addrs);
-                async { Ok::<_, BoxError>(closed_stream()) }
-            }
-        });
         let connector = ServiceBuilder::new()
             .layer(ResolveLayer::new(resolver))
             .layer(AuthorizeLayer::new(rules))
-            .service(dial);
+            .service(dial(&asked));
         Self {
             proxy: proxy(connector),
             session: Session::new(),
@@ -99,9 +91,24 @@ impl Trial {
         }
     }
 
-    /// Both kinds, with the rules as they are unless told otherwise.
-    pub(crate) fn defaults() -> [Self; 2] {
+    /// The ready-made proxy, with another connector: its rules stay.
+    ///
+    /// It asks the system's resolver: give it no names but `localhost`.
+    fn ready_made() -> Self {
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let proxy = Socks::new().with_connector(dial(&asked));
+        Self {
+            proxy: BoxCloneSyncService::new(proxy),
+            session: Session::new(),
+            asked,
+            lookups: Arc::default(),
+        }
+    }
+
+    /// All kinds, with the rules as they are unless told otherwise.
+    pub(crate) fn defaults() -> [Self; 3] {
         [
+            Self::ready_made(),
             Self::resolving(Rules::new(), Answers::new()),
             Self::forwarding(NameRules::new(Rules::new())),
         ]
@@ -138,6 +145,18 @@ impl Trial {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         assert_eq!(asked, expected, "{words:?}");
     }
+}
+
+/// A connector that answers any address.
+fn dial(
+    asked: &Arc<Mutex<Vec<String>>>,
+) -> impl Connector<Request<Pinned>, Future: Send + 'static> + Sync {
+    let asked = asked.clone();
+    service_fn(move |request: Request<Pinned>| {
+        let addrs = request.target.addrs().iter().map(SocketAddr::to_string);
+        asked.lock().unwrap().extend(addrs);
+        async { Ok::<_, BoxError>(closed_stream()) }
+    })
 }
 
 fn proxy(connector: impl Connector<Request> + Sync) -> Proxy {
