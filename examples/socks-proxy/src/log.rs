@@ -1,6 +1,10 @@
 //! The log goes to standard error.
 
-use std::{env, error::Error};
+use std::{
+    env,
+    error::Error,
+    io::{IsTerminal, stderr},
+};
 
 use tracing_subscriber::EnvFilter;
 
@@ -15,7 +19,8 @@ pub fn start(args: &Args) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("{filter:?} is no filter for the log: {error}"))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_ansi(stderr().is_terminal())
+        .with_writer(stderr);
     match args.log_format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),

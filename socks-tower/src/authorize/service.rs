@@ -2,7 +2,7 @@ use tower_service::Service;
 
 use crate::{
     BoxError, Error, ErrorKind, Request, Work,
-    stage::{BoxWork, always_ready, opaque_future, run},
+    stage::{BoxWork, always_ready, opaque_future},
 };
 
 /// Asks `A`, then calls `S` with what it let through. See the
@@ -33,9 +33,9 @@ where
     fn call(&mut self, request: Request<T>) -> Self::Future {
         let Self { authorizer, inner } = self.clone();
         AuthorizeFuture::new(Box::pin(async move {
-            let verdict = run(authorizer, request).await;
+            let verdict = authorizer.run(request).await;
             let request = verdict.map_err(|error| Error::of_work(ErrorKind::Authorize, error))?;
-            run(inner, request).await
+            inner.run(request).await
         }))
     }
 }

@@ -6,9 +6,7 @@ use tower_layer::Layer;
 use super::Handshake;
 use crate::{Error, reply::ReplyHook};
 
-/// Reads the client's greeting. See the [module's page](self).
-///
-/// [self]: crate::handshake
+/// Reads the client's greeting. See the [module's page](crate::handshake).
 #[derive(Clone, Debug)]
 pub struct HandshakeLayer {
     pub(super) versions: Versions,
