@@ -185,9 +185,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes up to a NUL, which is taken too: at most `max` bytes before it.
+    /// No valid field is shorter than `min`: so many are asked for at once.
     pub(crate) fn until_nul(
         &mut self,
-        max: usize,
+        (min, max): (usize, usize),
         too_long: DecodeError,
     ) -> Result<&'a [u8], Stop> {
         let rest = self.rest();
@@ -199,7 +200,7 @@ impl<'a> Reader<'a> {
                 Ok(bytes)
             }
             None if window.len() > max => Err(too_long.into()),
-            None => Err(Stop::Needs(1)),
+            None => Err(Stop::Needs(min.saturating_sub(window.len()) + 1)),
         }
     }
 

@@ -91,14 +91,14 @@ impl Decode for Request {
             let ip = reader.array::<4>()?;
             let ip = Ipv4Addr::from(ip);
             // The shortest name is one byte and its NUL.
-            let at_least = if announces_a_name(ip) { 2 } else { 0 };
-            let user_id = reader.before(at_least, |reader| {
-                reader.until_nul(UserId::MAX_LEN, DecodeError::UserIdTooLong)
+            let behind = if announces_a_name(ip) { 2 } else { 0 };
+            let user_id = reader.before(behind, |reader| {
+                reader.until_nul((0, UserId::MAX_LEN), DecodeError::UserIdTooLong)
             })?;
             let user_id = UserId(user_id.into());
             let host = if announces_a_name(ip) {
                 let too_long = DecodeError::DomainName(DomainNameError::TooLong);
-                let name = reader.until_nul(DomainName::MAX_LEN, too_long)?;
+                let name = reader.until_nul((1, DomainName::MAX_LEN), too_long)?;
                 Host::from_name_field(name).map_err(DecodeError::from)?
             } else {
                 Host::Ip(ip.into())

@@ -15,6 +15,7 @@ mod client;
 mod credentials;
 mod gssapi;
 mod properties;
+mod round_trips;
 mod server;
 mod sessions;
 mod v4;

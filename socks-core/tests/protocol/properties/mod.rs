@@ -28,7 +28,8 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// What a client or a server might well send, and perhaps a slip in it.
+/// What a client or a server might well send, perhaps with a slip in it, or cut
+/// short.
 fn messages_in_a_row() -> impl Strategy<Value = Vec<u8>> {
     let message = prop::sample::select(vec![
         &b"\x05\x01\x00"[..],
@@ -51,11 +52,15 @@ fn messages_in_a_row() -> impl Strategy<Value = Vec<u8>> {
         b"GET / HTTP/1.1\r\n",
     ]);
     let slip = prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>()));
-    (any::<u8>(), vec(message, 0..5), slip).prop_map(|(setup, messages, slip)| {
+    let cut = prop::option::weighted(0.3, any::<prop::sample::Index>());
+    (any::<u8>(), vec(message, 0..5), slip, cut).prop_map(|(setup, messages, slip, cut)| {
         let mut bytes = [vec![setup], messages.concat()].concat();
         if let Some((at, byte)) = slip {
             let at = at.index(bytes.len());
             bytes[at] = byte;
+        }
+        if let Some(at) = cut {
+            bytes.truncate(at.index(bytes.len()));
         }
         bytes
     })
