@@ -1,5 +1,16 @@
 //! Framing of the GSS-API method (RFC 1961 sections 3 to 5): tokens go in,
 //! tokens come out, nothing here knows what is in them.
+//!
+//! ```
+//! use socks_core::{Encode, v5::gssapi::{Message, MessageType, Token}};
+//!
+//! let message = Message::Token {
+//!     message_type: MessageType::Context,
+//!     token: Token::new(b"token".to_vec()).map_err(|_| "too long")?,
+//! };
+//! assert_eq!(message.to_bytes(), b"\x01\x01\x00\x05token");
+//! # Ok::<(), &str>(())
+//! ```
 
 use alloc::vec::Vec;
 use core::fmt;

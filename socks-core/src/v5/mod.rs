@@ -1,4 +1,17 @@
 //! SOCKS5: RFC 1928, with RFC 1929's passwords and RFC 1961's framing.
+//!
+//! ```
+//! use socks_core::{Decode, Decoded, v5::{Reply, ReplyCode}};
+//!
+//! let input = b"\x05\x00\x00\x01\xc0\x00\x02\x07\x1f\x90220 ready";
+//! let Decoded::Complete { message, consumed } = Reply::decode(input)? else {
+//!     panic!("a whole reply")
+//! };
+//! assert_eq!(message.code, ReplyCode::SUCCEEDED);
+//! assert_eq!(message.bound, "192.0.2.7:8080".parse()?);
+//! assert_eq!(&input[consumed..], b"220 ready");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod address;
 pub(crate) mod code;

@@ -1,4 +1,23 @@
 //! The header of a relayed datagram (RFC 1928 section 7).
+//!
+//! ```
+//! use socks_core::{Decode, Decoded, Encode, v5::udp::{Fragment, Header}};
+//!
+//! let header = Header {
+//!     fragment: Fragment::STANDALONE,
+//!     target: "192.0.2.7:53".parse()?,
+//! };
+//! let mut datagram = header.to_bytes();
+//! datagram.extend(b"question");
+//!
+//! // A header that its datagram cuts short is no header: nothing follows.
+//! let Decoded::Complete { message, consumed } = Header::decode(&datagram)? else {
+//!     panic!("a whole header")
+//! };
+//! assert_eq!(message, header);
+//! assert_eq!(&datagram[consumed..], b"question");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::vec::Vec;
 
