@@ -41,9 +41,9 @@
 
 mod error;
 mod offer;
+mod reply;
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
 pub use error::{Error, Refusal, TargetError};
 pub use offer::Offer;
@@ -51,7 +51,7 @@ pub use offer::Offer;
 use crate::{
     Credentials, Decode, Decoded, Encode, Host, Target,
     v4::{self, UserId},
-    v5::{self, Command, Method, PasswordReply, PasswordRequest, ReplyCode, Selection},
+    v5::{self, Command, Method, PasswordReply, PasswordRequest, Selection},
 };
 
 /// What the server sent.
@@ -323,8 +323,8 @@ impl Client {
 
     fn granted(&mut self, input: &[u8]) -> Result<Decoded<Event>, Error> {
         let (command, decoded) = match &self.dialect {
-            Dialect::V4(request) => (request.command, v4_reply(input)?),
-            Dialect::V5 { request, .. } => (request.command, v5_reply(input)?),
+            Dialect::V4(request) => (request.command, reply::v4(input)?),
+            Dialect::V5 { request, .. } => (request.command, reply::v5(input)?),
         };
         Ok(decoded.map(|bound| {
             let (event, next) = match (self.state, command) {
@@ -335,32 +335,5 @@ impl Client {
             self.state = next;
             event
         }))
-    }
-}
-
-// A refusal is known by version and code. Some servers end it there, so to wait
-// for the rest of it would be to wait for ever.
-
-fn v4_reply(input: &[u8]) -> Result<Decoded<Target>, Error> {
-    match *input {
-        [] | [v4::REPLY_VERSION] => Ok(Decoded::Incomplete {
-            needed: 2 - input.len(),
-        }),
-        [v4::REPLY_VERSION, code, ..] if v4::ReplyCode(code) != v4::ReplyCode::GRANTED => {
-            Err(Error::Refused(Refusal::V4(v4::ReplyCode(code))))
-        }
-        _ => Ok(v4::Reply::decode(input)?.map(|reply| SocketAddr::from(reply.bound).into())),
-    }
-}
-
-fn v5_reply(input: &[u8]) -> Result<Decoded<Target>, Error> {
-    match *input {
-        [] | [v5::VERSION] => Ok(Decoded::Incomplete {
-            needed: 2 - input.len(),
-        }),
-        [v5::VERSION, code, ..] if ReplyCode(code) != ReplyCode::SUCCEEDED => {
-            Err(Error::Refused(Refusal::V5(ReplyCode(code))))
-        }
-        _ => Ok(v5::Reply::decode(input)?.map(|reply| reply.bound)),
     }
 }

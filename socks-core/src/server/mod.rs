@@ -29,68 +29,20 @@
 //! # Ok::<(), socks_core::server::Error>(())
 //! ```
 
+mod error;
+mod reply;
+mod request;
+
 use alloc::vec::Vec;
-use core::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddrV4},
-};
+
+pub use error::Error;
+pub use reply::reply;
+pub use request::{Request, Version, Versions};
 
 use crate::{
-    Decode, DecodeError, Decoded, Encode, Host, Target, v4,
+    Decode, Decoded, Encode, Target, v4,
     v5::{self, Command, Greeting, Method, ReplyCode, Selection},
 };
-
-/// What a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Version {
-    /// SOCKS4.
-    V4,
-    /// SOCKS4 with names.
-    V4a,
-    /// SOCKS5.
-    V5,
-}
-
-impl Version {
-    /// `4`, `4a` or `5`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::V4 => "4",
-            Self::V4a => "4a",
-            Self::V5 => "5",
-        }
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Which versions a server serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Versions {
-    v4: bool,
-    v5: bool,
-}
-
-impl Versions {
-    /// SOCKS4, SOCKS4a and SOCKS5.
-    pub const ALL: Self = Self { v4: true, v5: true };
-    /// SOCKS4 and SOCKS4a.
-    pub const V4: Self = Self {
-        v4: true,
-        v5: false,
-    };
-    /// SOCKS5.
-    pub const V5: Self = Self {
-        v4: false,
-        v5: true,
-    };
-}
 
 /// What the client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,86 +54,6 @@ pub enum Event {
     /// The request: answer with [`Server::grant`] or [`Server::refuse`].
     Request(Request),
 }
-
-/// A request of any version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Request {
-    /// What the client speaks.
-    pub version: Version,
-    /// What it asks for.
-    pub command: Command,
-    /// What the command is about.
-    pub target: Target,
-    /// Who a SOCKS4 client says it is; nothing backs it.
-    pub user_id: Option<v4::UserId>,
-}
-
-impl From<v4::Request> for Request {
-    fn from(request: v4::Request) -> Self {
-        let version = if request.is_v4a() {
-            Version::V4a
-        } else {
-            Version::V4
-        };
-        Self {
-            version,
-            command: request.command,
-            target: request.target,
-            user_id: Some(request.user_id),
-        }
-    }
-}
-
-impl From<v5::Request> for Request {
-    fn from(request: v5::Request) -> Self {
-        Self {
-            version: Version::V5,
-            command: request.command,
-            target: request.target,
-            user_id: None,
-        }
-    }
-}
-
-/// Why the session cannot go on. [`Server::answer`] has the words for the client.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Error {
-    /// The first byte begins no version of SOCKS.
-    #[error("not SOCKS: the first byte is {:#04x}{}", .0, looks_like(.0))]
-    NotSocks(u8),
-    /// A version of SOCKS that this server does not serve.
-    #[error("SOCKS{0} is not served")]
-    VersionNotServed(u8),
-    /// A message is malformed.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// The caller's mistake: this is not what comes next.
-    #[error("called out of turn")]
-    OutOfTurn,
-}
-
-/// A hint for whoever reads the log.
-fn looks_like(first: &u8) -> &'static str {
-    match *first {
-        0x16 => " (TLS?)",
-        b'S' => " (SSH?)",
-        first if is_http(first) => " (HTTP?)",
-        _ => "",
-    }
-}
-
-/// The first letters of HTTP's methods.
-fn is_http(first: u8) -> bool {
-    matches!(first, b'C' | b'D' | b'G' | b'H' | b'O' | b'P' | b'T')
-}
-
-const HTTP_ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\
-    Content-Type: text/plain\r\n\
-    Connection: close\r\n\
-    \r\n\
-    This is a SOCKS proxy. It does not speak HTTP.\r\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -332,7 +204,9 @@ impl Server {
     /// protocol, as far as it has words for it. Then close.
     pub fn answer(&mut self, error: &Error, out: &mut Vec<u8>) {
         match (self.state, error) {
-            (State::Start, Error::NotSocks(first)) if is_http(*first) => out.extend(HTTP_ANSWER),
+            (State::Start, Error::NotSocks(first)) if error::is_http(*first) => {
+                out.extend(reply::HTTP_ANSWER)
+            }
             (State::Start, Error::VersionNotServed(v5::VERSION)) => {
                 let method = Method::NO_ACCEPTABLE;
                 Selection { method }.encode(out);
@@ -341,7 +215,7 @@ impl Server {
                 reply(Version::V4, Err(ReplyCode::GENERAL_FAILURE), out);
             }
             (State::Authenticated, Error::Decode(error)) => {
-                reply(Version::V5, Err(decode_reply(error)), out);
+                reply(Version::V5, Err(reply::decode_reply(error)), out);
             }
             _ => {}
         }
@@ -354,53 +228,5 @@ impl Server {
         }
         self.state = to;
         Ok(())
-    }
-}
-
-fn decode_reply(error: &DecodeError) -> ReplyCode {
-    match error {
-        DecodeError::AddressType(_) => ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED,
-        DecodeError::Version { .. }
-        | DecodeError::DomainName(_)
-        | DecodeError::UserIdTooLong
-        | DecodeError::GssapiMessageType(_) => ReplyCode::GENERAL_FAILURE,
-    }
-}
-
-/// Writes the reply to a request in the words of `version`: granted, with
-/// BND.ADDR, or refused.
-///
-/// An IPv4 address in IPv6's mapped form, as a dual-stack socket gives it, is
-/// written as IPv4. SOCKS4 has one word for all refusals, and room for IPv4
-/// alone: another bound address is left unspecified there.
-pub fn reply(version: Version, outcome: Result<&Target, ReplyCode>, out: &mut Vec<u8>) {
-    let (code, bound) = match outcome {
-        Ok(bound) => (ReplyCode::SUCCEEDED, bound),
-        // A refusal never reads as a success, whatever its code.
-        Err(ReplyCode::SUCCEEDED) => (ReplyCode::GENERAL_FAILURE, &Target::UNSPECIFIED),
-        Err(code) => (code, &Target::UNSPECIFIED),
-    };
-    let port = bound.port;
-    let host = match &bound.host {
-        Host::Ip(ip) => Host::Ip(ip.to_canonical()),
-        Host::Name(_) => bound.host.clone(),
-    };
-    match version {
-        Version::V5 => {
-            let bound = Target { host, port };
-            v5::Reply { code, bound }.encode(out);
-        }
-        Version::V4 | Version::V4a => {
-            let code = match outcome {
-                Ok(_) => v4::ReplyCode::GRANTED,
-                Err(_) => v4::ReplyCode::REJECTED,
-            };
-            let ip = match host {
-                Host::Ip(IpAddr::V4(ip)) => ip,
-                Host::Ip(IpAddr::V6(_)) | Host::Name(_) => Ipv4Addr::UNSPECIFIED,
-            };
-            let bound = SocketAddrV4::new(ip, port);
-            v4::Reply { code, bound }.encode(out);
-        }
     }
 }

@@ -1,0 +1,36 @@
+//! Replies as a client takes them: what was granted, or the refusal.
+//!
+//! A refusal is known by version and code. Some servers end it there, so to
+//! wait for the rest of it would be to wait for ever.
+
+use core::net::SocketAddr;
+
+use super::{Error, Refusal};
+use crate::{
+    Decode, Decoded, Target, v4,
+    v5::{self, ReplyCode},
+};
+
+pub(super) fn v4(input: &[u8]) -> Result<Decoded<Target>, Error> {
+    match *input {
+        [] | [v4::REPLY_VERSION] => Ok(Decoded::Incomplete {
+            needed: 2 - input.len(),
+        }),
+        [v4::REPLY_VERSION, code, ..] if v4::ReplyCode(code) != v4::ReplyCode::GRANTED => {
+            Err(Error::Refused(Refusal::V4(v4::ReplyCode(code))))
+        }
+        _ => Ok(v4::Reply::decode(input)?.map(|reply| SocketAddr::from(reply.bound).into())),
+    }
+}
+
+pub(super) fn v5(input: &[u8]) -> Result<Decoded<Target>, Error> {
+    match *input {
+        [] | [v5::VERSION] => Ok(Decoded::Incomplete {
+            needed: 2 - input.len(),
+        }),
+        [v5::VERSION, code, ..] if ReplyCode(code) != ReplyCode::SUCCEEDED => {
+            Err(Error::Refused(Refusal::V5(ReplyCode(code))))
+        }
+        _ => Ok(v5::Reply::decode(input)?.map(|reply| reply.bound)),
+    }
+}
