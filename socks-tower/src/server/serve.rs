@@ -56,7 +56,8 @@ pub trait Proxy<Io>:
 {
 }
 
-#[diagnostic::do_not_recommend]
+// Recommended, unlike the other alias traits: then the compiler names the one
+// stage that is out of place.
 impl<Io, S> Proxy<Io> for S where
     S: Service<
             Accepted<Io>,

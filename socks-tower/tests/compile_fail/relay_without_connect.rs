@@ -1,6 +1,6 @@
 //! There is nothing to relay to.
 use socks_tower::*;
-use tower::{ServiceBuilder, service_fn};
+use tower::ServiceBuilder;
 
 async fn serve() {
     let proxy = ServiceBuilder::new()
