@@ -104,7 +104,8 @@ pub use authenticate::{
     Users, UsersError,
 };
 pub use authorize::{
-    Authorize, AuthorizeLayer, Denied, Match, NameRules, Rules, SpecialPurpose, special_purpose,
+    Authorize, AuthorizeLayer, Denied, Match, NameRules, Permit, Rules, SpecialPurpose,
+    special_purpose,
 };
 pub use client::Client;
 pub use command::ByCommand;
@@ -130,3 +131,8 @@ pub use socks_core::{
 pub use stage::{Connector, Stage, StageFuture, Work};
 pub use states::{Accepted, Connected, Greeted, Requested};
 pub use stream::{BoxStream, ClientStream, Stream, tcp};
+
+/// The README's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
