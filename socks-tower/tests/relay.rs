@@ -174,6 +174,81 @@ async fn many_tunnels_do_not_mix() {
     tunnels.join_all().await;
 }
 
+/// Sends `mark` for ever, and takes what comes back: nobody else's.
+async fn chatter(mut stream: TcpStream, mark: u8) {
+    let chunk = vec![mark; 100_000];
+    let (mut receiver, mut sender) = stream.split();
+    let send = async { while sender.write_all(&chunk).await.is_ok() {} };
+    let receive = async {
+        let mut space = vec![0; 10_000];
+        while let Ok(len @ 1..) = receiver.read(&mut space).await {
+            let stray = space[..len].iter().find(|&&byte| byte != !mark);
+            assert_eq!(stray, None, "in the session of {mark}");
+            // Slower than the sender, so that there is always something under way.
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(send, receive);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_byte_of_a_session_that_is_cut_reaches_another() {
+    let mut sessions = JoinSet::new();
+    for mark in 0..=250 {
+        let (client, target, tunnel) = tunnel().await;
+        sessions.spawn(chatter(client, mark));
+        sessions.spawn(chatter(target, !mark));
+        let lifetime = Duration::from_millis(u64::from(mark) * 37 % 50);
+        sessions.spawn(async move {
+            tokio::time::sleep(lifetime).await;
+            tunnel.abort();
+        });
+        while sessions.len() > 3 * 16 {
+            sessions.join_next().await.unwrap().unwrap();
+        }
+    }
+    sessions.join_all().await;
+}
+
+#[tokio::test]
+async fn where_there_are_no_more_pipes_bytes_are_copied() {
+    // Each of these holds on to bytes in both directions.
+    let mut stuck = Vec::new();
+    for _ in 0..100 {
+        let (mut client, mut target, tunnel) = tunnel().await;
+        let bytes = noise(0, 8 << 20);
+        let patience = Duration::from_millis(10);
+        let up = timeout(patience, client.write_all(&bytes));
+        let down = timeout(patience, target.write_all(&bytes));
+        let _ = tokio::join!(up, down);
+        stuck.push((client, target, tunnel));
+    }
+    let (client, target, tunnel) = tunnel().await;
+    exchange_both_ways(client, target, tunnel, 8 << 20).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn urgent_data_does_not_hold_up_what_follows() {
+    let (mut client, mut target, _tunnel) = tunnel().await;
+    let bytes = noise(8, 4 << 20);
+    let receive = async {
+        let mut found = vec![0; bytes.len() + 6];
+        client.read_exact(&mut found).await.unwrap();
+        assert!(found.starts_with(&bytes));
+        assert!(found.ends_with(b"prompt"));
+    };
+    let send = async {
+        target.write_all(&bytes).await.unwrap();
+        target.writable().await.unwrap();
+        let urgent = socket2::SockRef::from(&target).send_out_of_band(b"!");
+        assert_eq!(urgent.unwrap(), 1);
+        target.write_all(b"prompt").await.unwrap();
+    };
+    let both = async { tokio::join!(receive, send) };
+    timeout(Duration::from_secs(10), both).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_reset_is_a_reset_on_the_other_side_after_what_came_before() {
     for client_breaks in [true, false] {

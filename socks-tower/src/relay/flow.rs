@@ -1,17 +1,24 @@
 //! One direction of a tunnel.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 
-use super::scratch;
-use crate::Stream;
+use super::{pipe::Pipe, scratch};
+use crate::{Stream, tcp};
 
 /// Reads in a row before the other direction, and other tasks, have their turn.
 const READS: usize = 16;
+
+/// Bytes after which it is their turn as well: some milliseconds' worth.
+const BURST: u64 = 4 * 1024 * 1024;
+
+/// A splice that brings fewer bytes than this was not worth it.
+const MIN_SPLICE: u32 = 16 * 1024;
 
 /// Bytes on their way from one stream, the source, to the other.
 #[derive(Debug, Default)]
@@ -22,6 +29,8 @@ pub(super) struct Flow {
     /// The destination may still hold back some of what it took.
     unflushed: bool,
     fin_passed: bool,
+    /// Go by `splice(2)` while this lasts.
+    splicing: bool,
 }
 
 /// What was read and the destination has not taken. Nothing is read meanwhile.
@@ -29,10 +38,16 @@ pub(super) struct Flow {
 enum Held {
     #[default]
     Nothing,
-    Bytes {
-        bytes: Box<[u8]>,
-        taken: usize,
-    },
+    /// In a box of its own, for most tunnels never have any.
+    Bytes(Box<Rest>),
+    /// Between two plain sockets. It is not empty.
+    Pipe(Pipe),
+}
+
+#[derive(Debug)]
+struct Rest {
+    bytes: Box<[u8]>,
+    taken: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,12 +114,17 @@ impl Flow {
         destination: &mut D,
         pass_fin: bool,
     ) -> Poll<Result<(), Broken>> {
+        let burst = self.bytes + BURST;
         for _ in 0..READS {
             ready!(self.poll_write_held(cx, destination))?;
             match self.state {
+                State::Open if self.bytes >= burst => break,
                 State::Open => {}
                 State::SourceEnded => return self.poll_end(cx, destination, pass_fin),
                 State::Ended => return Poll::Ready(Ok(())),
+            }
+            if self.splicing && self.splice(source, destination)? {
+                continue;
             }
             ready!(self.poll_copy(cx, source, destination))?;
         }
@@ -137,6 +157,8 @@ impl Flow {
             if rest.is_empty() {
                 self.state = State::SourceEnded;
             }
+            // There may be much more where this came from.
+            self.splicing |= rest.len() == scratch::LEN;
             while !rest.is_empty() {
                 let Poll::Ready(taken) = self.poll_write(cx, destination, rest) else {
                     self.held = Held::new(rest.into());
@@ -148,24 +170,106 @@ impl Flow {
         })
     }
 
+    /// Moves what the source has into a pipe. False if nothing was moved: copy.
+    fn splice<S: Stream, D: Stream>(
+        &mut self,
+        source: &S,
+        destination: &D,
+    ) -> Result<bool, Broken> {
+        self.splicing = false;
+        let (Some(source), Some(_)) = (tcp(source), tcp(destination)) else {
+            return Ok(false);
+        };
+        let Some(mut pipe) = Pipe::lend() else {
+            return Ok(false);
+        };
+        let filled = match source.try_io(Interest::READABLE, || pipe.fill(source)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            filled => filled,
+        };
+        match filled {
+            Ok(Some(0)) => self.state = State::SourceEnded,
+            Ok(Some(moved)) => {
+                self.splicing = moved >= MIN_SPLICE;
+                self.held = Held::Pipe(pipe);
+            }
+            // A read has the last word: a splice stops short of urgent data, and
+            // says that there is nothing.
+            Ok(None) => {
+                self.splicing = true;
+                return Ok(false);
+            }
+            Err(_) => {
+                self.state = State::SourceEnded;
+                return Err(Broken::Source);
+            }
+        }
+        Ok(true)
+    }
+
     fn poll_write_held<D: Stream>(
         &mut self,
         cx: &mut Context<'_>,
         destination: &mut D,
     ) -> Poll<Result<(), Broken>> {
         // Taken out, so that it is gone unless there is a reason to put it back.
-        while let Held::Bytes { bytes, taken } = std::mem::take(&mut self.held) {
-            let rest = bytes.get(taken..).unwrap_or_default();
-            let more = match self.poll_write(cx, destination, rest) {
-                Poll::Ready(more) => more?,
+        match std::mem::take(&mut self.held) {
+            Held::Nothing => Poll::Ready(Ok(())),
+            Held::Bytes(rest) => self.poll_write_rest(cx, destination, rest),
+            Held::Pipe(pipe) => self.poll_drain(cx, destination, pipe),
+        }
+    }
+
+    fn poll_write_rest<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+        mut rest: Box<Rest>,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            let bytes = rest.bytes.get(rest.taken..).unwrap_or_default();
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match self.poll_write(cx, destination, bytes) {
+                Poll::Ready(taken) => rest.taken += taken?,
                 Poll::Pending => {
-                    self.held = Held::Bytes { bytes, taken };
+                    self.held = Held::Bytes(rest);
                     return Poll::Pending;
                 }
+            }
+        }
+    }
+
+    fn poll_drain<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+        mut pipe: Pipe,
+    ) -> Poll<Result<(), Broken>> {
+        let Some(destination) = tcp(destination) else {
+            return Poll::Ready(Err(Broken::Destination));
+        };
+        while !pipe.is_empty() {
+            let Poll::Ready(ready) = destination.poll_write_ready(cx) else {
+                self.held = Held::Pipe(pipe);
+                return Poll::Pending;
             };
-            if more < rest.len() {
-                let taken = taken + more;
-                self.held = Held::Bytes { bytes, taken };
+            let drained = ready.and_then(|()| {
+                destination.try_io(Interest::WRITABLE, || {
+                    self.bytes += u64::from(pipe.drain(destination)?);
+                    // As short as a short write: the socket is full.
+                    match pipe.is_empty() {
+                        true => Ok(()),
+                        false => Err(io::ErrorKind::WouldBlock.into()),
+                    }
+                })
+            });
+            match drained {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(Broken::Destination));
+                }
+                _ => {}
             }
         }
         Poll::Ready(Ok(()))
@@ -223,6 +327,6 @@ impl Held {
         if bytes.is_empty() {
             return Self::Nothing;
         }
-        Self::Bytes { bytes, taken: 0 }
+        Self::Bytes(Box::new(Rest { bytes, taken: 0 }))
     }
 }

@@ -39,6 +39,8 @@
 
 mod flow;
 mod future;
+#[cfg_attr(not(all(feature = "splice", target_os = "linux")), path = "no_pipe.rs")]
+mod pipe;
 mod scratch;
 mod sent;
 mod service;

@@ -1,0 +1,259 @@
+//! Pipes for `splice(2)`, lent from a pool of the thread's.
+
+use std::{
+    cell::RefCell,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::retry_on_intr,
+    pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice},
+};
+
+/// Bytes that a pipe is to hold, best first. An ordinary user is granted about
+/// 64 pipes of the first size, and after them some smaller ones.
+const SIZES: [usize; 2] = [1024 * 1024, 256 * 1024];
+
+/// Through a smaller pipe, splicing is slower than copying.
+const MIN_SIZE: u32 = 64 * 1024;
+
+/// Pipes in the whole process. A flow holds one only while its destination is
+/// slower than its source, but then it may hold it for long, with all that is
+/// in it; who comes later copies. An ordinary user is granted fewer anyway.
+const MAX_LIVE: usize = 128;
+
+/// Pipes that a thread keeps for later. Each costs two descriptors, and the
+/// kernel 20 KiB.
+const MAX_IDLE: usize = 8;
+
+/// How long a thread copies after the system refused it a pipe.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A pipe on loan. It goes back to the pool when it is dropped, if it is empty.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    /// None once it is dropped.
+    ends: Option<Ends>,
+    /// Bytes in it: exact, since they pass through [`fill`](Self::fill) and
+    /// [`drain`](Self::drain) alone.
+    filled: u32,
+}
+
+#[derive(Debug)]
+struct Ends {
+    read: OwnedFd,
+    write: OwnedFd,
+    size: u32,
+    _live: Live,
+}
+
+/// Counts a pipe for as long as there is one.
+#[derive(Debug)]
+struct Live;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+struct Pool {
+    idle: Vec<Ends>,
+    refused: Option<Instant>,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const {
+        RefCell::new(Pool { idle: Vec::new(), refused: None })
+    };
+}
+
+impl Pipe {
+    /// An empty pipe; none if the system grants no more.
+    pub(super) fn lend() -> Option<Self> {
+        let ends = POOL.try_with(|pool| pool.try_borrow_mut().ok()?.lend());
+        ends.ok().flatten().map(|ends| Self {
+            ends: Some(ends),
+            filled: 0,
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Moves what `source` has into the pipe, which is empty, and says how many
+    /// bytes that was: 0 at its end, none if there is nothing to be moved now.
+    ///
+    /// # Errors
+    ///
+    /// The source's.
+    pub(super) fn fill(&mut self, source: impl AsFd) -> io::Result<Option<u32>> {
+        let Some(ends) = &self.ends else {
+            return Ok(None);
+        };
+        // The pipe is not what is full, so it is the source that would block.
+        let moved = match shift(source, &ends.write, ends.size) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            moved => moved?,
+        };
+        self.filled += moved;
+        Ok(Some(moved))
+    }
+
+    /// Moves what is in the pipe to `destination`. If some is left, the
+    /// destination is full.
+    ///
+    /// # Errors
+    ///
+    /// The destination's.
+    pub(super) fn drain(&mut self, destination: impl AsFd) -> io::Result<u32> {
+        let Some(ends) = &self.ends else { return Ok(0) };
+        let moved = shift(&ends.read, destination, self.filled)?;
+        self.filled = self.filled.saturating_sub(moved);
+        Ok(moved)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        // What is left in it is some session's, and must never reach another:
+        // such a pipe is closed.
+        if let Some(ends) = self.ends.take().filter(|_| self.filled == 0) {
+            let _ = POOL.try_with(|pool| pool.try_borrow_mut().map(|mut pool| pool.keep(ends)));
+        }
+    }
+}
+
+fn shift(from: impl AsFd, to: impl AsFd, len: u32) -> io::Result<u32> {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    let moved = retry_on_intr(|| splice(&from, None, &to, None, len as usize, flags))?;
+    // It moves no more than it was told to.
+    u32::try_from(moved).map_err(io::Error::other)
+}
+
+impl Pool {
+    fn lend(&mut self) -> Option<Ends> {
+        if let Some(ends) = self.idle.pop() {
+            return Some(ends);
+        }
+        if self.refused.is_some_and(|at| at.elapsed() < RETRY) {
+            return None;
+        }
+        let ends = Ends::new();
+        self.refused = ends.is_none().then(Instant::now);
+        ends
+    }
+
+    fn keep(&mut self, ends: Ends) {
+        if self.idle.len() < MAX_IDLE {
+            self.idle.push(ends);
+        }
+    }
+}
+
+impl Ends {
+    fn new() -> Option<Self> {
+        let live = Live::new()?;
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        let mut granted = SIZES
+            .into_iter()
+            .filter_map(|size| fcntl_setpipe_size(&write, size).ok());
+        // Past its limits, a user gets pipes of one or two pages.
+        let size = granted.next().or_else(|| fcntl_getpipe_size(&write).ok())?;
+        let size = u32::try_from(size).ok()?;
+        (size >= MIN_SIZE).then_some(Self {
+            read,
+            write,
+            size,
+            _live: live,
+        })
+    }
+}
+
+impl Live {
+    fn new() -> Option<Self> {
+        let counted = Self;
+        (LIVE.fetch_add(1, Ordering::Relaxed) < MAX_LIVE).then_some(counted)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
+
+    use super::*;
+
+    fn idle() -> usize {
+        POOL.with(|pool| pool.borrow().idle.len())
+    }
+
+    #[test]
+    fn an_empty_pipe_goes_back_to_the_pool() {
+        let (mut a, b) = UnixStream::pair().unwrap();
+        let mut pipe = Pipe::lend().unwrap();
+        a.write_all(b"bytes").unwrap();
+        assert_eq!(pipe.fill(&b).unwrap(), Some(5));
+        assert!(!pipe.is_empty());
+        assert_eq!(pipe.drain(&b).unwrap(), 5);
+        assert!(pipe.is_empty());
+        a.read_exact(&mut [0; 5]).unwrap();
+        drop(pipe);
+        assert_eq!(idle(), 1);
+        let _again = Pipe::lend().unwrap();
+        assert_eq!(idle(), 0);
+    }
+
+    #[test]
+    fn a_pipe_that_holds_bytes_is_closed() {
+        let (mut a, b) = UnixStream::pair().unwrap();
+        for taken in [false, true] {
+            let mut pipe = Pipe::lend().unwrap();
+            a.write_all(b"of one session").unwrap();
+            assert_eq!(pipe.fill(&b).unwrap(), Some(14));
+            if taken {
+                // A part of it is.
+                let ends = pipe.ends.as_ref().unwrap();
+                let moved = shift(&ends.read, &b, 3).unwrap();
+                pipe.filled -= moved;
+            }
+            drop(pipe);
+            assert_eq!(idle(), 0);
+        }
+    }
+
+    #[test]
+    fn a_source_without_bytes_and_one_at_its_end_differ() {
+        let (a, b) = UnixStream::pair().unwrap();
+        b.set_nonblocking(true).unwrap();
+        let mut pipe = Pipe::lend().unwrap();
+        assert_eq!(pipe.fill(&b).unwrap(), None);
+        drop(a);
+        assert_eq!(pipe.fill(&b).unwrap(), Some(0));
+    }
+
+    #[test]
+    fn a_thread_keeps_a_few_pipes() {
+        let pipes: Vec<_> = (0..=MAX_IDLE).map_while(|_| Pipe::lend()).collect();
+        assert_eq!(pipes.len(), MAX_IDLE + 1);
+        drop(pipes);
+        assert_eq!(idle(), MAX_IDLE);
+    }
+
+    #[test]
+    fn after_a_refusal_a_thread_does_not_ask_for_a_while() {
+        POOL.with(|pool| pool.borrow_mut().refused = Some(Instant::now()));
+        assert!(Pipe::lend().is_none());
+        let long_ago = Instant::now().checked_sub(RETRY);
+        POOL.with(|pool| pool.borrow_mut().refused = long_ago);
+        assert!(Pipe::lend().is_some());
+    }
+}
