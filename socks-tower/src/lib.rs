@@ -119,7 +119,7 @@ pub use relay::{End, Relay, Transfer};
 pub use reply::Dialect;
 pub use request::{Pinned, Request};
 pub use resolve::{Hosts, HostsLayer, Resolve, ResolveLayer, SystemResolver};
-pub use server::{Listener, Proxy, ServeError, Server, listen};
+pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServer, listen};
 pub use session::{HasSession, Identity, Session};
 pub use socks::{Socks, Socks4, Socks5};
 pub use socks_core::{

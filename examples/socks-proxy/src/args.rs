@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread::available_parallelism,
+    time::Duration,
+};
 
 use clap::{Parser, ValueEnum};
 
@@ -52,7 +55,11 @@ pub struct Args {
 
     /// Threads that serve [default: one per core]
     #[arg(long, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
+    threads: Option<NonZeroUsize>,
+
+    /// Whether threads share sessions, or each keeps those that it accepted
+    #[arg(long, value_enum, default_value_t = Runtime::PerThread)]
+    pub runtime: Runtime,
 
     /// What to log: a level, or a filter like `socks_tower=debug` [default:
     /// RUST_LOG, else warn; the end of each session is info]
@@ -65,12 +72,31 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+pub enum Runtime {
+    /// Each thread keeps its sessions: fewest system calls
+    PerThread,
+    /// Sessions move to where there is time for them
+    Shared,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 pub enum LogFormat {
     Text,
     Json,
 }
 
 impl Args {
+    /// As many threads as told, or as there are cores; fewer if there are hardly
+    /// more connections, since each thread holds a permit in reserve.
+    pub fn threads(&self, max_connections: usize) -> NonZeroUsize {
+        const CONNECTIONS_PER_THREAD: usize = 16;
+
+        let cores = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = self.threads.unwrap_or_else(cores);
+        let useful = NonZeroUsize::new(max_connections / CONNECTIONS_PER_THREAD);
+        threads.min(useful.unwrap_or(NonZeroUsize::MIN))
+    }
+
     pub fn handshake_timeout(&self) -> Duration {
         Duration::from_secs(self.handshake_timeout)
     }

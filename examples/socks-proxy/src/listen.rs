@@ -1,9 +1,6 @@
 //! Where to listen, and whether that is wise.
 
-use std::{error::Error, net::SocketAddr};
-
-use socks_tower::listen as listen_on;
-use tokio::net::TcpListener;
+use std::{error::Error, io, net::SocketAddr};
 
 use crate::args::Args;
 
@@ -20,15 +17,8 @@ pub fn check(args: &Args, has_users: bool) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Listens on all of `addrs`; says which they are, with real ports.
-pub fn listen(addrs: &[SocketAddr]) -> Result<(Vec<TcpListener>, String), Box<dyn Error>> {
-    let mut listeners = Vec::new();
-    let mut names = Vec::new();
-    for &addr in addrs {
-        let listener =
-            listen_on(addr).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-        names.push(listener.local_addr()?.to_string());
-        listeners.push(listener);
-    }
-    Ok((listeners, names.join(", ")))
+/// Says which address it was, as far as that is known.
+pub fn failed(addrs: &[SocketAddr], error: &io::Error) -> String {
+    let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
+    format!("cannot listen on {}: {error}", addrs.join(", "))
 }

@@ -11,15 +11,15 @@ mod args;
 mod descriptors;
 mod listen;
 mod log;
+mod serve;
 mod shutdown;
 mod stack;
 mod users;
 
-use std::{error::Error, io::Write, process::ExitCode};
+use std::{error::Error, process::ExitCode};
 
-use args::Args;
+use args::{Args, Runtime};
 use clap::Parser;
-use socks_tower::Server;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -41,27 +41,10 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         Some(max) => max,
         None => descriptors::max_connections(),
     };
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = args.threads {
-        runtime.worker_threads(threads.get());
+    let threads = args.threads(max_connections);
+    let proxy = stack::stack(&args, users, max_connections);
+    match args.runtime {
+        Runtime::PerThread => serve::per_thread(&args, threads, proxy),
+        Runtime::Shared => serve::shared(&args, threads, proxy),
     }
-    let runtime = runtime.enable_all().build()?;
-    runtime.block_on(async {
-        let (listeners, addrs) = listen::listen(&args.listen)?;
-        let shutdown = shutdown::signals()?;
-        // A reader that has gone is no reason not to serve.
-        let _ = writeln!(std::io::stdout(), "listening on {addrs}");
-
-        let proxy = stack::stack(&args, users, max_connections);
-        let server = Server::new(listeners)
-            .with_shutdown(shutdown.first())
-            .with_grace(args.grace());
-        // A task of its own: waking the main one would cost a system call.
-        let serving = tokio::spawn(server.serve(proxy));
-        tokio::select! {
-            served = serving => served??,
-            () = shutdown.second() => tracing::warn!("cut by a second signal"),
-        }
-        Ok(())
-    })
 }

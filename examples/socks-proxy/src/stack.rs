@@ -15,7 +15,7 @@ pub fn stack(
     args: &Args,
     users: Option<Users>,
     max_connections: usize,
-) -> impl Proxy<TcpStream> + use<> {
+) -> impl Proxy<TcpStream> + Clone + Send + use<> {
     let rules = if args.allow_private {
         Rules::new().permit_all_special()
     } else {

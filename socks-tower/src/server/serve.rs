@@ -8,17 +8,17 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, ToSocketAddrs},
+    net::ToSocketAddrs,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
 use tracing::{Instrument, debug, warn};
 
-use super::{Listener, listen};
+use super::{Listener, TcpAcceptor, listen};
 use crate::{Accepted, BoxError, Error, HasSession, Transfer, trace};
 
-type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Accepts connections and runs a stack on each.
 ///
@@ -75,12 +75,15 @@ pub enum ServeError {
     /// The listener failed for good.
     #[error("cannot accept connections")]
     Accept(#[source] io::Error),
+    /// A thread to serve on could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// The stack will never be ready again.
     #[error("the stack failed")]
     Stack(#[source] BoxError),
 }
 
-impl Server<TcpListener> {
+impl Server<TcpAcceptor> {
     /// Listens on the first of `addrs` that can be had, as [`listen`] does.
     ///
     /// # Errors
@@ -98,11 +101,8 @@ impl Server<TcpListener> {
     }
 
     /// The address that it listens on: the real port, if 0 was asked for.
-    ///
-    /// # Errors
-    ///
-    /// That of `getsockname(2)`.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()
     }
 }

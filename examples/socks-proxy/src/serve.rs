@@ -1,0 +1,90 @@
+//! Serves until it is told to stop, on either kind of runtime.
+
+use std::{
+    error::Error,
+    future::Future,
+    io::{self, Write},
+    net::SocketAddr,
+    num::NonZeroUsize,
+};
+
+use socks_tower::{Proxy, ServeError, Server, ThreadedServer};
+use tokio::{net::TcpStream, runtime};
+
+use crate::{
+    args::Args,
+    listen,
+    shutdown::{self, Shutdown},
+};
+
+/// A runtime and listeners for each thread.
+pub fn per_thread<S>(args: &Args, threads: NonZeroUsize, proxy: S) -> Result<(), Box<dyn Error>>
+where
+    S: Proxy<TcpStream> + Clone + Send + 'static,
+{
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let server = ThreadedServer::bind(&args.listen, threads)
+            .map_err(|error| listen::failed(&args.listen, &error))?;
+        let shutdown = shutdown::signals()?;
+        announce(server.local_addrs());
+        let server = server
+            .with_shutdown(shutdown.first())
+            .with_grace(args.grace());
+        until_cut(&shutdown, server.serve(proxy)).await
+    })
+}
+
+/// One runtime for all threads: sessions move to where there is time for them.
+pub fn shared<S>(args: &Args, threads: NonZeroUsize, proxy: S) -> Result<(), Box<dyn Error>>
+where
+    S: Proxy<TcpStream> + Send + 'static,
+{
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(threads.get())
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut listeners = Vec::new();
+        for &addr in &args.listen {
+            let listener =
+                socks_tower::listen(addr).map_err(|error| listen::failed(&[addr], &error))?;
+            listeners.push(listener);
+        }
+        let addrs: Vec<_> = listeners.iter().map(|it| it.local_addr()).collect();
+        let shutdown = shutdown::signals()?;
+        announce(&addrs);
+        let server = Server::new(listeners)
+            .with_shutdown(shutdown.first())
+            .with_grace(args.grace());
+        // A task of its own: waking the main one would cost a system call.
+        let serving = tokio::spawn(server.serve(proxy));
+        until_cut(&shutdown, async {
+            serving
+                .await
+                .map_err(|panic| ServeError::Stack(panic.into()))?
+        })
+        .await
+    })
+}
+
+/// The one line on standard output: for people, and for programs that want the
+/// port.
+fn announce(addrs: &[SocketAddr]) {
+    let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
+    // A reader that has gone is no reason not to serve.
+    let _ = writeln!(io::stdout(), "listening on {}", addrs.join(", "));
+}
+
+async fn until_cut(
+    shutdown: &Shutdown,
+    serving: impl Future<Output = Result<(), ServeError>>,
+) -> Result<(), Box<dyn Error>> {
+    tokio::select! {
+        served = serving => served?,
+        () = shutdown.second() => tracing::warn!("cut by a second signal"),
+    }
+    Ok(())
+}

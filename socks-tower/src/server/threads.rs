@@ -1,0 +1,201 @@
+use std::{
+    fmt,
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    thread,
+    time::Duration,
+};
+
+use tokio::{net::TcpStream, runtime, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Proxy, ServeError, Server,
+    serve::Signal,
+    tcp::{TcpAcceptor, bound},
+};
+
+/// A server of several threads, each with a runtime and listeners of its own.
+///
+/// A session stays on the thread that accepted it, so nothing wakes another
+/// thread: that costs fewest system calls for a connection. In exchange, work is
+/// dealt out by connection, and a thread that got the busy ones keeps them. A
+/// [`Server`] on Tokio's multi-thread runtime evens that out.
+///
+/// ```no_run
+/// use std::num::NonZeroUsize;
+/// use socks_tower::{Socks5, ThreadedServer};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let threads = std::thread::available_parallelism()?;
+/// let server = ThreadedServer::bind(&["127.0.0.1:1080".parse()?], threads)?;
+/// server.serve(Socks5::new()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a server does nothing until it serves"]
+pub struct ThreadedServer {
+    /// For each thread, a listener on each address.
+    listeners: Vec<Vec<std::net::TcpListener>>,
+    local_addrs: Vec<SocketAddr>,
+    shutdown: Option<Signal>,
+    grace: Duration,
+}
+
+impl ThreadedServer {
+    /// Listens on all of `addrs`, with `threads` listeners on each
+    /// (`SO_REUSEPORT`). Where the system does not deal connections out among
+    /// listeners, there is one thread.
+    ///
+    /// Another program on one of the addresses is an error, although such
+    /// listeners could share it with ours: each address is first bound without
+    /// sharing, as a probe. In the moment between the two, another program
+    /// that shares could still step in.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](super::listen).
+    pub fn bind(addrs: &[SocketAddr], threads: NonZeroUsize) -> io::Result<Self> {
+        // Elsewhere SO_REUSEPORT lets listeners share, but does not deal out.
+        let threads = if cfg!(target_os = "linux") {
+            threads.get()
+        } else {
+            1
+        };
+        let mut listeners: Vec<_> = (0..threads).map(|_| Vec::new()).collect();
+        let mut local_addrs = Vec::with_capacity(addrs.len());
+        for &addr in addrs {
+            let probe = bound(addr, false)?;
+            let addr = probe.local_addr()?;
+            local_addrs.push(addr);
+            match listeners.as_mut_slice() {
+                [only] => only.push(probe),
+                all => {
+                    drop(probe);
+                    for of_thread in all {
+                        of_thread.push(bound(addr, true)?);
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            listeners,
+            local_addrs,
+            shutdown: None,
+            grace: Server::<TcpAcceptor>::DEFAULT_GRACE,
+        })
+    }
+
+    /// The addresses that it listens on: the real ports, where 0 was asked for.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// As [`Server::with_shutdown`].
+    pub fn with_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.shutdown = Some(Box::pin(signal));
+        self
+    }
+
+    /// As [`Server::with_grace`].
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Serves until the shutdown, a clone of `stack` on each thread. Dropping
+    /// the future has the threads cut their sessions and end.
+    ///
+    /// A limit in the stack counts all threads together, since its clones share
+    /// their permits. Each thread takes one before it accepts, so as many as
+    /// there are threads may be held in reserve: with a limit that is not much
+    /// larger than their number, use fewer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::serve`], of the first thread that fails; and
+    /// [`ServeError::Thread`].
+    pub async fn serve<S>(self, stack: S) -> Result<(), ServeError>
+    where
+        S: Proxy<TcpStream> + Clone + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let cut = CancellationToken::new();
+        // However this ends, also when it is dropped.
+        let _cut_at_the_end = cut.clone().drop_guard();
+        let (ended, mut endings) = mpsc::channel(1);
+        for (number, listeners) in self.listeners.into_iter().enumerate() {
+            let worker = Worker {
+                listeners,
+                stop: stop.clone(),
+                cut: cut.clone(),
+                grace: self.grace,
+            };
+            let stack = stack.clone();
+            let ended = ended.clone();
+            thread::Builder::new()
+                .name(format!("socks-{number}"))
+                .spawn(move || {
+                    // Nobody listens any more if another thread failed first.
+                    let _ = ended.blocking_send(worker.run(stack));
+                })
+                .map_err(ServeError::Thread)?;
+        }
+        drop(ended);
+
+        let mut shutdown = self.shutdown.unwrap_or_else(|| Box::pin(pending()));
+        loop {
+            tokio::select! {
+                () = &mut shutdown, if !stop.is_cancelled() => stop.cancel(),
+                ending = endings.recv() => match ending {
+                    Some(ending) => ending?,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+/// What one thread needs, but for the stack.
+struct Worker {
+    listeners: Vec<std::net::TcpListener>,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    grace: Duration,
+}
+
+impl Worker {
+    fn run<S>(self, stack: S) -> Result<(), ServeError>
+    where
+        S: Proxy<TcpStream> + Send + 'static,
+    {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(ServeError::Thread)?.block_on(async {
+            let listeners = self.listeners.into_iter().map(TcpAcceptor::from_std);
+            let listeners: io::Result<Vec<_>> = listeners.collect();
+            let server = Server::new(listeners.map_err(ServeError::Accept)?)
+                .with_shutdown(self.stop.cancelled_owned())
+                .with_grace(self.grace);
+            // A task of its own: to wake the future that a runtime blocks on
+            // costs a system call, to wake a task does not.
+            let serving = tokio::spawn(server.serve(stack));
+            tokio::select! {
+                served = serving => served.unwrap_or_else(|panic| Err(ServeError::Stack(panic.into()))),
+                () = self.cut.cancelled() => Ok(()),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for ThreadedServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadedServer")
+            .field("local_addrs", &self.local_addrs)
+            .field("threads", &self.listeners.len())
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
