@@ -4,12 +4,13 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
+    task::Poll,
     time::Duration,
 };
 
 use tokio::{
     net::ToSocketAddrs,
-    time::{Instant, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_service::Service;
@@ -188,6 +189,7 @@ where
     S: Proxy<L::Io>,
 {
     let mut backoff = Backoff::default();
+    let mut pulse = Pulse::default();
     loop {
         // Boxed at once, so that the future is `Send` whatever the error is.
         let ready = poll_fn(|cx| stack.poll_ready(cx).map_err(Into::into)).await;
@@ -195,7 +197,7 @@ where
             return ServeError::Stack(error);
         }
         let accepted = loop {
-            match listener.accept().await {
+            match pulse.beside(listener.accept()).await {
                 Ok(accepted) => break accepted,
                 Err(error) if is_about_one_connection(&error) => debug!(%error, "accept"),
                 Err(error) if is_about_resources(&error) => backoff.wait(&error).await,
@@ -211,6 +213,47 @@ where
             stack.call(accepted)
         };
         sessions.spawn(run(session, cut.clone(), started).instrument(span));
+    }
+}
+
+/// A timer that is always due before those of the sessions, while there are new
+/// ones.
+///
+/// When a timer is set that is due before all others, Tokio wakes its driver to
+/// tell it: two system calls, for each connection's first deadline. So let
+/// there be one that is due sooner. A server that nobody connects to sets none.
+#[derive(Default)]
+struct Pulse {
+    next: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pulse {
+    /// Sooner than any deadline that a session usually sets.
+    const PERIOD: Duration = Duration::from_millis(500);
+
+    async fn beside<T>(&mut self, accept: impl Future<Output = T>) -> T {
+        let mut accept = pin!(accept);
+        let accepted = poll_fn(|cx| {
+            if let Poll::Ready(accepted) = accept.as_mut().poll(cx) {
+                return Poll::Ready(accepted);
+            }
+            let next = self.next.as_mut();
+            if next.is_some_and(|next| next.as_mut().poll(cx).is_ready()) {
+                // Nobody has come for a whole period.
+                self.next = None;
+            }
+            Poll::Pending
+        })
+        .await;
+        match &mut self.next {
+            None => self.next = Some(Box::pin(sleep(Self::PERIOD))),
+            // Put off lazily: an earlier instant does no harm.
+            Some(next) if next.deadline() < Instant::now() + Self::PERIOD / 2 => {
+                next.as_mut().reset(Instant::now() + Self::PERIOD);
+            }
+            Some(_) => {}
+        }
+        accepted
     }
 }
 
