@@ -26,12 +26,13 @@ fn wrong_stacks_do_not_compile() {
     } else {
         // A variable is set for a new process alone, so start one.
         copy_cases();
-        let status = Command::new(env::current_exe().unwrap())
+        let output = Command::new(env::current_exe().unwrap())
             .arg("wrong_stacks_do_not_compile")
             .env(UPDATE.0, UPDATE.1)
-            .status()
+            .output()
             .unwrap();
-        assert!(status.success(), "a wrong stack compiles");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "a wrong stack compiles:\n{said}");
     }
 }
 
