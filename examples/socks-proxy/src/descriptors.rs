@@ -2,8 +2,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For standard streams, listeners, the runtime and the pipes of busy tunnels.
-const RESERVED: u64 = 64;
+/// For standard streams, listeners and the runtime; and for the pipes of busy
+/// tunnels, of which there are at most 128, with two ends each.
+const RESERVED: u64 = 64 + 2 * 128;
 
 /// A tunnel has two sockets.
 const PER_CONNECTION: u64 = 2;
