@@ -1,26 +1,26 @@
+mod doubles;
+mod timers;
+
 use std::{
     io,
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::Context,
     time::Duration,
 };
 
 use socks_core::{Target, server::Version, v5::Command};
 use tokio::{
-    io::{
-        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, DuplexStream, ReadBuf,
-        duplex,
-    },
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream, duplex},
     net::TcpStream,
     task::JoinHandle,
-    time::{Instant, advance, timeout},
 };
 use tower_service::Service;
 
+use self::doubles::{Endless, Noted};
 use super::*;
 use crate::{Client, ClientStream, Connected, Outbound, Request, Session, Stream};
 
@@ -149,86 +149,6 @@ async fn a_stream_that_buffers_what_it_is_written_is_flushed() {
     expect(&mut target, b"ping").await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn silence_ends_a_tunnel_and_every_byte_puts_the_end_off() {
-    let relay = Relay::new().with_idle_timeout(60 * SECOND);
-    let (mut client, mut target, tunnel) = join(&relay);
-    let started = Instant::now();
-    for _ in 0..5 {
-        advance(50 * SECOND).await;
-        client.write_all(b"up").await.unwrap();
-        expect(&mut target, b"up").await;
-        advance(50 * SECOND).await;
-        target.write_all(b"down").await.unwrap();
-        expect(&mut client, b"down").await;
-    }
-    let transfer = tunnel.await.unwrap();
-    assert_eq!(transfer.end, End::IdleTimeout);
-    assert_eq!(started.elapsed().as_secs(), 560);
-    assert_eq!(transfer.duration.as_secs(), 560);
-    expect_end(&mut client).await;
-    expect_end(&mut target).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn two_hours_and_four_minutes_are_the_default() {
-    let (_client, _target, tunnel) = join(&Relay::new());
-    let transfer = tunnel.await.unwrap();
-    assert_eq!(transfer.end, End::IdleTimeout);
-    assert_eq!(transfer.duration.as_secs(), 2 * 3600 + 4 * 60);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_half_closed_tunnel_ends_sooner() {
-    for client_first in [true, false] {
-        let relay = Relay::new().with_half_closed_timeout(60 * SECOND);
-        let (client, target, tunnel) = join(&relay);
-        let (mut first, mut second) = match client_first {
-            true => (client, target),
-            false => (target, client),
-        };
-        advance(1000 * SECOND).await; // Far more, but nobody is done.
-        let done = Instant::now();
-        first.shutdown().await.unwrap();
-        expect_end(&mut second).await;
-        advance(50 * SECOND).await;
-        second.write_all(b"more").await.unwrap();
-        expect(&mut first, b"more").await;
-        assert_eq!(tunnel.await.unwrap().end, End::HalfClosedTimeout);
-        assert_eq!(done.elapsed().as_secs(), 110);
-        expect_end(&mut first).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lifetime_ends_a_tunnel_that_is_busy() {
-    let relay = Relay::new()
-        .with_lifetime(60 * SECOND)
-        .with_idle_timeout(None)
-        .with_half_closed_timeout(None);
-    let (mut client, mut target, tunnel) = join(&relay);
-    while client.write_all(b"x").await.is_ok() {
-        if target.read(&mut [0]).await.unwrap() == 0 {
-            break;
-        }
-        advance(SECOND).await;
-    }
-    let transfer = tunnel.await.unwrap();
-    assert_eq!(transfer.end, End::LifetimeExceeded);
-    assert_eq!(transfer.duration.as_secs(), 60);
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_timeouts_a_tunnel_stands_for_ever() {
-    let relay = Relay::new()
-        .with_idle_timeout(None)
-        .with_half_closed_timeout(None);
-    let (mut client, mut target, tunnel) = join(&relay);
-    client.shutdown().await.unwrap();
-    expect_end(&mut target).await;
-    assert!(timeout(1_000_000 * SECOND, tunnel).await.is_err());
-}
-
 #[tokio::test]
 async fn the_guard_outlives_the_streams() {
     struct Guard(Arc<AtomicBool>);
@@ -243,7 +163,7 @@ async fn the_guard_outlives_the_streams() {
     let mut connected = connected(near, far);
     connected.upstream = connected.upstream.with_guard(Guard(Arc::clone(&released)));
     let mut future = Box::pin(Relay::new().call(connected));
-    assert!(futures_pending(future.as_mut()));
+    assert!(is_pending(future.as_mut()));
     assert!(!released.load(Ordering::Relaxed));
 
     drop((client, target));
@@ -252,54 +172,9 @@ async fn the_guard_outlives_the_streams() {
     assert!(released.load(Ordering::Relaxed));
 }
 
-fn futures_pending(future: Pin<&mut impl Future>) -> bool {
+fn is_pending(future: Pin<&mut impl Future>) -> bool {
     let mut cx = Context::from_waker(std::task::Waker::noop());
     future.poll(&mut cx).is_pending()
-}
-
-/// Always has bytes to give; takes so many, then no more.
-#[derive(Default)]
-struct Endless {
-    given: Arc<AtomicU64>,
-    takes: u64,
-    taken: Arc<AtomicU64>,
-}
-
-impl AsyncRead for Endless {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let len = buf.initialize_unfilled().len();
-        buf.advance(len);
-        self.given.fetch_add(len as u64, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Endless {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let room = self.takes - self.taken.load(Ordering::Relaxed);
-        let len = buf.len().min(usize::try_from(room).unwrap());
-        self.taken.fetch_add(len as u64, Ordering::Relaxed);
-        match len {
-            0 => Poll::Pending,
-            _ => Poll::Ready(Ok(len)),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[tokio::test]
@@ -312,7 +187,7 @@ async fn a_slow_reader_holds_its_sender_back() {
     };
     let mut future = Box::pin(Relay::new().call(connected(source, destination)));
     for _ in 0..100 {
-        assert!(futures_pending(future.as_mut()));
+        assert!(is_pending(future.as_mut()));
     }
     assert_eq!(given.load(Ordering::Relaxed), 128 * 1024);
 }
@@ -326,58 +201,9 @@ async fn two_endless_streams_take_turns() {
     let (a, b) = (endless(), endless());
     let counts = [Arc::clone(&a.taken), Arc::clone(&b.taken)];
     let mut future = Box::pin(Relay::new().call(connected(a, b)));
-    assert!(futures_pending(future.as_mut()));
+    assert!(is_pending(future.as_mut()));
     for count in counts {
         assert_eq!(count.load(Ordering::Relaxed), 1024 * 1024);
-    }
-}
-
-/// Notes what happens to a stream, and fails when it is read to its end.
-struct Noted {
-    note: Arc<Mutex<Vec<&'static str>>>,
-    reads: Vec<&'static [u8]>,
-    error: Option<io::ErrorKind>,
-}
-
-impl AsyncRead for Noted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match (self.reads.pop(), self.error) {
-            (Some(bytes), _) => buf.put_slice(bytes),
-            (None, Some(error)) => return Poll::Ready(Err(error.into())),
-            (None, None) => return Poll::Pending,
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Noted {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.note.lock().unwrap().push("written");
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.note.lock().unwrap().push("flushed");
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.note.lock().unwrap().push("shut down");
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for Noted {
-    fn drop(&mut self) {
-        self.note.lock().unwrap().push("dropped");
     }
 }
 

@@ -1,24 +1,25 @@
 //! One direction of a tunnel.
 
+#[cfg_attr(not(all(feature = "splice", target_os = "linux")), path = "no_pipe.rs")]
+mod pipe;
+mod scratch;
+mod splice;
+
 use std::{
-    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{Interest, ReadBuf};
+use tokio::io::ReadBuf;
 
-use super::{pipe::Pipe, scratch};
-use crate::{Stream, tcp};
+use self::pipe::Pipe;
+use crate::Stream;
 
 /// Reads in a row before the other direction, and other tasks, have their turn.
 const READS: usize = 16;
 
 /// Bytes after which it is their turn as well: some milliseconds' worth.
 const BURST: u64 = 4 * 1024 * 1024;
-
-/// A splice that brings fewer bytes than this was not worth it.
-const MIN_SPLICE: u32 = 16 * 1024;
 
 /// Bytes on their way from one stream, the source, to the other.
 #[derive(Debug, Default)]
@@ -170,43 +171,6 @@ impl Flow {
         })
     }
 
-    /// Moves what the source has into a pipe. False if nothing was moved: copy.
-    fn splice<S: Stream, D: Stream>(
-        &mut self,
-        source: &S,
-        destination: &D,
-    ) -> Result<bool, Broken> {
-        self.splicing = false;
-        let (Some(source), Some(_)) = (tcp(source), tcp(destination)) else {
-            return Ok(false);
-        };
-        let Some(mut pipe) = Pipe::lend() else {
-            return Ok(false);
-        };
-        let filled = match source.try_io(Interest::READABLE, || pipe.fill(source)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            filled => filled,
-        };
-        match filled {
-            Ok(Some(0)) => self.state = State::SourceEnded,
-            Ok(Some(moved)) => {
-                self.splicing = moved >= MIN_SPLICE;
-                self.held = Held::Pipe(pipe);
-            }
-            // A read has the last word: a splice stops short of urgent data, and
-            // says that there is nothing.
-            Ok(None) => {
-                self.splicing = true;
-                return Ok(false);
-            }
-            Err(_) => {
-                self.state = State::SourceEnded;
-                return Err(Broken::Source);
-            }
-        }
-        Ok(true)
-    }
-
     fn poll_write_held<D: Stream>(
         &mut self,
         cx: &mut Context<'_>,
@@ -239,40 +203,6 @@ impl Flow {
                 }
             }
         }
-    }
-
-    fn poll_drain<D: Stream>(
-        &mut self,
-        cx: &mut Context<'_>,
-        destination: &mut D,
-        mut pipe: Pipe,
-    ) -> Poll<Result<(), Broken>> {
-        let Some(destination) = tcp(destination) else {
-            return Poll::Ready(Err(Broken::Destination));
-        };
-        while !pipe.is_empty() {
-            let Poll::Ready(ready) = destination.poll_write_ready(cx) else {
-                self.held = Held::Pipe(pipe);
-                return Poll::Pending;
-            };
-            let drained = ready.and_then(|()| {
-                destination.try_io(Interest::WRITABLE, || {
-                    self.bytes += u64::from(pipe.drain(destination)?);
-                    // As short as a short write: the socket is full.
-                    match pipe.is_empty() {
-                        true => Ok(()),
-                        false => Err(io::ErrorKind::WouldBlock.into()),
-                    }
-                })
-            });
-            match drained {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    return Poll::Ready(Err(Broken::Destination));
-                }
-                _ => {}
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Writes some of `bytes`, which are not empty, and says how many.
@@ -328,5 +258,30 @@ impl Held {
             return Self::Nothing;
         }
         Self::Bytes(Box::new(Rest { bytes, taken: 0 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_held_is_freed_once_it_is_taken() {
+        let (mut client, mut near) = duplex(100);
+        let (mut far, mut target) = duplex(10);
+        let mut flow = Flow::default();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+
+        client.write_all(b"twelve bytes").await.unwrap();
+        assert!(flow.poll(&mut cx, &mut near, &mut far, true).is_pending());
+        assert_eq!(flow.bytes(), 10);
+        assert!(matches!(&flow.held, Held::Bytes(rest) if &*rest.bytes == b"es"));
+
+        target.read_exact(&mut [0; 10]).await.unwrap();
+        assert!(flow.poll(&mut cx, &mut near, &mut far, true).is_pending());
+        assert_eq!(flow.bytes(), 12);
+        assert!(matches!(flow.held, Held::Nothing));
     }
 }
