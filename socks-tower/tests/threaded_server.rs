@@ -1,0 +1,160 @@
+//! A runtime and listeners for each thread: the lifecycle of such a server.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test")]
+
+use std::{
+    collections::HashSet,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+    thread::{self, ThreadId},
+    time::Duration,
+};
+
+use socks_tower::{BoxError, Request, ServeError, Socks5, ThreadedServer, listen};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tower::{ServiceBuilder, service_fn};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn any_port() -> ThreadedServer {
+    let two = NonZeroUsize::new(2).unwrap();
+    ThreadedServer::bind(&["127.0.0.1:0".parse().unwrap()], two).unwrap()
+}
+
+/// A target that says `hello`, then listens.
+async fn target() -> DuplexStream {
+    let (near, mut far) = duplex(64);
+    tokio::spawn(async move {
+        let _ = far.write_all(b"hello").await;
+        let _ = far.read_to_end(&mut Vec::new()).await;
+    });
+    near
+}
+
+/// A running server, and what stops it.
+struct Running {
+    addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Result<(), ServeError>>,
+    threads: Arc<Mutex<HashSet<ThreadId>>>,
+}
+
+fn run(grace: Duration) -> Running {
+    let threads = Arc::new(Mutex::new(HashSet::new()));
+    let seen = Arc::clone(&threads);
+    let connector = service_fn(move |_: Request<_>| {
+        seen.lock().unwrap().insert(thread::current().id());
+        async { Ok::<_, BoxError>(target().await) }
+    });
+    let proxy = ServiceBuilder::new()
+        .concurrency_limit(1000)
+        .service(Socks5::new().with_connector(connector));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = any_port();
+    let addr = server.local_addrs()[0];
+    let server = server
+        .with_shutdown(async { drop(stopped.await) })
+        .with_grace(grace);
+    let serving = tokio::spawn(server.serve(proxy));
+    Running {
+        addr,
+        stop,
+        serving,
+        threads,
+    }
+}
+
+async fn tunnel(addr: SocketAddr) -> io::Result<TcpStream> {
+    let mut client = TcpStream::connect(addr).await?;
+    client
+        .write_all(b"\x05\x01\x00\x05\x01\x00\x01\x08\x08\x08\x08\x00\x50")
+        .await?;
+    let mut heard = [0; 17];
+    client.read_exact(&mut heard).await?;
+    assert!(heard.ends_with(b"hello"));
+    Ok(client)
+}
+
+#[tokio::test]
+async fn connections_are_dealt_out_among_the_threads() {
+    let server = run(Duration::ZERO);
+    let mut tunnels = Vec::new();
+
+    // By a hash of ports: that one thread gets all of them does not happen.
+    for _ in 0..64 {
+        tunnels.push(tunnel(server.addr).await.unwrap());
+    }
+
+    let threads = server.threads.lock().unwrap().len();
+    assert_eq!(threads, if cfg!(target_os = "linux") { 2 } else { 1 });
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_port_does_not_start() {
+    let server = run(Duration::ZERO);
+    tunnel(server.addr).await.unwrap();
+
+    let again = ThreadedServer::bind(&[server.addr], NonZeroUsize::new(2).unwrap());
+    assert_eq!(again.unwrap_err().kind(), ErrorKind::AddrInUse);
+    assert_eq!(
+        listen(server.addr).unwrap_err().kind(),
+        ErrorKind::AddrInUse
+    );
+}
+
+#[tokio::test]
+async fn a_shutdown_lets_sessions_end_and_then_the_port_is_free() {
+    let server = run(LONG);
+    let client = tunnel(server.addr).await.unwrap();
+
+    server.stop.send(()).unwrap();
+    let refused = async {
+        while TcpStream::connect(server.addr).await.is_ok() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, refused).await.unwrap();
+    assert!(!server.serving.is_finished(), "it waits for the session");
+    drop(client);
+
+    timeout(LONG, server.serving)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    drop(listen(server.addr).unwrap());
+}
+
+#[tokio::test]
+async fn what_outlasts_the_grace_is_cut() {
+    let server = run(Duration::from_millis(50));
+    let mut client = tunnel(server.addr).await.unwrap();
+
+    server.stop.send(()).unwrap();
+
+    timeout(LONG, server.serving)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    // An end or a reset; but it ends.
+    let _ = timeout(LONG, client.read(&mut [0])).await.unwrap();
+}
+
+#[tokio::test]
+async fn dropping_the_future_cuts_the_sessions() {
+    let server = run(LONG);
+    let mut client = tunnel(server.addr).await.unwrap();
+
+    server.serving.abort();
+
+    let _ = timeout(LONG, client.read(&mut [0])).await.unwrap();
+}
