@@ -1,0 +1,150 @@
+//! The program `socks-proxy`, run as a user runs it.
+
+mod binary;
+
+use std::{
+    net::SocketAddr,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{ChildStderr, Command},
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+pub use binary::path;
+
+use crate::{
+    PATIENCE, patiently,
+    program::{self, Ran},
+};
+
+/// A running `socks-proxy`. Dropping it kills it.
+#[derive(Debug)]
+pub struct Child {
+    process: tokio::process::Child,
+    pid: Pid,
+    addrs: Vec<SocketAddr>,
+    log: Arc<Mutex<String>>,
+    reading: JoinHandle<()>,
+}
+
+impl Child {
+    /// Starts it on a free port of 127.0.0.1, with `args` besides.
+    pub async fn start(args: &[&str]) -> Self {
+        Self::start_as(&[&["--listen", "127.0.0.1:0"], args].concat()).await
+    }
+
+    /// Starts it with `args` and no others.
+    pub async fn start_as(args: &[&str]) -> Self {
+        let mut process = command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = process
+            .id()
+            .and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let pid = pid.expect("it has not been waited for");
+        let stdout = process.stdout.take().expect("piped");
+        let stderr = process.stderr.take().expect("piped");
+
+        let log = Arc::new(Mutex::new(String::new()));
+        let reading = tokio::spawn(read(stderr, log.clone()));
+        let mut lines = BufReader::new(stdout).lines();
+        let line = patiently("the start of socks-proxy", lines.next_line()).await;
+        let Some(line) = line.unwrap() else {
+            let _ = reading.await;
+            panic!("socks-proxy {args:?} ended: {}", log.lock().unwrap());
+        };
+        let addrs = line.strip_prefix("listening on ").expect(&line);
+        let addrs = addrs.split(", ").map(|addr| addr.parse().expect(&line));
+        let addrs = addrs.collect();
+        Self {
+            process,
+            pid,
+            addrs,
+            log,
+            reading,
+        }
+    }
+
+    /// Where it listens: the first address, if there are several.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addrs[0]
+    }
+
+    /// All addresses where it listens.
+    #[must_use]
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().cast_unsigned()
+    }
+
+    /// What it has logged by now.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until `text` stands in its log.
+    pub async fn wait_for_log(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "no {text:?} in: {}", self.log());
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Asks it to end, by SIGTERM.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it `signal`.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).expect("it runs, or has not been waited for");
+    }
+
+    /// Waits until it ends; returns how, and its whole log.
+    pub async fn wait(mut self) -> (ExitStatus, String) {
+        let status = patiently("the end of socks-proxy", self.process.wait()).await;
+        patiently("its log", &mut self.reading).await.unwrap();
+        (status.unwrap(), self.log())
+    }
+}
+
+/// Runs it until it ends by itself, which it should do at once.
+pub async fn run(args: &[&str]) -> Ran {
+    program::run_command(command(args), "nothing: it is in this workspace").await
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(path());
+    command
+        .args(args)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Keeps the pipe empty, or the proxy would wait for us to read.
+async fn read(mut stderr: ChildStderr, log: Arc<Mutex<String>>) {
+    let mut bytes = vec![0; 65_536];
+    while let Ok(len @ 1..) = stderr.read(&mut bytes).await {
+        let text = String::from_utf8_lossy(&bytes[..len]);
+        log.lock().unwrap().push_str(&text);
+    }
+}
