@@ -1,0 +1,158 @@
+//! What it logs, and what it never does.
+
+use socks_tests::{
+    child::Child,
+    client::{Refused, assert_echoes, read_to_the_end, socks5},
+    origin::{Origin, V4},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+#[tokio::test]
+async fn by_default_a_session_logs_nothing() {
+    let origin = Origin::echo(V4).await;
+    let child = Child::start(&["--allow-private"]).await;
+    let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
+    assert_echoes(&mut tunnel, b"quiet").await;
+    drop(tunnel);
+    child.terminate();
+    assert_eq!(child.wait().await.1, "");
+}
+
+#[tokio::test]
+async fn a_denied_target_logs_the_flag_that_allows_it_once() {
+    let origin = Origin::echo(V4).await;
+    let child = Child::start(&[]).await;
+    for _ in 0..3 {
+        let denied = socks5(child.addr(), None, origin.addr()).await;
+        assert_eq!(denied.unwrap_err(), Refused::Request(2));
+    }
+    child.terminate();
+    let (_, log) = child.wait().await;
+    assert_eq!(log.matches("--allow-private").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn json_is_one_object_a_line_and_a_session_ends_in_one_event() {
+    let origin = Origin::echo(V4).await;
+    let child = Child::start(&[
+        "--allow-private",
+        "--log",
+        "info",
+        "--log-format",
+        "json",
+        "--user",
+        "joe:s3cret",
+    ])
+    .await;
+    let login = Some(("joe", "s3cret"));
+    let mut tunnel = socks5(child.addr(), login, origin.addr()).await.unwrap();
+    let client = tunnel.local_addr().unwrap();
+    assert_echoes(&mut tunnel, b"twelve bytes").await;
+    tunnel.shutdown().await.unwrap();
+    assert_eq!(read_to_the_end(&mut tunnel).await, b"");
+    child.terminate();
+    let (_, log) = child.wait().await;
+    let lines: Vec<_> = log.lines().collect();
+    for line in &lines {
+        assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+    }
+    let events = lines.iter().filter(|line| line.contains("session ended"));
+    let [event] = events.collect::<Vec<_>>()[..] else {
+        panic!("not one event: {log}");
+    };
+    let port = origin.port();
+    for field in [
+        r#""level":"INFO""#,
+        r#""bytes_up":12"#,
+        r#""bytes_down":12"#,
+        r#""user.name":"joe""#,
+        r#""client.address":"127.0.0.1""#,
+        &format!(r#""client.port":{}"#, client.port()),
+        r#""server.address":"127.0.0.1""#,
+        &format!(r#""server.port":{port}"#),
+        r#""network.protocol.version":"5""#,
+    ] {
+        assert!(event.contains(field), "no {field} in {event}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_session_ends_in_one_event_with_the_reason() {
+    let child = Child::start(&["--log", "info", "--log-format", "json"]).await;
+    let denied = socks5(child.addr(), None, "127.0.0.1:1".parse().unwrap()).await;
+    assert_eq!(denied.unwrap_err(), Refused::Request(2));
+    child.wait_for_log("session ended").await;
+    child.terminate();
+    let (_, log) = child.wait().await;
+    assert_eq!(log.matches("session ended").count(), 1, "{log}");
+    assert!(log.contains(r#""error.type":"denied""#), "{log}");
+}
+
+#[tokio::test]
+async fn no_password_is_logged_at_any_level() {
+    let origin = Origin::echo(V4).await;
+    let child = Child::start(&[
+        "--allow-private",
+        "--log",
+        "trace",
+        "--user",
+        "joe:hunter2-right",
+    ])
+    .await;
+    let right = Some(("joe", "hunter2-right"));
+    let mut tunnel = socks5(child.addr(), right, origin.addr()).await.unwrap();
+    assert_echoes(&mut tunnel, b"let in").await;
+    drop(tunnel);
+    for login in [
+        ("joe", "hunter2-wrong"),
+        ("hunter2-as-name", "hunter2-wrong"),
+    ] {
+        let refused = socks5(child.addr(), Some(login), origin.addr()).await;
+        assert_eq!(refused.unwrap_err(), Refused::Password);
+    }
+    // The password is there, but nothing around it is as it should be: a wrong
+    // version, a length that is a lie, a client that leaves in the middle.
+    for message in [
+        b"\x05\x01\x02\x02\x03joe\x0dhunter2-wrong".as_slice(),
+        b"\x05\x01\x02\x01\x03joe\xffhunter2-wrong",
+        b"\x05\x01\x02\x01\x03joe\x0dhunter2-right\x05\x09\x00\x09hunter2-wrong",
+        b"hunter2-wrong",
+        b"\x05\x01\x00hunter2-wrong",
+        b"\x04\x01\x00\x50\x7f\x00\x00\x01joe:hunter2-wrong\x00",
+    ] {
+        let mut stream = TcpStream::connect(child.addr()).await.unwrap();
+        stream.write_all(message).await.unwrap();
+        stream.shutdown().await.unwrap();
+        read_to_the_end(&mut stream).await;
+    }
+    child.terminate();
+    let (_, log) = child.wait().await;
+    assert!(
+        log.contains("TRACE") || log.contains("DEBUG"),
+        "nothing is logged: {log}"
+    );
+    let leaks: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("hunter2-right") || line.contains("hunter2-wrong"))
+        .collect();
+    // A SOCKS4 user id is no secret: the protocol has no password.
+    let leaks: Vec<_> = leaks
+        .iter()
+        .filter(|line| !line.contains("joe:hunter2"))
+        .collect();
+    assert!(leaks.is_empty(), "{leaks:#?}");
+}
+
+#[tokio::test]
+async fn a_browser_gets_a_page_at_once() {
+    let child = Child::start(&[]).await;
+    let mut stream = TcpStream::connect(child.addr()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    assert!(page.starts_with("HTTP/1."), "{page}");
+    assert!(page.contains("SOCKS"), "{page}");
+}

@@ -1,0 +1,9 @@
+//! The program `socks-proxy`, as its user sees it.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod ending;
+mod limits;
+mod listening;
+mod logging;
+mod users;
