@@ -9,7 +9,7 @@
 
 mod fast_socks5;
 mod hyper_util;
-
+mod reqwest;
 mod tokio_socks;
 mod ureq;
 
