@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use socks_core::server::{Event, Server};
 use tokio::time::timeout_at;
 use tower_service::Service;
@@ -41,6 +43,9 @@ where
     }
 }
 
+/// Where a deadline lies that is past the end of time: 30 years from now.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 async fn handshake<Io: Stream>(
     config: HandshakeLayer,
     accepted: Accepted<Io>,
@@ -51,7 +56,8 @@ async fn handshake<Io: Stream>(
         mut session,
         accepted_at,
     } = accepted;
-    let deadline = accepted_at + config.timeout;
+    let deadline = accepted_at.checked_add(config.timeout);
+    let deadline = deadline.unwrap_or_else(|| accepted_at + NEVER);
     let mut server = Server::new(config.versions);
 
     let received = receive(&mut io, &mut buffered, |input| server.receive(input));
@@ -207,6 +213,16 @@ mod tests {
         let error = greet(HandshakeLayer::new(), io).await.unwrap_err();
 
         assert_eq!(error.kind(), ErrorKind::ClientGone);
+    }
+
+    #[tokio::test]
+    async fn a_deadline_may_lie_past_the_end_of_time() {
+        let layer = HandshakeLayer::new().with_timeout(Duration::MAX);
+
+        // Adding it to the time of accept used to panic.
+        let greeted = greet(layer, script().read(HELLO).build()).await;
+
+        assert!(greeted.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
