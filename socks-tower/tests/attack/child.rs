@@ -1,0 +1,143 @@
+//! The proxy's side: this test binary, run again to serve.
+
+use std::{
+    convert::Infallible,
+    env,
+    future::pending,
+    io::{BufRead, stdin},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use socks_tower::{
+    AuthenticateLayer, BoxError, DomainName, NoAuth, Pinned, Proxy, Request, Rules, Server, Socks,
+    TcpConnector, UsernamePassword, Users, listen,
+};
+use tokio::{
+    io::{DuplexStream, duplex, split},
+    net::{TcpListener, TcpStream},
+};
+use tower::{ServiceBuilder, service_fn};
+
+/// Which stack a child serves.
+pub(crate) const STACK: &str = "SOCKS_TOWER_ATTACK_STACK";
+/// How many descriptors it may have.
+pub(crate) const DESCRIPTORS: &str = "SOCKS_TOWER_ATTACK_DESCRIPTORS";
+/// What it says once it listens, before the address.
+pub(crate) const LISTENING: &str = "listening on ";
+
+/// The deadline of every child's negotiations, unless it is said to be patient.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(3);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How many sessions the stack `limited` serves at once: what a program works
+/// out from 256 descriptors.
+pub(crate) const LIMIT: usize = 96;
+
+/// Not a test, though it has to look like one: `Process` runs it.
+#[test]
+#[ignore = "serves the other tests, which start it"]
+fn proxy() {
+    let Ok(stack) = env::var(STACK) else {
+        return;
+    };
+    if let Ok(descriptors) = env::var(DESCRIPTORS) {
+        let most = descriptors.parse().ok();
+        let limit = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        setrlimit(Resource::Nofile, limit).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        match stack.as_str() {
+            "dials" => serve(listener, socks()).await,
+            "patient" => serve(listener, socks().with_handshake_timeout(HOUR)).await,
+            "limited" => {
+                let socks = socks().with_handshake_timeout(HOUR);
+                let limit = ServiceBuilder::new().concurrency_limit(LIMIT);
+                serve(listener, limit.service(socks)).await;
+            }
+            "endless" => {
+                // So that the kernel holds little for each.
+                let socket = socket2::SockRef::from(&listener);
+                socket.set_recv_buffer_size(8192).unwrap();
+                let endless =
+                    service_fn(|_: Request<Pinned>| pending::<Result<TcpStream, Infallible>>());
+                serve(listener, socks().with_connector(endless)).await;
+            }
+            "inward" => {
+                let inward = service_fn(|request: Request<Pinned>| inward(request));
+                serve(listener, socks().with_connector(inward)).await;
+            }
+            other => panic!("no stack {other}"),
+        }
+    });
+}
+
+/// Lets in who has a password and who has none, and goes nowhere but here.
+fn socks() -> Socks<
+    TcpConnector,
+    Rules,
+    impl tower::Service<DomainName, Response = [IpAddr; 1], Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static,
+> {
+    let users = Users::new().with("joe", "secret").unwrap();
+    let here = |_: DomainName| async { Ok::<_, Infallible>([IpAddr::from(Ipv4Addr::LOCALHOST)]) };
+    Socks::new()
+        .with_auth(AuthenticateLayer::new(NoAuth).or(UsernamePassword::new(users)))
+        .with_rules(Rules::new().permit_all_special())
+        .with_resolver(service_fn(here))
+        .with_handshake_timeout(DEADLINE)
+        .with_connect_timeout(HOUR)
+}
+
+/// Reaches nothing outside: most targets are an echo in memory, others refuse,
+/// or are never reached.
+async fn inward(request: Request<Pinned>) -> Result<DuplexStream, BoxError> {
+    match request.target.target().port % 8 {
+        0 => Err("refused".into()),
+        1 => {
+            tokio::time::sleep(DEADLINE).await;
+            Err("too late".into())
+        }
+        _ => {
+            let (ours, theirs) = duplex(1024);
+            tokio::spawn(async move {
+                let (mut from, mut to) = split(theirs);
+                // The client may break it off.
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+                let _ = tokio::io::AsyncWriteExt::shutdown(&mut to).await;
+            });
+            Ok(ours)
+        }
+    }
+}
+
+/// Serves until standard input says otherwise: `drop` drops the server and
+/// stays; its end ends the process.
+async fn serve<S>(listener: TcpListener, stack: S)
+where
+    S: Proxy<TcpStream, Error: Send> + Send + 'static,
+{
+    let addr: SocketAddr = listener.local_addr().unwrap();
+    let serving = tokio::spawn(Server::new(listener).serve(stack));
+    println!("{LISTENING}{addr}");
+    let orders = tokio::task::spawn_blocking(move || {
+        for line in stdin().lock().lines() {
+            assert_eq!(line.unwrap(), "drop");
+            serving.abort();
+        }
+    });
+    orders.await.unwrap();
+}
