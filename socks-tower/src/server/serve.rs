@@ -3,6 +3,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     task::Poll,
     time::Duration,
@@ -27,6 +28,8 @@ pub(super) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// leaves newcomers in the kernel's queue. It need not be `Clone`, so tower's
 /// `RateLimit` works outermost, and a `ConcurrencyLimit` there counts live
 /// sessions.
+///
+/// A panic in the stack ends the session that it is called for, and no other.
 ///
 /// ```no_run
 /// use socks_tower::{Server, Socks5};
@@ -207,10 +210,15 @@ where
         backoff = Backoff::default();
         let started = accepted.accepted_at;
         let span = trace::span(accepted.session());
-        let session = {
+        let called = {
             // The stack may trace as it is called.
             let _entered = span.enter();
-            stack.call(accepted)
+            // What panics in the session's task ends the session. So does what
+            // panics here, already told by the panic hook.
+            catch_unwind(AssertUnwindSafe(|| stack.call(accepted)))
+        };
+        let Ok(session) = called else {
+            continue;
         };
         sessions.spawn(run(session, cut.clone(), started).instrument(span));
     }

@@ -93,3 +93,20 @@ async fn a_verifier_that_panics_ends_one_session() {
     assert_eq!(all_and_how(&mut unlucky).await.0, b"\x05\x02");
     proxy.tunnel(Speaks::V5).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_that_panics_as_it_is_called_ends_one_session() {
+    // Outermost, where the server itself calls it.
+    let mut first = true;
+    let stack = ServiceBuilder::new()
+        .concurrency_limit(1)
+        .map_request(move |accepted: Accepted<TcpStream>| {
+            assert!(!std::mem::take(&mut first), "as the test wants it");
+            accepted
+        })
+        .service(socks(TcpConnector::new()));
+    let proxy = Proxy::of(stack).await;
+    let mut unlucky = proxy.client().await;
+    assert_eq!(all_and_how(&mut unlucky).await.0, b"");
+    proxy.tunnel(Speaks::V5).await;
+}
