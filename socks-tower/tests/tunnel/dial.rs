@@ -1,6 +1,6 @@
 //! What a client does while its target is dialled.
 
-use std::{convert::Infallible, future::pending, sync::Arc};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use socks_tower::{Connector, Pinned, Request, TcpConnector};
 use tokio::{
@@ -105,6 +105,10 @@ async fn a_client_that_resets_after_its_fin_ends_the_dial() {
     }
 }
 
+/// A dial that is slow, so that what the client does meanwhile is seen during
+/// it. If it is not, the outcome is the same.
+const A_WHILE: Duration = Duration::from_millis(50);
+
 /// Dials when there is a permit for it, and tells when it is asked to.
 fn on_permit(
     permits: &Arc<Semaphore>,
@@ -138,9 +142,7 @@ async fn a_fin_during_the_dial_is_passed_on_and_the_response_comes_back() {
         assert_eq!(next(&mut told).await, Dial::Begun);
         client.write_all(b"said meanwhile").await.unwrap();
         client.shutdown().await.unwrap();
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
+        tokio::time::sleep(A_WHILE).await;
         permits.add_permits(1);
         let mut target = accept(&listener).await;
         assert_eq!(all_of(&mut target).await, b"said meanwhile");
@@ -185,6 +187,7 @@ async fn a_dial_that_fails_late_is_reported_whole_to_who_has_sent_much() {
         client.write_all(&words).await.unwrap();
         assert_eq!(next(&mut told).await, Dial::Begun);
         client.write_all(&noise(32 * 1024)).await.unwrap();
+        tokio::time::sleep(A_WHILE).await;
         permits.add_permits(1);
         assert_eq!(all_of(&mut client).await, speaks.refusal(5), "{speaks:?}");
     }
