@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     child::DEADLINE,
     client::{PATIENCE, connect, echo, to_the_end, tunnel},
-    process::{Process, room_for},
+    process::Process,
 };
 
 const SESSIONS: usize = 2000;
@@ -52,8 +52,8 @@ async fn drip(mut client: TcpStream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unfinished_negotiations_are_cut_by_the_deadline_and_others_are_served_meanwhile() {
-    let sessions = room_for(SESSIONS);
-    let proxy = Process::start("dials");
+    let proxy = Process::start("dials", SESSIONS).await;
+    let sessions = proxy.room();
     let addr = proxy.addr;
     let (target, _echo) = echo().await;
     let held = tunnel(addr, target).await;

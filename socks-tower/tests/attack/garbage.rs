@@ -121,7 +121,7 @@ async fn session(proxy: SocketAddr, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_never_panics_never_hangs_and_leaves_nothing() {
-    let proxy = Process::start("inward");
+    let proxy = Process::start("inward", CROWD).await;
     let addr = proxy.addr;
     let (held, _) = ask(addr, "127.0.0.1:2".parse().unwrap()).await;
     let at_rest = proxy.descriptors() - 1;

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     client::{connect, request, reset},
-    process::{Process, room_for},
+    process::Process,
 };
 
 const SESSIONS: usize = 1000;
@@ -48,9 +48,9 @@ async fn kernel() -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn early_bytes_are_bounded_for_each_of_a_thousand_sessions() {
-    let sessions = room_for(SESSIONS);
+    let proxy = Process::start("endless", SESSIONS).await;
+    let sessions = proxy.room();
     let kernel = kernel().await;
-    let proxy = Process::start("endless");
     let words = request("127.0.0.1:1".parse().unwrap());
     let first = flood(proxy.addr, &words).await;
     let at_rest = proxy.descriptors() - 1;

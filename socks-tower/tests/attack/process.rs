@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use rustix::{
     param::clock_ticks_per_second,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     child::{DESCRIPTORS, LISTENING, STACK},
@@ -28,16 +29,19 @@ pub(crate) struct Process {
     pub(crate) addr: SocketAddr,
     log: Arc<Mutex<String>>,
     reading: Option<JoinHandle<()>>,
+    share: OwnedSemaphorePermit,
 }
 
 impl Process {
-    /// One that serves `stack`.
-    pub(crate) fn start(stack: &str) -> Self {
-        Self::start_with(stack, None)
+    /// One that serves `stack`, for a test that wants so many descriptors of
+    /// its own: see [`room`](Self::room).
+    pub(crate) async fn start(stack: &str, wanted: usize) -> Self {
+        Self::start_with(stack, wanted, None).await
     }
 
-    /// One that serves `stack` and may have so many `descriptors`.
-    pub(crate) fn start_with(stack: &str, descriptors: Option<u64>) -> Self {
+    /// One that serves `stack` and may itself have so many `descriptors`.
+    pub(crate) async fn start_with(stack: &str, wanted: usize, descriptors: Option<usize>) -> Self {
+        let share = share(wanted).await;
         let mut command = Command::new(env::current_exe().unwrap());
         command
             .args(["child::proxy", "--exact", "--ignored", "--nocapture"])
@@ -78,7 +82,14 @@ impl Process {
             addr,
             log,
             reading: Some(reading),
+            share,
         }
+    }
+
+    /// How many descriptors the test may have: what it wanted, or all that the
+    /// system permits if that is less.
+    pub(crate) fn room(&self) -> usize {
+        self.share.num_permits()
     }
 
     /// Has it drop its server.
@@ -146,21 +157,39 @@ impl Drop for Process {
     }
 }
 
-/// Makes room for as many of `wanted` descriptors in this process as the system
-/// permits; says how many of `sessions` can be, if each takes one here and one
-/// in the child.
-pub(crate) fn room_for(sessions: usize) -> usize {
+/// The descriptors that this process may have, which tests that run side by
+/// side share.
+struct Descriptors {
+    most: usize,
+    free: Arc<Semaphore>,
+}
+
+static OURS: LazyLock<Descriptors> = LazyLock::new(|| {
+    /// For what every process has, and for a tunnel or two of each test.
+    const RESERVED: u64 = 128;
+    /// More than all tests want.
+    const ENOUGH: u64 = 20_000;
+
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
+    // Children inherit it.
     setrlimit(Resource::Nofile, raised).unwrap();
-    let most = limit.maximum.unwrap_or(u64::MAX);
-    // Other tests run beside.
-    let room = usize::try_from(most / 2).unwrap_or(usize::MAX);
-    if room < sessions {
-        eprintln!("the hard limit of descriptors permits {room} sessions, not {sessions}");
+    let most = limit.maximum.unwrap_or(ENOUGH).min(ENOUGH) - RESERVED;
+    let most = usize::try_from(most).unwrap();
+    let free = Arc::new(Semaphore::new(most));
+    Descriptors { most, free }
+});
+
+/// Waits until this process may have `wanted` descriptors more, or all that the
+/// system permits if that is less.
+async fn share(wanted: usize) -> OwnedSemaphorePermit {
+    let Descriptors { most, free } = &*OURS;
+    if *most < wanted {
+        eprintln!("the hard limit permits {most} descriptors, not {wanted}");
     }
-    room.min(sessions)
+    let share = u32::try_from(wanted.min(*most)).unwrap();
+    Arc::clone(free).acquire_many_owned(share).await.unwrap()
 }

@@ -37,7 +37,7 @@ const TLS: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_ssh_and_http_are_turned_away_at_once() {
-    let proxy = Process::start("patient");
+    let proxy = Process::start("patient", 300).await;
     let hello = [TLS, &[0x5a; 506]].concat();
     assert_eq!(turned_away(proxy.addr, &hello).await, b"");
     assert_eq!(
@@ -61,7 +61,7 @@ async fn tls_ssh_and_http_are_turned_away_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_first_byte_is_turned_away_unless_it_begins_socks() {
-    let proxy = Process::start("patient");
+    let proxy = Process::start("patient", 300).await;
     let addr = proxy.addr;
     let mut clients = JoinSet::new();
     for first in 0..=u8::MAX {
@@ -87,7 +87,7 @@ async fn every_first_byte_is_turned_away_unless_it_begins_socks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_refused_at_the_byte_that_spoils_it() {
-    let proxy = Process::start("patient");
+    let proxy = Process::start("patient", 300).await;
     let addr = proxy.addr;
     let mut clients = JoinSet::new();
     for byte in 0..=u8::MAX {
@@ -124,7 +124,7 @@ async fn a_request_is_refused_at_the_byte_that_spoils_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_never_longer_than_its_fields_can_be() {
-    let proxy = Process::start("patient");
+    let proxy = Process::start("patient", 300).await;
     let no_nul = [b'a'; 256];
     let user_id = [b"\x04\x01\x00\x50\x7f\x00\x00\x01".as_slice(), &no_nul].concat();
     let name = [b"\x04\x01\x00\x50\x00\x00\x00\x01joe\0".as_slice(), &no_nul].concat();
@@ -137,7 +137,7 @@ async fn a_message_is_never_longer_than_its_fields_can_be() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_in_a_crowd_leave_no_descriptor_and_keep_nobody_waiting() {
-    let proxy = Process::start("patient");
+    let proxy = Process::start("patient", 300).await;
     let (target, _echo) = echo().await;
     let held = tunnel(proxy.addr, target).await;
     let at_rest = proxy.descriptors() - 2;

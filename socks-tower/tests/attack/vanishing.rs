@@ -25,7 +25,7 @@ const MOMENTS: [(&[u8], &[u8]); 9] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_vanishes_leaves_no_descriptor_though_no_deadline_is_near() {
-    let proxy = Process::start("patient");
+    let proxy = Process::start("patient", 200).await;
     let (target, _echo) = echo().await;
     let held = tunnel(proxy.addr, target).await;
     let busy = proxy.descriptors();
@@ -60,7 +60,7 @@ async fn a_client_that_vanishes_leaves_no_descriptor_though_no_deadline_is_near(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_vanishes_takes_the_session_with_it() {
-    let proxy = Process::start("patient");
+    let proxy = Process::start("patient", 200).await;
     let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let words = request(target.local_addr().unwrap());
     let mut at_rest = None;
@@ -84,7 +84,7 @@ async fn a_target_that_vanishes_takes_the_session_with_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_dropped_closes_every_descriptor() {
-    let mut proxy = Process::start("patient");
+    let mut proxy = Process::start("patient", 200).await;
     let (target, _echo) = echo().await;
     let mut clients = vec![tunnel(proxy.addr, target).await];
     // With two sockets of a tunnel, and the listener.
