@@ -129,3 +129,11 @@ impl Listener for Vec<TcpAcceptor> {
         accepted
     }
 }
+
+/// For socket options that [`listen`] does not set.
+#[cfg(unix)]
+impl std::os::fd::AsFd for TcpAcceptor {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}

@@ -12,11 +12,11 @@ use std::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 use socks_tower::{
     AuthenticateLayer, BoxError, DomainName, NoAuth, Pinned, Proxy, Request, Rules, Server, Socks,
-    TcpConnector, UsernamePassword, Users, listen,
+    TcpAcceptor, TcpConnector, UsernamePassword, Users, listen,
 };
 use tokio::{
     io::{DuplexStream, duplex, split},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 use tower::{ServiceBuilder, service_fn};
 
@@ -126,11 +126,11 @@ async fn inward(request: Request<Pinned>) -> Result<DuplexStream, BoxError> {
 
 /// Serves until standard input says otherwise: `drop` drops the server and
 /// stays; its end ends the process.
-async fn serve<S>(listener: TcpListener, stack: S)
+async fn serve<S>(listener: TcpAcceptor, stack: S)
 where
     S: Proxy<TcpStream, Error: Send> + Send + 'static,
 {
-    let addr: SocketAddr = listener.local_addr().unwrap();
+    let addr: SocketAddr = listener.local_addr();
     let serving = tokio::spawn(Server::new(listener).serve(stack));
     println!("{LISTENING}{addr}");
     let orders = tokio::task::spawn_blocking(move || {

@@ -8,9 +8,9 @@ use std::{
 
 use socks_tower::{
     AuthenticateLayer, DomainName, NoAuth, Pinned, Proxy as Stack, Request, Rules, ServeError,
-    Server, Socks, TcpConnector, UsernamePassword, Users, Work,
+    Server, Socks, TcpAcceptor, TcpConnector, UsernamePassword, Users, Work,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 use tower::service_fn;
 
@@ -69,13 +69,13 @@ impl Proxy {
     /// One that serves `stack` by a server that `configure` has set up.
     pub(crate) async fn by<S>(
         stack: S,
-        configure: impl FnOnce(Server<TcpListener>) -> Server<TcpListener>,
+        configure: impl FnOnce(Server<TcpAcceptor>) -> Server<TcpAcceptor>,
     ) -> Self
     where
         S: Stack<TcpStream, Error: Send> + Send + 'static,
     {
         let server = configure(Server::bind("127.0.0.1:0").await.unwrap());
-        let addr = server.local_addr().unwrap();
+        let addr = server.local_addr();
         let task = AbortOnDropHandle::new(tokio::spawn(server.serve(stack)));
         Self { addr, task }
     }

@@ -2,13 +2,8 @@
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
-use socks_tower::{Server, TcpConnector};
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
-    time::Instant,
-};
+use socks_tower::{Server, TcpAcceptor, TcpConnector};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::oneshot, time::Instant};
 use tower::ServiceBuilder;
 
 use crate::{
@@ -22,7 +17,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A proxy, and what tells it to end.
 async fn until_told(grace: Duration) -> (Proxy, oneshot::Sender<()>) {
     let (tell, told) = oneshot::channel::<()>();
-    let configure = |server: Server<TcpListener>| {
+    let configure = |server: Server<TcpAcceptor>| {
         server
             .with_grace(grace)
             .with_shutdown(async { drop(told.await) })
@@ -141,7 +136,7 @@ async fn a_server_that_is_full_still_hears_that_it_shall_end() {
     let stack = ServiceBuilder::new()
         .concurrency_limit(1)
         .service(socks(TcpConnector::new()));
-    let configure = |server: Server<TcpListener>| {
+    let configure = |server: Server<TcpAcceptor>| {
         server
             .with_grace(HOUR)
             .with_shutdown(async { drop(told.await) })
