@@ -360,8 +360,8 @@ mod tests {
 
     #[test]
     fn our_own_overload_says_nothing_of_the_host() {
-        let name = DomainName::new("example.com").unwrap();
-        let overloaded = LookupError::Overloaded { name, limit: 1 };
+        let host = DomainName::new("example.com").unwrap().into();
+        let overloaded = LookupError::Overloaded { host, limit: 1 };
         assert_eq!(
             Error::new(ErrorKind::Resolve, overloaded).reply(),
             ReplyCode::GENERAL_FAILURE

@@ -43,4 +43,6 @@ pub mod system;
 pub use hosts::{Hosts, HostsFuture, HostsLayer};
 pub use layer::ResolveLayer;
 pub use service::{Resolve, ResolveFuture};
+#[cfg(feature = "reverse-lookup")]
+pub use system::ReverseResolver;
 pub use system::{LookupError, SystemResolver, SystemResolverFuture};

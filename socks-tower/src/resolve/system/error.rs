@@ -1,67 +1,75 @@
 use std::{io, time::Duration};
 
-use socks_core::DomainName;
+use socks_core::Host;
 
-/// A name could not be looked up.
+/// A name could not be looked up, or an address.
 ///
-/// The names can be written into a log as they are: a [`DomainName`] has no
-/// control characters.
+/// What was asked for can be written into a log as it is: a
+/// [`DomainName`](socks_core::DomainName) has no control characters.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LookupError {
-    /// The name does not exist, or has no address.
+    /// The name does not exist, or has no address; or the address has no name.
     ///
     /// The standard library hands on `getaddrinfo`'s words and not its code, so
     /// this is told from [`Failed`](Self::Failed) by the words of glibc, musl,
     /// and the BSDs. In another language, or with another C library, such a
     /// name is `Failed` too.
-    #[error("{name} has no address")]
+    #[error("{host} has no {}", missing(.host))]
     NotFound {
-        /// The name that was asked for.
-        name: DomainName,
+        /// What was asked for.
+        host: Host,
     },
     /// The system could not tell: no name server answered, or it was refused.
-    #[error("look up {name}")]
+    #[error("look up {host}")]
     Failed {
-        /// The name that was asked for.
-        name: DomainName,
+        /// What was asked for.
+        host: Host,
         /// What the system says.
         source: io::Error,
     },
     /// The lookup's own deadline passed.
-    #[error("looking up {name} took longer than {timeout:?}")]
+    #[error("looking up {host} took longer than {timeout:?}")]
     TimedOut {
-        /// The name that was asked for.
-        name: DomainName,
+        /// What was asked for.
+        host: Host,
         /// How long it might have taken.
         timeout: Duration,
     },
     /// As many lookups are running and waiting as may be. This one was not
     /// begun.
-    #[error("looking up {name} would be one lookup more than the {limit} allowed")]
+    #[error("looking up {host} would be one lookup more than the {limit} allowed")]
     Overloaded {
-        /// The name that was asked for.
-        name: DomainName,
+        /// What was asked for.
+        host: Host,
         /// How many lookups may run and wait together.
         limit: usize,
     },
     /// The system gives no thread to run the lookup on.
-    #[error("start a thread to look up {name}")]
+    #[error("start a thread to look up {host}")]
     NoThread {
-        /// The name that was asked for.
-        name: DomainName,
+        /// What was asked for.
+        host: Host,
         /// What the system says.
         source: io::Error,
     },
 }
 
 impl LookupError {
-    pub(super) fn from_system(name: DomainName, source: io::Error) -> Self {
+    pub(super) fn from_system(host: Host, source: io::Error) -> Self {
         if says_not_found(&source.to_string()) {
-            Self::NotFound { name }
+            Self::NotFound { host }
         } else {
-            Self::Failed { name, source }
+            Self::Failed { host, source }
         }
+    }
+}
+
+/// What `host` would have, if it were found.
+fn missing(host: &Host) -> &'static str {
+    match host {
+        Host::Name(_) => "address",
+        Host::Ip(_) => "name",
     }
 }
 
@@ -85,10 +93,13 @@ fn says_not_found(error: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn host(host: &str) -> Host {
+        Host::parse(host).unwrap()
+    }
+
     fn classify(words: &str) -> LookupError {
-        let name = DomainName::new("db.example").unwrap();
         let words = format!("failed to lookup address information: {words}");
-        LookupError::from_system(name, io::Error::other(words))
+        LookupError::from_system(host("db.example"), io::Error::other(words))
     }
 
     #[test]
@@ -113,23 +124,32 @@ mod tests {
 
     #[test]
     fn errors_read_well_in_a_log() {
-        let name = DomainName::new("db.example").unwrap();
+        let host_asked = host("db.example");
         let timeout = Duration::from_secs(5);
         for (error, text) in [
             (
                 classify("Name does not resolve"),
                 "db.example has no address",
             ),
+            (
+                LookupError::NotFound {
+                    host: host("192.0.2.1"),
+                },
+                "192.0.2.1 has no name",
+            ),
             (classify("Try again"), "look up db.example"),
             (
                 LookupError::TimedOut {
-                    name: name.clone(),
+                    host: host_asked.clone(),
                     timeout,
                 },
                 "looking up db.example took longer than 5s",
             ),
             (
-                LookupError::Overloaded { name, limit: 3 },
+                LookupError::Overloaded {
+                    host: host_asked,
+                    limit: 3,
+                },
                 "looking up db.example would be one lookup more than the 3 allowed",
             ),
         ] {

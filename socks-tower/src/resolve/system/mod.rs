@@ -41,9 +41,13 @@
 //!   its end prevents that.
 //! - The addresses come in `getaddrinfo`'s order (RFC 6724), each one once,
 //!   IPv4-mapped ones as IPv4, and no more than [`SystemResolver::MAX_ADDRS`].
+//! - With the feature `reverse-lookup`, `SystemResolver::reverse` gives a
+//!   service that finds the names of addresses.
 
 mod error;
 mod pool;
+#[cfg(feature = "reverse-lookup")]
+mod reverse;
 
 use std::{
     fmt,
@@ -56,8 +60,10 @@ use std::{
 };
 
 pub use error::LookupError;
-use pool::{Limits, Pool};
-use socks_core::DomainName;
+use pool::{Limits, Pool, Rejected};
+#[cfg(feature = "reverse-lookup")]
+pub use reverse::ReverseResolver;
+use socks_core::{DomainName, Host};
 use tower_service::Service;
 
 use crate::stage::{always_ready, opaque_future};
@@ -66,11 +72,14 @@ use crate::stage::{always_ready, opaque_future};
 /// it too; what they do not touch costs address space alone.
 const STACK: usize = 2 * 1024 * 1024;
 
+type Lookup = dyn Fn(&DomainName) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
 /// A resolver that asks the operating system; see the [module](self).
 ///
 /// Cheap to clone; clones share their threads and their bounds.
 #[derive(Clone)]
 pub struct SystemResolver {
+    lookup: Arc<Lookup>,
     pool: Arc<Pool>,
     timeout: Duration,
 }
@@ -107,7 +116,8 @@ impl SystemResolver {
             stack: STACK,
         };
         Self {
-            pool: Arc::new(Pool::new(limits, Arc::new(lookup))),
+            lookup: Arc::new(lookup),
+            pool: Arc::new(Pool::new(limits)),
             timeout: Self::DEFAULT_TIMEOUT,
         }
     }
@@ -162,33 +172,57 @@ impl fmt::Debug for SystemResolver {
 impl Service<DomainName> for SystemResolver {
     type Response = Vec<IpAddr>;
     type Error = LookupError;
-    type Future = SystemResolverFuture;
+    type Future = SystemResolverFuture<Vec<IpAddr>>;
 
     always_ready!();
 
     fn call(&mut self, name: DomainName) -> Self::Future {
-        let Self { pool, timeout } = self.clone();
+        let lookup = self.lookup.clone();
+        let host = name.clone().into();
+        self.ask(host, move || lookup(&name))
+    }
+}
+
+impl SystemResolver {
+    /// Runs `lookup` on a thread. What it finds is never none.
+    fn ask<T: Send + 'static>(
+        &self,
+        host: Host,
+        lookup: impl FnOnce() -> io::Result<Vec<T>> + Send + 'static,
+    ) -> SystemResolverFuture<Vec<T>> {
+        let pool = self.pool.clone();
+        let timeout = self.timeout;
         SystemResolverFuture::new(Box::pin(async move {
-            let answer = pool.submit(name.clone())?;
+            let answer = match pool.submit(lookup) {
+                Ok(answer) => answer,
+                Err(Rejected::Overloaded(limit)) => {
+                    return Err(LookupError::Overloaded { host, limit });
+                }
+                Err(Rejected::NoThread(source)) => {
+                    return Err(LookupError::NoThread { host, source });
+                }
+            };
             match tokio::time::timeout(timeout, answer).await {
-                Ok(Ok(answer)) => answer,
+                Ok(Ok(Ok(found))) if found.is_empty() => Err(LookupError::NotFound { host }),
+                Ok(Ok(Ok(found))) => Ok(found),
+                Ok(Ok(Err(source))) => Err(LookupError::from_system(host, source)),
                 // Cannot happen: a worker answers every lookup that somebody waits for.
                 Ok(Err(gone)) => Err(LookupError::Failed {
-                    name,
+                    host,
                     source: io::Error::other(gone),
                 }),
-                Err(_) => Err(LookupError::TimedOut { name, timeout }),
+                Err(_) => Err(LookupError::TimedOut { host, timeout }),
             }
         }))
     }
 }
 
-type BoxLookup = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, LookupError>> + Send>>;
+type BoxLookup<T> = Pin<Box<dyn Future<Output = Result<T, LookupError>> + Send>>;
 
 opaque_future! {
     /// The future of [`SystemResolver`]. Dropping it withdraws the lookup, if
     /// that has not begun.
-    SystemResolverFuture<> = BoxLookup
+    SystemResolverFuture<T> = BoxLookup<T>
 }
 
 #[expect(

@@ -5,20 +5,13 @@
 use std::{
     collections::VecDeque,
     fmt, io,
-    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
-use socks_core::DomainName;
 use tokio::sync::oneshot;
-
-use super::LookupError;
-
-pub(super) type Answer = Result<Vec<IpAddr>, LookupError>;
-pub(super) type Lookup = dyn Fn(&DomainName) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);
@@ -38,7 +31,6 @@ pub(super) struct Pool(Arc<Shared>);
 
 struct Shared {
     limits: Limits,
-    lookup: Arc<Lookup>,
     state: Mutex<State>,
     /// Told of each job, and of the end.
     work: Condvar,
@@ -46,38 +38,51 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    queue: VecDeque<Box<dyn Job>>,
     /// Jobs in the queue, and those that a thread is at.
     jobs: usize,
     threads: usize,
     closed: bool,
 }
 
-struct Job {
-    name: DomainName,
-    answer: oneshot::Sender<Answer>,
+/// Something to do for somebody who waits for it.
+trait Job: Send {
+    fn is_abandoned(&self) -> bool;
+    fn run(self: Box<Self>);
+}
+
+struct Lookup<F, T> {
+    lookup: F,
+    answer: oneshot::Sender<io::Result<T>>,
+}
+
+/// Why a lookup is not begun.
+pub(super) enum Rejected {
+    /// So many are running and waiting, as many as may be.
+    Overloaded(usize),
+    /// The system gives no thread.
+    NoThread(io::Error),
 }
 
 impl Pool {
-    pub(super) fn new(limits: Limits, lookup: Arc<Lookup>) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self(Arc::new(Shared {
             limits,
-            lookup,
             state: Mutex::default(),
             work: Condvar::new(),
         }))
     }
 
-    /// Another pool with the same lookup.
+    /// Another pool.
     pub(super) fn with_limits(&self, change: impl FnOnce(Limits) -> Limits) -> Self {
-        Self::new(change(self.0.limits), self.0.lookup.clone())
+        Self::new(change(self.0.limits))
     }
 
     /// Queues a lookup, and starts a thread if all are busy.
-    pub(super) fn submit(
+    pub(super) fn submit<T: Send + 'static>(
         &self,
-        name: DomainName,
-    ) -> Result<oneshot::Receiver<Answer>, LookupError> {
+        lookup: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<oneshot::Receiver<io::Result<T>>, Rejected> {
         let Limits { threads, queue, .. } = self.0.limits;
         let limit = threads.saturating_add(queue);
         let mut state = self.0.lock();
@@ -85,7 +90,7 @@ impl Pool {
             state.discard_abandoned();
         }
         if state.jobs >= limit {
-            return Err(LookupError::Overloaded { name, limit });
+            return Err(Rejected::Overloaded(limit));
         }
         // With no more jobs than threads, one of them is free or about to be.
         if state.jobs >= state.threads && state.threads < threads {
@@ -93,11 +98,11 @@ impl Pool {
                 Ok(()) => state.threads += 1,
                 // The threads that there are will come to it.
                 Err(_) if state.threads > 0 => {}
-                Err(source) => return Err(LookupError::NoThread { name, source }),
+                Err(error) => return Err(Rejected::NoThread(error)),
             }
         }
         let (answer, receiver) = oneshot::channel();
-        state.queue.push_back(Job { name, answer });
+        state.queue.push_back(Box::new(Lookup { lookup, answer }));
         state.jobs += 1;
         drop(state);
         self.0.work.notify_one();
@@ -122,7 +127,7 @@ impl State {
     /// Callers that have gone must not keep others out.
     fn discard_abandoned(&mut self) {
         let before = self.queue.len();
-        self.queue.retain(|job| !job.answer.is_closed());
+        self.queue.retain(|job| !job.is_abandoned());
         self.jobs -= before - self.queue.len();
     }
 }
@@ -150,7 +155,7 @@ impl Shared {
         loop {
             if let Some(job) = state.queue.pop_front() {
                 drop(state);
-                self.answer(job);
+                job.run();
                 state = self.lock();
                 state.jobs -= 1;
             } else if state.closed {
@@ -168,22 +173,25 @@ impl Shared {
         }
         state.threads -= 1;
     }
+}
 
-    fn answer(&self, Job { name, answer }: Job) {
+impl<F, T> Job for Lookup<F, T>
+where
+    F: FnOnce() -> io::Result<T> + Send,
+    T: Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    fn run(self: Box<Self>) {
+        let Self { lookup, answer } = *self;
         if answer.is_closed() {
             return;
         }
         // A panic must not cost the pool a thread that it still counts.
-        let looked_up = catch_unwind(AssertUnwindSafe(|| (self.lookup)(&name)));
-        let looked_up = match looked_up {
-            Ok(Ok(addrs)) if addrs.is_empty() => Err(LookupError::NotFound { name }),
-            Ok(Ok(addrs)) => Ok(addrs),
-            Ok(Err(source)) => Err(LookupError::from_system(name, source)),
-            Err(_) => Err(LookupError::Failed {
-                name,
-                source: io::Error::other("the lookup panicked"),
-            }),
-        };
+        let looked_up = catch_unwind(AssertUnwindSafe(lookup))
+            .unwrap_or_else(|_| Err(io::Error::other("the lookup panicked")));
         // Whoever waited may have gone meanwhile.
         let _ = answer.send(looked_up);
     }
