@@ -14,7 +14,7 @@ use std::{
 use socks_core::Target;
 use tokio::{
     io::{AsyncWriteExt, Interest, ReadBuf},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{Dialect, Error, ErrorKind, Stream, reply::ReplyHook, tcp};
@@ -105,16 +105,7 @@ impl<Io: Stream> Client<Io> {
     /// [`ErrorKind::ClientGone`] if the client reset the connection.
     pub async fn watch<F: Future>(&mut self, work: F) -> Result<F::Output, Error> {
         let mut work = pin!(work);
-        let finished = poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(Ok(output))),
-            Poll::Pending => match self.poll_early(cx) {
-                Poll::Ready(Err(error)) => Poll::Ready(Some(Err(Error::client(error)))),
-                // There is no more to read, now or at all.
-                Poll::Ready(Ok(())) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            },
-        });
-        if let Some(output) = finished.await {
+        if let Some(output) = self.work_and_read(work.as_mut()).await {
             return output;
         }
         // Reading tells nothing any more; of a plain socket, a reset still shows.
@@ -126,6 +117,51 @@ impl<Io: Stream> Client<Io> {
             output = work => Ok(output),
             error = reset_of(tcp) => Err(Error::client(error)),
         }
+    }
+
+    /// As [`watch`](Self::watch), but the end of the client's stream ends the
+    /// work too: for commands that wait on behalf of a client, and not to do
+    /// what it has said.
+    ///
+    /// Once [`MAX_EARLY`](Self::MAX_EARLY) has come, the end behind it is still
+    /// seen of a plain socket, within a second.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ClientGone`] if the client hung up or reset the connection.
+    pub async fn watch_open<F: Future>(&mut self, work: F) -> Result<F::Output, Error> {
+        let mut work = pin!(work);
+        if let Some(output) = self.work_and_read(work.as_mut()).await {
+            return output;
+        }
+        if self.eof {
+            return Err(Error::client(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let Some(tcp) = tcp(&self.io) else {
+            return Ok(work.await);
+        };
+        tokio::select! {
+            biased;
+            output = work => Ok(output),
+            error = end_of(tcp) => Err(Error::client(error)),
+        }
+    }
+
+    /// Runs `work` and reads what the client sends early; none, if there is no
+    /// more to read, now or at all.
+    async fn work_and_read<F: Future>(
+        &mut self,
+        mut work: Pin<&mut F>,
+    ) -> Option<Result<F::Output, Error>> {
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(Ok(output))),
+            Poll::Pending => match self.poll_early(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Some(Err(Error::client(error)))),
+                Poll::Ready(Ok(())) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+        })
+        .await
     }
 
     /// Reads what the client sends early; ready when no more can be read.
@@ -153,6 +189,9 @@ impl<Io> fmt::Debug for Client<Io> {
     }
 }
 
+/// How often to ask after a client that has sent more than is read.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Resolves when the connection is reset.
 async fn reset_of(tcp: &tokio::net::TcpStream) -> io::Error {
     loop {
@@ -162,6 +201,20 @@ async fn reset_of(tcp: &tokio::net::TcpStream) -> io::Error {
                 return tcp.take_error().ok().flatten().unwrap_or_else(reset);
             }
             Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Resolves when the connection has ended in either way, though bytes may wait
+/// that nobody reads.
+async fn end_of(tcp: &tokio::net::TcpStream) -> io::Error {
+    loop {
+        match tcp.ready(Interest::READABLE | Interest::ERROR).await {
+            Ok(ready) if ready.is_error() => return reset_of(tcp).await,
+            Ok(ready) if ready.is_read_closed() => return io::ErrorKind::UnexpectedEof.into(),
+            // It is readable all the time, so do not ask all the time.
+            Ok(_) => sleep(LOOK).await,
             Err(error) => return error,
         }
     }

@@ -75,15 +75,18 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `splice` | yes | `splice(2)` for bulk data between plain TCP sockets, on Linux |
+//! | `reverse-lookup` | no | `SystemResolver::reverse`: the names of addresses, for RESOLVE_PTR |
 
 pub mod authenticate;
 pub mod authorize;
+pub mod bind;
 mod client;
 pub mod command;
 pub mod connect;
 mod error;
 pub mod handshake;
 mod listen_addrs;
+pub mod lookup;
 mod negotiation;
 mod outbound;
 pub mod relay;
@@ -108,6 +111,7 @@ pub use authorize::{
     Authorize, AuthorizeLayer, Denied, Match, NameRules, Permit, Rules, SpecialPurpose,
     special_purpose,
 };
+pub use bind::{Bind, BindLayer};
 pub use client::Client;
 pub use command::ByCommand;
 pub use connect::{Connect, ConnectLayer, TcpConnector};
@@ -115,6 +119,7 @@ pub use error::{BoxError, Error, ErrorKind, Refusal};
 pub use handshake::{Handshake, HandshakeLayer};
 pub use ipnet::IpNet;
 pub use listen_addrs::ListenAddrs;
+pub use lookup::{LookupAddr, LookupName};
 pub use negotiation::Negotiation;
 pub use outbound::{Outbound, Upstream};
 pub use relay::{End, Relay, Transfer};

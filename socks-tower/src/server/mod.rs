@@ -39,6 +39,7 @@ mod tcp;
 mod threads;
 
 pub use listener::Listener;
+pub(crate) use serve::is_about_one_connection;
 pub use serve::{Proxy, ServeError, Server};
 pub use tcp::{TcpAcceptor, listen};
 pub use threads::ThreadedServer;

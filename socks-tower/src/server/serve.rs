@@ -281,7 +281,7 @@ where
 }
 
 /// The connection was lost before it was accepted: the next one may be fine.
-fn is_about_one_connection(error: &io::Error) -> bool {
+pub(crate) fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

@@ -1,0 +1,133 @@
+use std::{net::SocketAddr, sync::Arc};
+
+use socks_core::{Target, server::Version, v5::Command};
+use tokio::{net::TcpStream, time::timeout};
+use tower_service::Service;
+
+use super::{BindError, layer::Config, peer::Expected};
+use crate::{
+    Client, Connected, Error, ErrorKind, Outbound, Pinned, Request, Requested, Session, Stage,
+    StageFuture, Stream, Work,
+    listen_addrs::ListenAddr,
+    server::{TcpAcceptor, listen},
+    stage::{always_ready, opaque_future},
+};
+
+/// Waits for a peer that `P` permits and replies twice, then goes on to `S`.
+/// See the [module's page](crate::bind).
+#[derive(Clone, Debug)]
+pub struct Bind<P, S> {
+    pub(super) policy: P,
+    pub(super) config: Arc<Config>,
+    pub(super) inner: S,
+}
+
+opaque_future! {
+    /// The future of [`Bind`].
+    BindFuture<F> = StageFuture<F>
+}
+
+impl<Io, P, S> Service<Requested<Io>> for Bind<P, S>
+where
+    Io: Stream,
+    P: Work<Request, Response = Request<Pinned>>,
+    S: Stage<Connected<Io, TcpStream>>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = BindFuture<S::Future>;
+
+    always_ready!();
+
+    fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+        let own = bind(self.policy.clone(), self.config.clone(), requested);
+        BindFuture::new(StageFuture::new(own, self.inner.clone()))
+    }
+}
+
+async fn bind<Io, P>(
+    policy: P,
+    config: Arc<Config>,
+    requested: Requested<Io>,
+) -> Result<Connected<Io, TcpStream>, Error>
+where
+    Io: Stream,
+    P: Work<Request, Response = Request<Pinned>>,
+{
+    let Requested {
+        mut client,
+        request,
+    } = requested;
+    match serve(policy, &config, &mut client, &request).await {
+        Ok(peer) => Ok(Connected {
+            client,
+            upstream: Outbound::new(peer),
+            request,
+        }),
+        Err(error) => Err(client.refuse(error).await),
+    }
+}
+
+/// Both replies; the second, too, may be a refusal.
+async fn serve<Io, P>(
+    policy: P,
+    config: &Config,
+    client: &mut Client<Io>,
+    request: &Request,
+) -> Result<TcpStream, Error>
+where
+    Io: Stream,
+    P: Work<Request, Response = Request<Pinned>>,
+{
+    if request.command != Command::BIND {
+        return Err(Error::bare(ErrorKind::Command));
+    }
+    let permitted = client.watch_open(policy.clone().run(request.clone()));
+    let permitted = permitted.await?.map_err(Error::from_box)?;
+    let (listener, bound) = open(config, &request.session, &permitted.target)?;
+    client.grant(&bound).await?;
+
+    let expected = Expected {
+        policy,
+        request,
+        peers: permitted.target,
+    };
+    // The listener goes with this future: one peer, and it is closed.
+    let accepting = timeout(config.timeout, expected.accept(listener));
+    let accepted = client.watch_open(accepting).await?;
+    let (peer, addr) = accepted.map_err(|source| BindError::TimedOut {
+        timeout: config.timeout,
+        source,
+    })??;
+    client.grant(&addr.into()).await?;
+    Ok(peer)
+}
+
+/// Listens for `peers`; gives also what the client is to be told.
+fn open(
+    config: &Config,
+    session: &Session,
+    peers: &Pinned,
+) -> Result<(TcpAcceptor, Target), BindError> {
+    let listen_addr = |peer: &SocketAddr| config.listen.towards(peer.ip(), session);
+    let ListenAddr { local, told } = peers
+        .addrs()
+        .iter()
+        .filter_map(listen_addr)
+        .find(|addr| can_be_said(addr, session))
+        .ok_or(BindError::NoAddress)?;
+    let failed = |source| BindError::Listen { ip: local, source };
+    let listener = config.listen.open(local, listen).map_err(failed)?;
+    let bound = Target::new(told, listener.local_addr().port());
+    Ok((listener, bound))
+}
+
+/// SOCKS4 has room for IPv4 alone. What it says instead, 0.0.0.0, means the
+/// address of the proxy, as the client knows it.
+fn can_be_said(addr: &ListenAddr, session: &Session) -> bool {
+    let reached = session.local_addr.map(|addr| addr.ip());
+    match session.version {
+        Some(Version::V4 | Version::V4a) => addr.told.is_ipv4() || reached == Some(addr.told),
+        _ => true,
+    }
+}
