@@ -1,11 +1,16 @@
 //! The command line.
 
 use std::{
-    net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread::available_parallelism,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    ops::RangeInclusive,
+    path::PathBuf,
+    thread::available_parallelism,
     time::Duration,
 };
 
 use clap::{Parser, ValueEnum};
+use socks_tower::ListenAddrs;
 
 /// A SOCKS4, SOCKS4a and SOCKS5 proxy.
 #[derive(Parser)]
@@ -31,6 +36,23 @@ pub struct Args {
     /// Let clients reach loopback, private and other special-purpose addresses
     #[arg(long)]
     pub allow_private: bool,
+
+    /// Serve BIND, too: listen for a peer that the client expects
+    #[arg(long)]
+    pub bind: bool,
+
+    /// Address by which peers reach this machine from behind its NAT; may be
+    /// given once for IPv4 and once for IPv6
+    #[arg(long, value_name = "ADDR")]
+    advertise: Vec<IpAddr>,
+
+    /// Ports to listen on for peers [default: any]
+    #[arg(long, value_name = "LOW-HIGH", value_parser = parse_ports)]
+    ports: Option<RangeInclusive<u16>>,
+
+    /// Serve Tor's RESOLVE and RESOLVE_PTR, too: look names and addresses up
+    #[arg(long)]
+    pub resolve_commands: bool,
 
     /// Time from accept to the request
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
@@ -97,6 +119,18 @@ impl Args {
         threads.min(useful.unwrap_or(NonZeroUsize::MIN))
     }
 
+    /// Where to listen on behalf of clients.
+    pub fn listen_addrs(&self) -> ListenAddrs {
+        let mut addrs = ListenAddrs::new();
+        for &ip in &self.advertise {
+            addrs = addrs.with_advertised(ip);
+        }
+        match &self.ports {
+            Some(ports) => addrs.with_ports(ports.clone()),
+            None => addrs,
+        }
+    }
+
     pub fn handshake_timeout(&self) -> Duration {
         Duration::from_secs(self.handshake_timeout)
     }
@@ -112,4 +146,17 @@ impl Args {
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace)
     }
+}
+
+fn parse_ports(ports: &str) -> Result<RangeInclusive<u16>, String> {
+    let (low, high) = ports.split_once('-').unwrap_or((ports, ports));
+    let port = |text: &str| match text.parse::<u16>() {
+        Ok(port @ 1..) => Ok(port),
+        _ => Err(format!("{text:?} is no port from 1 to 65535")),
+    };
+    let range = port(low)?..=port(high)?;
+    if range.is_empty() {
+        return Err("the first port is above the last".to_owned());
+    }
+    Ok(range)
 }

@@ -3,11 +3,12 @@
 use std::sync::Once;
 
 use socks_tower::{
-    AuthenticateLayer, AuthorizeLayer, BoxError, ConnectLayer, Error, ErrorKind, HandshakeLayer,
-    NoAuth, Proxy, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector, Users,
+    AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
+    Error, ErrorKind, HandshakeLayer, LookupAddr, LookupName, NoAuth, Permit, Proxy, Relay,
+    ResolveLayer, Rules, SystemResolver, TcpConnector, Users, command::RefuseCommand,
 };
 use tokio::net::TcpStream;
-use tower::ServiceBuilder;
+use tower::{Layer, ServiceBuilder, util::Either};
 
 use crate::args::Args;
 
@@ -22,13 +23,30 @@ pub fn stack(
         Rules::new()
     };
 
-    // How targets are reached.
-    let connector = ServiceBuilder::new()
+    // Who may be reached, and who may come.
+    let resolver = SystemResolver::new();
+    let policy = ServiceBuilder::new()
         .timeout(args.connect_timeout())
-        .layer(ResolveLayer::new(SystemResolver::new()))
+        .layer(ResolveLayer::new(resolver.clone()))
         .map_err(explain_denial)
-        .layer(AuthorizeLayer::new(rules))
-        .service(TcpConnector::new());
+        .layer(AuthorizeLayer::new(rules));
+    let connector = policy.clone().service(TcpConnector::new());
+    let permit = policy.service(Permit::new());
+
+    // What clients may ask for. All tunnels end at the same relay.
+    let relay = Relay::new().with_idle_timeout(args.idle_timeout());
+    let connect = ConnectLayer::new(connector).layer(relay.clone());
+    let bind = BindLayer::new(permit.clone())
+        .with_listen_addrs(args.listen_addrs())
+        .layer(relay);
+    let lookup_addr = LookupAddr::new(permit.clone());
+    let lookup_name = LookupName::new(permit, resolver.reverse());
+    let lookups = args.resolve_commands;
+    let commands = ByCommand::new()
+        .on(Command::RESOLVE, asked_for(lookups, lookup_addr))
+        .on(Command::RESOLVE_PTR, asked_for(lookups, lookup_name))
+        .bind(asked_for(args.bind, bind))
+        .connect(connect);
 
     let authenticate = match users {
         Some(users) => AuthenticateLayer::password(users),
@@ -41,8 +59,17 @@ pub fn stack(
         .concurrency_limit(max_connections)
         .layer(HandshakeLayer::new().with_timeout(args.handshake_timeout()))
         .layer(authenticate)
-        .layer(ConnectLayer::new(connector))
-        .service(Relay::new().with_idle_timeout(args.idle_timeout()))
+        .service(commands)
+}
+
+/// A command that the operator has not asked for is refused as one that nobody
+/// knows.
+fn asked_for<S>(asked: bool, stack: S) -> Either<S, RefuseCommand> {
+    if asked {
+        Either::Left(stack)
+    } else {
+        Either::Right(RefuseCommand)
+    }
 }
 
 /// Tells, once at a level that is seen and then at one that is not, how a
