@@ -56,6 +56,7 @@
 //! | reach the target | [`ConnectLayer`] | a [`Connector`]: `Service<Request>` → a stream |
 //! | … its addresses | [`ResolveLayer`] | a resolver: `Service<DomainName>` → addresses |
 //! | … may it? | [`AuthorizeLayer`] | an authorizer: `Service<Request<Pinned>, Response = Request<Pinned>>` |
+//! | … or wait for a peer | [`BindLayer`] behind [`ByCommand`] | a policy: `Service<Request, Response = Request<Pinned>>` |
 //! | carry bytes | [`Relay`] | |
 //!
 //! **Where a middleware stands decides what the client sees of its failure.**

@@ -3,7 +3,11 @@
 //! They must be installed, so these tests are ignored unless asked for:
 //! `cargo test -p socks-tests --test bind_programs -- --ignored`. Node finds its
 //! packages by `NODE_PATH`.
-#![allow(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test stops where it cannot go on"
+)]
 
 use std::{
     io,

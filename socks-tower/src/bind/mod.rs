@@ -48,7 +48,8 @@
 //! ports are not: nobody knows which one the peer will come from.
 //!
 //! With `0.0.0.0` or `::` the client expects anybody. [`Rules`](crate::Rules)
-//! let that pass, and whoever comes is judged then.
+//! let that pass, and whoever comes is judged then, with the port that it comes
+//! from.
 //!
 //! Somebody else who comes is hung up on. That ends a BIND of SOCKS4, as its
 //! specification wants it; SOCKS5's goes on waiting. With the peer, or at the

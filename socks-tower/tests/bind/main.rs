@@ -1,7 +1,7 @@
 //! BIND and Tor's look-ups on sockets, with a client that is not ours:
 //! tokio-socks.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod clients;
 mod ftp;
