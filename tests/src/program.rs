@@ -67,15 +67,15 @@ pub async fn run(program: &str, package: &str, args: &[&str]) -> Ran {
     run_command(command, package).await
 }
 
-/// As [`run`], of a command that is set up already. It gets no input unless the
-/// command says so.
+/// As [`run`], of a command that is set up already.
 pub async fn run_command(mut command: Command, package: &str) -> Ran {
+    let name = format!("{:?}", command.as_std());
+    let program = command.as_std().get_program().to_owned();
     command.kill_on_drop(true).stdin(Stdio::null());
     // The environment's proxies are not what these tests are about.
     for name in ["all_proxy", "http_proxy", "https_proxy", "no_proxy"] {
         command.env_remove(name).env_remove(name.to_uppercase());
     }
-    let name = format!("{:?}", command.as_std());
     let Output {
         status,
         stdout,
@@ -83,7 +83,7 @@ pub async fn run_command(mut command: Command, package: &str) -> Ran {
     } = match patiently(&name, command.output()).await {
         Ok(output) => output,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            panic!("{name} is not installed: apt-get install {package}")
+            panic!("{program:?} is not installed: apt-get install {package}")
         }
         Err(error) => panic!("{name}: {error}"),
     };
