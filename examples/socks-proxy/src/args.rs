@@ -73,7 +73,7 @@ pub struct Args {
     /// Most connections at once; more wait in the system's queue [default:
     /// what the limit of descriptors permits]
     #[arg(long, value_name = "N")]
-    pub max_connections: Option<usize>,
+    pub max_connections: Option<NonZeroUsize>,
 
     /// Threads that serve [default: one per core]
     #[arg(long, value_name = "N")]

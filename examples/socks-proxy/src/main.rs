@@ -38,7 +38,8 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let users = users::read(&args)?;
     listen::check(&args, users.is_some())?;
     let max_connections = match args.max_connections {
-        Some(max) => max,
+        // More than a semaphore can count is no limit.
+        Some(max) => max.get().min(tokio::sync::Semaphore::MAX_PERMITS),
         None => descriptors::max_connections(),
     };
     let threads = args.threads(max_connections);

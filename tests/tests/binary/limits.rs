@@ -63,6 +63,40 @@ async fn a_silent_tunnel_ends() {
 }
 
 #[tokio::test]
+async fn no_time_out_is_too_long() {
+    let origin = Origin::echo(V4).await;
+    let forever = u64::MAX.to_string();
+    let child = Child::start(&[
+        "--allow-private",
+        "--handshake-timeout",
+        &forever,
+        "--connect-timeout",
+        &forever,
+        "--idle-timeout",
+        &forever,
+        "--grace",
+        &forever,
+    ])
+    .await;
+    let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
+    assert_echoes(&mut tunnel, b"carried").await;
+    child.terminate();
+    assert_echoes(&mut tunnel, b"still carried").await;
+    drop(tunnel);
+    let (status, log) = child.wait().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn as_many_connections_as_there_can_be_numbers_may_be_allowed() {
+    let most = usize::MAX.to_string();
+    let origin = Origin::echo(V4).await;
+    let child = Child::start(&["--allow-private", "--max-connections", &most]).await;
+    let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
+    assert_echoes(&mut tunnel, b"served").await;
+}
+
+#[tokio::test]
 async fn a_full_proxy_leaves_the_next_client_waiting() {
     let origin = Origin::echo(V4).await;
     let child = Child::start(&["--allow-private", "--max-connections", "1"]).await;

@@ -93,6 +93,7 @@ async fn what_it_does_not_understand_is_an_exit_code_of_2() {
         (["--grace", "soon"], "--grace"),
         (["--idle-timeout", "-1"], "-1"),
         (["--threads", "0"], "--threads"),
+        (["--max-connections", "0"], "--max-connections"),
         (["--log-format", "xml"], "--log-format"),
     ] {
         child::run(&args).await.expect_failure(2, message);
