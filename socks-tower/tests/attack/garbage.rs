@@ -73,18 +73,16 @@ fn is_granted(heard: &[u8]) -> bool {
 }
 
 /// Listens until the proxy closes; ends a tunnel itself.
-async fn hear_out(client: TcpStream) {
+async fn hear_out(client: TcpStream, mut heard: Vec<u8>) {
     let (mut from, mut to) = client.into_split();
-    let mut heard = Vec::new();
-    let mut space = [0; 4096];
     loop {
-        match patiently("the end", from.read(&mut space)).await {
-            Ok(0) | Err(_) => return,
-            Ok(len) => heard.extend_from_slice(&space[..len]),
-        }
         if is_granted(&heard) {
             // It may just have been reset.
             let _ = to.shutdown().await;
+        }
+        match patiently("the end", from.read_buf(&mut heard)).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
         }
     }
 }
@@ -94,28 +92,29 @@ async fn session(proxy: SocketAddr, seed: u64) {
     let words = chance.words();
     let mut client = connect(proxy).await;
     client.set_nodelay(true).unwrap();
+    let mut heard = Vec::new();
     let mut rest = words.as_slice();
     while !rest.is_empty() {
         let most = [1, 20, 40_000][chance.below(3)].min(rest.len());
         let (chunk, after) = rest.split_at(1 + chance.below(most));
         rest = after;
-        // It hangs up as soon as it likes; a tunnel nobody reads from stalls,
-        // so read beside.
+        // A tunnel that nobody reads from stalls, so read beside. What is heard
+        // cuts the chunk short.
         let (mut from, mut to) = client.split();
-        let mut space = [0; 4096];
         tokio::select! {
             written = to.write_all(chunk) => if written.is_err() { return },
-            read = from.read(&mut space) => if read.is_err() { return },
+            read = from.read_buf(&mut heard) => if read.is_err() { return },
         }
     }
     match chance.below(4) {
         0 => reset(client),
         1 => drop(client),
         2 => {
+            // It may just have been reset.
             let _ = client.shutdown().await;
             to_the_end(&mut client).await;
         }
-        _ => hear_out(client).await,
+        _ => hear_out(client, heard).await,
     }
 }
 
