@@ -3,20 +3,21 @@
 use std::{
     convert::Infallible,
     env,
-    future::pending,
+    future::{Future, pending},
     io::{BufRead, stdin},
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
     time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use socks_tower::{
-    AuthenticateLayer, BoxError, DomainName, NoAuth, Pinned, Proxy, Request, Rules, Server, Socks,
-    TcpAcceptor, TcpConnector, UsernamePassword, Users, listen,
+    AuthenticateLayer, BoxError, DomainName, NoAuth, Pinned, Request, Rules, ServeError, Server,
+    Socks, TcpConnector, ThreadedServer, UsernamePassword, Users,
 };
 use tokio::{
     io::{DuplexStream, duplex, split},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tower::{ServiceBuilder, service_fn};
 
@@ -55,31 +56,44 @@ fn proxy() {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        match stack.as_str() {
-            "dials" => serve(listener, socks()).await,
-            "patient" => serve(listener, socks().with_handshake_timeout(HOUR)).await,
-            "limited" => {
-                let socks = socks().with_handshake_timeout(HOUR);
-                let limit = ServiceBuilder::new().concurrency_limit(LIMIT);
-                serve(listener, limit.service(socks)).await;
-            }
-            "endless" => {
-                // So that the kernel holds little for each.
-                let socket = socket2::SockRef::from(&listener);
-                socket.set_recv_buffer_size(8192).unwrap();
-                let endless =
-                    service_fn(|_: Request<Pinned>| pending::<Result<TcpStream, Infallible>>());
-                serve(listener, socks().with_connector(endless)).await;
-            }
-            "inward" => {
-                let inward = service_fn(|request: Request<Pinned>| inward(request));
-                serve(listener, socks().with_connector(inward)).await;
-            }
-            other => panic!("no stack {other}"),
+    runtime.block_on(serve(&stack));
+}
+
+async fn serve(stack: &str) {
+    let here: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(here).await.unwrap();
+    let addr = server.local_addr();
+    let patient = socks().with_handshake_timeout(HOUR);
+    match stack {
+        "dials" => obey(addr, server.serve(socks())).await,
+        "patient" => obey(addr, server.serve(patient)).await,
+        "limited" => {
+            let limit = ServiceBuilder::new().concurrency_limit(LIMIT);
+            obey(addr, server.serve(limit.service(patient))).await;
         }
-    });
+        "threaded" => {
+            let two = NonZeroUsize::new(2).unwrap();
+            let server = ThreadedServer::bind(&[here], two).unwrap();
+            obey(server.local_addrs()[0], server.serve(patient)).await;
+        }
+        "endless" => {
+            // So that the kernel holds little for each.
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(8192).unwrap();
+            socket.bind(here).unwrap();
+            let listener = socket.listen(1024).unwrap();
+            let addr = listener.local_addr().unwrap();
+            let endless =
+                service_fn(|_: Request<Pinned>| pending::<Result<TcpStream, Infallible>>());
+            let socks = socks().with_connector(endless);
+            obey(addr, Server::new(listener).serve(socks)).await;
+        }
+        "inward" => {
+            let socks = socks().with_connector(service_fn(inward));
+            obey(addr, server.serve(socks)).await;
+        }
+        other => panic!("no stack {other}"),
+    }
 }
 
 /// Lets in who has a password and who has none, and goes nowhere but here.
@@ -126,12 +140,11 @@ async fn inward(request: Request<Pinned>) -> Result<DuplexStream, BoxError> {
 
 /// Serves until standard input says otherwise: `drop` drops the server and
 /// stays; its end ends the process.
-async fn serve<S>(listener: TcpAcceptor, stack: S)
-where
-    S: Proxy<TcpStream, Error: Send> + Send + 'static,
-{
-    let addr: SocketAddr = listener.local_addr();
-    let serving = tokio::spawn(Server::new(listener).serve(stack));
+async fn obey(
+    addr: SocketAddr,
+    serving: impl Future<Output = Result<(), ServeError>> + Send + 'static,
+) {
+    let serving = tokio::spawn(serving);
     println!("{LISTENING}{addr}");
     let orders = tokio::task::spawn_blocking(move || {
         for line in stdin().lock().lines() {

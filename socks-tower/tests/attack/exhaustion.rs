@@ -39,7 +39,16 @@ async fn crowd(proxy: &Process) -> Vec<TcpStream> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proxy_without_a_limit_outlives_the_want_of_descriptors() {
-    let proxy = Process::start_with("patient", ROOM, Some(DESCRIPTORS)).await;
+    outlives_the_want_of_descriptors("patient").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_of_several_threads_without_a_limit_outlives_the_want_of_descriptors() {
+    outlives_the_want_of_descriptors("threaded").await;
+}
+
+async fn outlives_the_want_of_descriptors(stack: &str) {
+    let proxy = Process::start_with(stack, ROOM, Some(DESCRIPTORS)).await;
     let (target, _echo) = echo().await;
     let mut held = tunnel(proxy.addr, target).await;
     let mut crowd = crowd(&proxy).await;
