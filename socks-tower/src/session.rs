@@ -5,6 +5,8 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use http::Extensions;
 use socks_core::{server::Version, v4::UserId};
 
+use crate::Policy;
+
 /// Who a client has been shown to be.
 ///
 /// Its text comes from a verifier, often by way of the client: control
@@ -57,6 +59,8 @@ pub struct Session {
     /// Who a SOCKS4 client says it is. Nothing backs it: rules go by
     /// `identity`.
     pub user_id: Option<UserId>,
+    /// What the relay does to the session's bytes besides carrying them.
+    pub policy: Policy,
     /// Whatever else layers want to hand inwards.
     pub extensions: Extensions,
 }

@@ -9,7 +9,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{End, Transfer, flow::Flow, timeouts::Timeouts, tunnel::Tunnel};
+use super::{End, Transfer, flow::Flow, lane::Lanes, timeouts::Timeouts, tunnel::Tunnel};
 use crate::{Connected, Error, Stream};
 
 pin_project! {
@@ -29,10 +29,13 @@ pin_project! {
 impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
     pub(super) fn new(connected: Connected<Io, Up>, timeouts: Arc<Timeouts>) -> Self {
         let Connected {
-            client, upstream, ..
+            client,
+            upstream,
+            request,
         } = connected;
+        let lanes = Lanes::new(request.session.policy, client.early.len());
         let up = Flow::starting_with(client.early, client.eof);
-        let tunnel = Tunnel::new(client.io, up, upstream.io, upstream.guard, timeouts);
+        let tunnel = Tunnel::new(client.io, up, upstream.io, upstream.guard, timeouts, lanes);
         Self {
             tunnel: Some(tunnel),
             sleep: None,
@@ -71,10 +74,10 @@ fn poll_clock<Io: Stream, Up: Stream>(
     mut sleep: Pin<&mut Option<Sleep>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<End>> {
-    let Some((deadline, end)) = tunnel.deadline() else {
+    let deadline = tunnel.deadline();
+    let Some(next) = tunnel.next_look(deadline.map(|(at, _)| at)) else {
         return Poll::Pending;
     };
-    let next = tunnel.next_look(deadline);
     if sleep.is_none() {
         let at = tunnel.no_later(next, Instant::now());
         sleep.set(Some(sleep_until(at)));
@@ -82,13 +85,14 @@ fn poll_clock<Io: Stream, Up: Stream>(
     let Some(mut timer) = sleep.as_pin_mut() else {
         return Poll::Pending;
     };
-    if next < timer.deadline() {
+    if timer.is_elapsed() {
+        timer.as_mut().reset(tunnel.no_later(next, Instant::now()));
+    } else if next < timer.deadline() {
         timer.as_mut().reset(next);
     }
     ready!(timer.as_mut().poll(cx));
     let now = Instant::now();
-    timer.reset(tunnel.no_later(next, now));
-    Poll::Ready((deadline <= now).then_some(end))
+    Poll::Ready(deadline.filter(|&(at, _)| at <= now).map(|(_, end)| end))
 }
 
 impl<Io, Up> fmt::Debug for RelayFuture<Io, Up> {

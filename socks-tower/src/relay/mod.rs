@@ -25,7 +25,7 @@
 //! * A reset is passed on as a reset. What came before it is delivered first,
 //!   if the other side takes it within a second. Where the other side is not a
 //!   plain socket (TLS), its stream is dropped without an orderly end instead.
-//! * A timeout closes both sides. The idle timeout (2 hours and 4 minutes
+//! * A timeout closes both sides, and so does a quota that is used up. The idle timeout (2 hours and 4 minutes
 //!   unless set, from RFC 5382) counts from the last byte either way. The
 //!   half-closed timeout (5 minutes) counts likewise, once one side is done.
 //!   The lifetime (none) counts from the start.
@@ -48,11 +48,17 @@
 //! before it is out. There are at most 128 in a process; an ordinary user is
 //! granted about 64 (`fs.pipe-user-pages-soft`). Without one, a flow copies.
 //!
+//! The session's [`Policy`](crate::Policy) is carried out without getting in
+//! the way of that: meters hear of each wake-up once, and throttles say how much
+//! a read or a splice may bring. A flow that they hold back reads nothing, so
+//! that its sender is held back in turn, and is not idle.
+//!
 //! `splice` can raise SIGPIPE, which Rust programs ignore unless they choose
 //! otherwise. One that does must not use the feature.
 
 mod flow;
 mod future;
+mod lane;
 mod sent;
 mod service;
 mod timeouts;

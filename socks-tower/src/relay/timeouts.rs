@@ -39,12 +39,13 @@ pub(super) enum Phase {
 
 impl Timeouts {
     /// When a tunnel that began at `started` and last moved at `active` is to
-    /// end, and why.
+    /// end, and why. It is not silent before `held`, for it may not speak.
     pub(super) fn deadline(
         &self,
         phase: Phase,
         started: Instant,
         active: Instant,
+        held: Option<Instant>,
     ) -> Option<(Instant, End)> {
         let (silence, end) = match phase {
             Phase::Open => (self.idle, End::IdleTimeout),
@@ -59,7 +60,7 @@ impl Timeouts {
         };
         // What lies past the end of time never comes.
         let at = |from: Instant, span: Option<Duration>| from.checked_add(span?);
-        let silence = at(active, silence).map(|at| (at, end));
+        let silence = at(active, silence).map(|at| (held.map_or(at, |held| held.max(at)), end));
         let lifetime = at(started, self.lifetime).map(|at| (at, End::LifetimeExceeded));
         [silence, lifetime]
             .into_iter()
@@ -87,7 +88,7 @@ mod tests {
     fn deadline(timeouts: &Timeouts, phase: Phase) -> Option<(Duration, End)> {
         let started = Instant::now();
         let active = started + 10 * SECOND;
-        let deadline = timeouts.deadline(phase, started, active);
+        let deadline = timeouts.deadline(phase, started, active, None);
         deadline.map(|(at, end)| (at - started, end))
     }
 

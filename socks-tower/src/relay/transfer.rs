@@ -35,6 +35,8 @@ pub enum End {
     HalfClosedTimeout,
     /// The tunnel stood for as long as it may.
     LifetimeExceeded,
+    /// A throttle of the session's [`Policy`](crate::Policy) grants no more.
+    QuotaExceeded,
 }
 
 impl End {
@@ -48,6 +50,7 @@ impl End {
             Self::IdleTimeout => "idle_timeout",
             Self::HalfClosedTimeout => "half_closed_timeout",
             Self::LifetimeExceeded => "lifetime_exceeded",
+            Self::QuotaExceeded => "quota_exceeded",
         }
     }
 }
@@ -61,6 +64,7 @@ impl fmt::Display for End {
             Self::IdleTimeout => "idle for too long",
             Self::HalfClosedTimeout => "half-closed and idle for too long",
             Self::LifetimeExceeded => "open for too long",
+            Self::QuotaExceeded => "its quota is used up",
         })
     }
 }

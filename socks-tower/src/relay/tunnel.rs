@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use super::{
     End, Transfer,
     flow::{Broken, Flow},
+    lane::{Lane, Lanes},
     sent,
     timeouts::{Phase, Timeouts},
 };
-use crate::{Stream, tcp};
+use crate::{Direction, Stream, tcp};
 
 /// Both streams, and all that is known of the bytes between them.
 pub(super) struct Tunnel<Io, Up> {
@@ -29,6 +30,8 @@ pub(super) struct Tunnel<Io, Up> {
     /// How often the kernel was asked to say when the rest has been sent.
     asked: u8,
     timeouts: Arc<Timeouts>,
+    /// None without a policy.
+    lanes: Option<Box<Lanes>>,
     /// Dropped last: by then both connections are gone.
     #[expect(dead_code, reason = "held for its drop")]
     guard: Option<Box<dyn Any + Send>>,
@@ -56,6 +59,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         upstream: Up,
         guard: Option<Box<dyn Any + Send>>,
         timeouts: Arc<Timeouts>,
+        lanes: Option<Box<Lanes>>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -68,11 +72,13 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             broken: None,
             asked: 0,
             timeouts,
+            lanes,
             guard,
         }
     }
 
-    /// Moves what can be moved. Ready once both directions have ended.
+    /// Moves what can be moved. Ready once both directions have ended, or the
+    /// session's policy ends them.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let before = self.progress();
         // A side that breaks leaves the other direction with something to do.
@@ -85,8 +91,16 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             }
         }
         // One look at the clock for all that this wake-up moved.
-        if self.progress() != before {
+        let after = self.progress();
+        if after != before {
             self.active = Instant::now();
+        }
+        if let Some(lanes) = &self.lanes {
+            lanes.record(Direction::Up, after.up - before.up);
+            lanes.record(Direction::Down, after.down - before.down);
+            if lanes.is_exhausted() {
+                return Poll::Ready(End::QuotaExceeded);
+            }
         }
         if !(self.up.has_ended() && self.down.has_ended()) {
             return Poll::Pending;
@@ -103,8 +117,13 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             return;
         }
         let fin = self.passes_fin(self.down.has_ended(), tcp(&self.upstream).is_some());
+        let mut lanes = self.lanes.as_deref_mut();
+        if lanes.as_mut().is_some_and(|lanes| !lanes.admit_early()) {
+            return;
+        }
+        let lane = Lane::new(lanes, Direction::Up);
         let (client, upstream) = (&mut self.client, &mut self.upstream);
-        match self.up.poll(cx, client, upstream, fin) {
+        match self.up.poll(cx, client, upstream, fin, lane) {
             Poll::Ready(Err(Broken::Source)) => self.broke(Side::Client),
             Poll::Ready(Err(Broken::Destination)) => self.broke(Side::Upstream),
             Poll::Ready(Ok(())) | Poll::Pending => {}
@@ -116,8 +135,9 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             return;
         }
         let fin = self.passes_fin(self.up.has_ended(), tcp(&self.client).is_some());
+        let lane = Lane::new(self.lanes.as_deref_mut(), Direction::Down);
         let (client, upstream) = (&mut self.client, &mut self.upstream);
-        match self.down.poll(cx, upstream, client, fin) {
+        match self.down.poll(cx, upstream, client, fin, lane) {
             Poll::Ready(Err(Broken::Source)) => self.broke(Side::Upstream),
             Poll::Ready(Err(Broken::Destination)) => self.broke(Side::Client),
             Poll::Ready(Ok(())) | Poll::Pending => {}
@@ -186,15 +206,30 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             None if self.up.has_ended() || self.down.has_ended() => Phase::HalfClosed,
             None => Phase::Open,
         };
-        self.timeouts.deadline(phase, self.started, self.active)
+        let held = match phase {
+            Phase::Open | Phase::HalfClosed => self.held_back().max(),
+            // Nobody waits for what is left.
+            Phase::Broken(_) => None,
+        };
+        self.timeouts
+            .deadline(phase, self.started, self.active, held)
     }
 
     /// When something is due in a tunnel that is to end at `deadline`.
-    pub(super) fn next_look(&self, deadline: Instant) -> Instant {
-        match self.asked {
-            0 => deadline,
-            _ => self.next_question().min(deadline),
-        }
+    pub(super) fn next_look(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let question = (self.asked > 0).then(|| self.next_question());
+        let due = deadline.into_iter().chain(question);
+        due.chain(self.held_back()).min()
+    }
+
+    /// Until when the policy holds directions back that have not ended.
+    fn held_back(&self) -> impl Iterator<Item = Instant> {
+        let flows = [(&self.up, Direction::Up), (&self.down, Direction::Down)];
+        let lanes = self.lanes.as_deref();
+        flows.into_iter().filter_map(move |(flow, direction)| {
+            let lanes = lanes.filter(|_| !flow.has_ended())?;
+            lanes.until(direction)
+        })
     }
 
     /// See [`Timeouts::no_later`].
@@ -222,8 +257,19 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         }
     }
 
-    fn progress(&self) -> (u64, bool, bool) {
-        let bytes = self.up.bytes() + self.down.bytes();
-        (bytes, self.up.has_ended(), self.down.has_ended())
+    fn progress(&self) -> Progress {
+        Progress {
+            up: self.up.bytes(),
+            down: self.down.bytes(),
+            ended: [self.up.has_ended(), self.down.has_ended()],
+        }
     }
+}
+
+/// How far a tunnel has come.
+#[derive(PartialEq, Eq)]
+struct Progress {
+    up: u64,
+    down: u64,
+    ended: [bool; 2],
 }

@@ -13,6 +13,7 @@ use std::{
 use tokio::io::ReadBuf;
 
 use self::pipe::Pipe;
+use super::lane::{Allowance, Lane};
 use crate::Stream;
 
 /// Reads in a row before the other direction, and other tasks, have their turn.
@@ -106,6 +107,9 @@ impl Flow {
     /// is another's turn. Ready once the source's end has been passed on,
     /// silently if not `pass_fin`.
     ///
+    /// No more is read than `lane` grants. What is held waits for the
+    /// destination alone.
+    ///
     /// When the source breaks, all that it sent before has been written: poll
     /// once more to flush it.
     pub(super) fn poll<S: Stream, D: Stream>(
@@ -114,6 +118,7 @@ impl Flow {
         source: &mut S,
         destination: &mut D,
         pass_fin: bool,
+        mut lane: Lane<'_>,
     ) -> Poll<Result<(), Broken>> {
         let burst = self.bytes + BURST;
         for _ in 0..READS {
@@ -124,10 +129,20 @@ impl Flow {
                 State::SourceEnded => return self.poll_end(cx, destination, pass_fin),
                 State::Ended => return Poll::Ready(Ok(())),
             }
-            if self.splicing && self.splice(source, destination)? {
+            let want = if self.splicing {
+                splice::MOST
+            } else {
+                scratch::LEN
+            };
+            let Some(mut allowance) = lane.take(want) else {
+                // It may be long: let no buffer sit on what came before.
+                ready!(self.poll_flush(cx, destination))?;
+                return Poll::Pending;
+            };
+            if self.splicing && self.splice(source, destination, &mut allowance)? {
                 continue;
             }
-            ready!(self.poll_copy(cx, source, destination))?;
+            ready!(self.poll_copy(cx, source, destination, &mut allowance))?;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -139,9 +154,11 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut S,
         destination: &mut D,
+        allowance: &mut Allowance<'_>,
     ) -> Poll<Result<(), Broken>> {
         scratch::with(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
+            let most = buffer.len().min(allowance.bytes());
+            let mut buffer = ReadBuf::new(buffer.get_mut(..most).unwrap_or_default());
             match Pin::new(source).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => {
@@ -159,7 +176,8 @@ impl Flow {
                 self.state = State::SourceEnded;
             }
             // There may be much more where this came from.
-            self.splicing |= rest.len() == scratch::LEN;
+            self.splicing |= rest.len() == most && most >= splice::LEAST;
+            allowance.spend(rest.len());
             while !rest.is_empty() {
                 let Poll::Ready(taken) = self.poll_write(cx, destination, rest) else {
                     self.held = Held::new(rest.into());
@@ -266,21 +284,27 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::Direction;
 
     #[tokio::test]
     async fn what_was_held_is_freed_once_it_is_taken() {
         let (mut client, mut near) = duplex(100);
         let (mut far, mut target) = duplex(10);
         let mut flow = Flow::default();
-        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut poll = |flow: &mut Flow| {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let lane = Lane::new(None, Direction::Up);
+            flow.poll(&mut cx, &mut near, &mut far, true, lane)
+                .is_pending()
+        };
 
         client.write_all(b"twelve bytes").await.unwrap();
-        assert!(flow.poll(&mut cx, &mut near, &mut far, true).is_pending());
+        assert!(poll(&mut flow));
         assert_eq!(flow.bytes(), 10);
         assert!(matches!(&flow.held, Held::Bytes(rest) if &*rest.bytes == b"es"));
 
         target.read_exact(&mut [0; 10]).await.unwrap();
-        assert!(flow.poll(&mut cx, &mut near, &mut far, true).is_pending());
+        assert!(poll(&mut flow));
         assert_eq!(flow.bytes(), 12);
         assert!(matches!(flow.held, Held::Nothing));
     }

@@ -16,7 +16,7 @@ impl Pipe {
         match self.0 {}
     }
 
-    pub(super) fn fill(&mut self, _: &TcpStream) -> io::Result<Option<u32>> {
+    pub(super) fn fill(&mut self, _: &TcpStream, _: usize) -> io::Result<Option<u32>> {
         match self.0 {}
     }
 

@@ -81,18 +81,20 @@ impl Pipe {
         self.filled == 0
     }
 
-    /// Moves what `source` has into the pipe, which is empty, and says how many
-    /// bytes that was: 0 at its end, none if there is nothing to be moved now.
+    /// Moves what `source` has into the pipe, which is empty, up to `most`
+    /// bytes, and says how many that was: 0 at its end, none if there is
+    /// nothing to be moved now.
     ///
     /// # Errors
     ///
     /// The source's.
-    pub(super) fn fill(&mut self, source: impl AsFd) -> io::Result<Option<u32>> {
+    pub(super) fn fill(&mut self, source: impl AsFd, most: usize) -> io::Result<Option<u32>> {
         let Some(ends) = &self.ends else {
             return Ok(None);
         };
         // The pipe is not what is full, so it is the source that would block.
-        let moved = match shift(source, &ends.write, ends.size) {
+        let len = u32::try_from(most).map_or(ends.size, |most| most.min(ends.size));
+        let moved = match shift(source, &ends.write, len) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             moved => moved?,
         };
@@ -192,6 +194,8 @@ mod tests {
 
     use super::*;
 
+    const MANY: usize = usize::MAX;
+
     fn idle() -> usize {
         POOL.with(|pool| pool.borrow().idle.len())
     }
@@ -201,7 +205,7 @@ mod tests {
         let (mut a, b) = UnixStream::pair().unwrap();
         let mut pipe = Pipe::lend().unwrap();
         a.write_all(b"bytes").unwrap();
-        assert_eq!(pipe.fill(&b).unwrap(), Some(5));
+        assert_eq!(pipe.fill(&b, MANY).unwrap(), Some(5));
         assert!(!pipe.is_empty());
         assert_eq!(pipe.drain(&b).unwrap(), 5);
         assert!(pipe.is_empty());
@@ -218,7 +222,7 @@ mod tests {
         for taken in [false, true] {
             let mut pipe = Pipe::lend().unwrap();
             a.write_all(b"of one session").unwrap();
-            assert_eq!(pipe.fill(&b).unwrap(), Some(14));
+            assert_eq!(pipe.fill(&b, MANY).unwrap(), Some(14));
             if taken {
                 // A part of it is.
                 let ends = pipe.ends.as_ref().unwrap();
@@ -235,9 +239,19 @@ mod tests {
         let (a, b) = UnixStream::pair().unwrap();
         b.set_nonblocking(true).unwrap();
         let mut pipe = Pipe::lend().unwrap();
-        assert_eq!(pipe.fill(&b).unwrap(), None);
+        assert_eq!(pipe.fill(&b, MANY).unwrap(), None);
         drop(a);
-        assert_eq!(pipe.fill(&b).unwrap(), Some(0));
+        assert_eq!(pipe.fill(&b, MANY).unwrap(), Some(0));
+    }
+
+    #[test]
+    fn a_pipe_takes_no_more_than_it_is_told_to() {
+        let (mut a, b) = UnixStream::pair().unwrap();
+        let mut pipe = Pipe::lend().unwrap();
+        a.write_all(b"bytes").unwrap();
+        assert_eq!(pipe.fill(&b, 3).unwrap(), Some(3));
+        assert_eq!(pipe.drain(&b).unwrap(), 3);
+        assert_eq!(pipe.fill(&b, 3).unwrap(), Some(2));
     }
 
     #[test]

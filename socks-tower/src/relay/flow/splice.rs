@@ -7,11 +7,14 @@ use std::{
 
 use tokio::io::Interest;
 
-use super::{Broken, Flow, Held, Pipe, State};
+use super::{Allowance, Broken, Flow, Held, Pipe, State};
 use crate::{Stream, tcp};
 
 /// A splice that brings fewer bytes than this was not worth it.
-const MIN_SPLICE: u32 = 16 * 1024;
+pub(super) const LEAST: usize = 16 * 1024;
+
+/// Bytes that the largest pipe takes.
+pub(super) const MOST: usize = 1024 * 1024;
 
 impl Flow {
     /// Moves what the source has into a pipe. False if nothing was moved: copy.
@@ -19,6 +22,7 @@ impl Flow {
         &mut self,
         source: &S,
         destination: &D,
+        allowance: &mut Allowance<'_>,
     ) -> Result<bool, Broken> {
         self.splicing = false;
         let (Some(source), Some(_)) = (tcp(source), tcp(destination)) else {
@@ -27,14 +31,18 @@ impl Flow {
         let Some(mut pipe) = Pipe::lend() else {
             return Ok(false);
         };
-        let filled = match source.try_io(Interest::READABLE, || pipe.fill(source)) {
+        let most = allowance.bytes();
+        let filled = match source.try_io(Interest::READABLE, || pipe.fill(source, most)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             filled => filled,
         };
         match filled {
             Ok(Some(0)) => self.state = State::SourceEnded,
             Ok(Some(moved)) => {
-                self.splicing = moved >= MIN_SPLICE;
+                let moved = moved as usize;
+                // What the policy cut short is no sign of a slow source.
+                self.splicing = moved >= LEAST.min(most);
+                allowance.spend(moved);
                 self.held = Held::Pipe(pipe);
             }
             // A read has the last word: a splice never passes urgent data, and

@@ -1,0 +1,322 @@
+//! What the relays do to a session's bytes besides carrying them.
+//!
+//! A [`Policy`] stands in every [`Session`](crate::Session): [`Meter`]s that are
+//! told of bytes, and [`Throttle`]s that are asked for them. Layers *set* it,
+//! anywhere between the stages; the relays, of TCP and of UDP, *carry it out*.
+//! So no layer has to wrap a stream to see its bytes, and between two plain
+//! sockets the kernel goes on carrying them ([`Relay`](crate::Relay)).
+//!
+//! It is set before the last stage, and not around a work: a work has a copy of
+//! the session, which ends there. An empty policy, the default, is a null
+//! pointer, and costs one look at it.
+//!
+//! # Example
+//!
+//! A layer that counts the bytes of all sessions:
+//!
+//! ```
+//! use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+//!
+//! use socks_tower::{Direction, HasSession, Meter};
+//! use tower::ServiceBuilder;
+//!
+//! #[derive(Default)]
+//! struct Total(AtomicU64);
+//!
+//! impl Meter for Total {
+//!     fn record(&self, _: Direction, bytes: u64) {
+//!         self.0.fetch_add(bytes, Ordering::Relaxed);
+//!     }
+//! }
+//!
+//! fn count<T: HasSession>(mut state: T, total: &Arc<Total>) -> T {
+//!     state.session_mut().policy.add_meter(total.clone());
+//!     state
+//! }
+//!
+//! let total = Arc::new(Total::default());
+//! # let stack = tower::service_fn(
+//! #     |_: socks_tower::Accepted<()>| async { Ok::<_, std::convert::Infallible>(()) });
+//! let proxy = ServiceBuilder::new()
+//!     .map_request({
+//!         let total = Arc::clone(&total);
+//!         move |accepted: socks_tower::Accepted<_>| count(accepted, &total)
+//!     })
+//!     // HandshakeLayer and so on
+//!     .service(stack);
+//! # let _ = proxy;
+//! ```
+
+mod throttle;
+
+use std::{fmt, sync::Arc};
+
+pub use throttle::{Grant, Throttle};
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the client to the target.
+    Up,
+    /// From the target to the client.
+    Down,
+}
+
+impl Direction {
+    /// `up` or `down`, as logs and metrics want it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// Is told how many bytes a session has moved.
+pub trait Meter: Send + Sync + 'static {
+    /// The receiving side has taken `bytes` more, which are not 0.
+    ///
+    /// A relay says so once for each wake-up that moved something, and for
+    /// each direction, from its own task: this must be quick and must not
+    /// block. What is counted is payload, not SOCKS's own words.
+    fn record(&self, direction: Direction, bytes: u64);
+}
+
+/// Meters and throttles of a session. See the [module's page](self).
+///
+/// A clone is a pointer to the same; what is added to it is added to it alone.
+#[derive(Clone, Default)]
+pub struct Policy(Option<Arc<Parts>>);
+
+#[derive(Clone, Default)]
+struct Parts {
+    meters: Vec<Arc<dyn Meter>>,
+    throttles: Vec<Arc<dyn Throttle>>,
+}
+
+impl Policy {
+    /// A policy that asks for nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Whether there is nothing to carry out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Tells `meter` of all bytes from here on.
+    pub fn add_meter(&mut self, meter: Arc<dyn Meter>) {
+        self.parts_mut().meters.push(meter);
+    }
+
+    /// Asks `throttle` for all bytes from here on, besides those that are asked
+    /// already. The session holds it until its relay ends.
+    pub fn add_throttle(&mut self, throttle: Arc<dyn Throttle>) {
+        self.parts_mut().throttles.push(throttle);
+    }
+
+    fn parts_mut(&mut self) -> &mut Parts {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+
+    fn throttles(&self) -> &[Arc<dyn Throttle>] {
+        self.0.as_ref().map_or(&[], |parts| &parts.throttles)
+    }
+
+    /// Tells every meter that the receiving side has taken `bytes` more.
+    pub fn record(&self, direction: Direction, bytes: u64) {
+        if let Some(parts) = self.0.as_ref().filter(|_| bytes > 0) {
+            for meter in &parts.meters {
+                meter.record(direction, bytes);
+            }
+        }
+    }
+
+    /// Takes up to `want` bytes, for a relay that can wait: as many as *every*
+    /// throttle grants. If one refuses, none is charged.
+    ///
+    /// What is taken and not used is to be [given back](Self::give_back).
+    pub fn take(&self, direction: Direction, want: u64) -> Grant {
+        let throttles = self.throttles();
+        let mut granted = want;
+        for (asked, throttle) in throttles.iter().enumerate() {
+            let before = granted;
+            let refusal = match throttle.take(direction, before) {
+                Grant::Bytes(bytes) if bytes > 0 => {
+                    granted = before.min(bytes);
+                    None
+                }
+                refusal => {
+                    granted = 0;
+                    Some(refusal)
+                }
+            };
+            for throttle in throttles.iter().take(asked).filter(|_| granted < before) {
+                throttle.give_back(direction, before - granted);
+            }
+            if let Some(refusal) = refusal {
+                return refusal;
+            }
+        }
+        Grant::Bytes(granted)
+    }
+
+    /// Gives back what was taken and not used.
+    pub fn give_back(&self, direction: Direction, bytes: u64) {
+        for throttle in self.throttles().iter().filter(|_| bytes > 0) {
+            throttle.give_back(direction, bytes);
+        }
+    }
+
+    /// Takes exactly `bytes`, for a relay that drops what may not pass now: a
+    /// datagram. If one throttle refuses, none is charged.
+    #[must_use = "what is not granted must not pass"]
+    pub fn try_grant(&self, direction: Direction, bytes: u64) -> bool {
+        let throttles = self.throttles();
+        let granted = |throttle: &Arc<dyn Throttle>| throttle.try_take(direction, bytes);
+        let Some(refused) = throttles.iter().position(|throttle| !granted(throttle)) else {
+            return true;
+        };
+        for throttle in throttles.iter().take(refused) {
+            throttle.give_back(direction, bytes);
+        }
+        false
+    }
+
+    /// Whether a throttle has said that it will grant no more, ever: the
+    /// session is to end, with [`End::QuotaExceeded`](crate::End::QuotaExceeded).
+    ///
+    /// For a relay of datagrams to ask once it was refused one.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        let mut throttles = self.throttles().iter();
+        throttles.any(|throttle| throttle.is_exhausted())
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meters = self.0.as_ref().map_or(0, |parts| parts.meters.len());
+        f.debug_struct("Policy")
+            .field("meters", &meters)
+            .field("throttles", &self.throttles().len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Grants what it has; notes what it is told.
+    #[derive(Default)]
+    struct Purse {
+        has: Mutex<u64>,
+        told: Mutex<Vec<(Direction, u64)>>,
+    }
+
+    impl Purse {
+        fn with(has: u64) -> Arc<Self> {
+            Arc::new(Self {
+                has: Mutex::new(has),
+                ..Self::default()
+            })
+        }
+
+        fn has(&self) -> u64 {
+            *self.has.lock().unwrap()
+        }
+    }
+
+    impl Throttle for Purse {
+        fn take(&self, _: Direction, want: u64) -> Grant {
+            let mut has = self.has.lock().unwrap();
+            let bytes = want.min(*has);
+            *has -= bytes;
+            match bytes {
+                0 => Grant::Wait(Instant::now()),
+                bytes => Grant::Bytes(bytes),
+            }
+        }
+
+        fn give_back(&self, _: Direction, bytes: u64) {
+            *self.has.lock().unwrap() += bytes;
+        }
+    }
+
+    impl Meter for Purse {
+        fn record(&self, direction: Direction, bytes: u64) {
+            self.told.lock().unwrap().push((direction, bytes));
+        }
+    }
+
+    fn policy(purses: &[&Arc<Purse>]) -> Policy {
+        let mut policy = Policy::new();
+        for purse in purses {
+            policy.add_throttle(Arc::clone(purse) as _);
+        }
+        policy
+    }
+
+    #[test]
+    fn an_empty_policy_is_a_pointer_and_grants_all() {
+        assert_eq!(size_of::<Policy>(), size_of::<usize>());
+        let policy = Policy::new();
+        assert!(policy.is_empty());
+        assert_eq!(policy.take(Direction::Up, 7), Grant::Bytes(7));
+        assert!(policy.try_grant(Direction::Up, u64::MAX));
+        assert!(!policy.is_exhausted());
+    }
+
+    #[test]
+    fn the_least_of_the_grants_counts_and_is_all_that_is_charged() {
+        let purses = [10, 4, 6].map(Purse::with);
+        let policy = policy(&purses.each_ref());
+        assert_eq!(policy.take(Direction::Up, 8), Grant::Bytes(4));
+        assert_eq!(purses.each_ref().map(|purse| purse.has()), [6, 0, 2]);
+        policy.give_back(Direction::Up, 3);
+        assert_eq!(purses.each_ref().map(|purse| purse.has()), [9, 3, 5]);
+    }
+
+    #[test]
+    fn nobody_is_charged_for_what_another_refuses() {
+        let purses = [10, 5, 0].map(Purse::with);
+        let policy = policy(&purses.each_ref());
+        assert!(matches!(policy.take(Direction::Up, 8), Grant::Wait(_)));
+        assert!(!policy.try_grant(Direction::Up, 1));
+        assert_eq!(purses.each_ref().map(|purse| purse.has()), [10, 5, 0]);
+    }
+
+    #[test]
+    fn a_datagram_passes_whole_or_not_at_all() {
+        let purses = [10, 5].map(Purse::with);
+        let policy = policy(&purses.each_ref());
+        assert!(!policy.try_grant(Direction::Down, 6));
+        assert_eq!(purses.each_ref().map(|purse| purse.has()), [10, 5]);
+        assert!(policy.try_grant(Direction::Down, 5));
+        assert_eq!(purses.each_ref().map(|purse| purse.has()), [5, 0]);
+    }
+
+    #[test]
+    fn what_is_added_to_a_clone_is_added_to_it_alone() {
+        let (outer, inner) = (Purse::with(0), Purse::with(0));
+        let mut policy = Policy::new();
+        policy.add_meter(Arc::clone(&outer) as _);
+        let mut clone = policy.clone();
+        clone.add_meter(Arc::clone(&inner) as _);
+        policy.record(Direction::Up, 1);
+        clone.record(Direction::Down, 2);
+        clone.record(Direction::Down, 0);
+        let both = [(Direction::Up, 1), (Direction::Down, 2)];
+        assert_eq!(*outer.told.lock().unwrap(), both);
+        assert_eq!(*inner.told.lock().unwrap(), both[1..]);
+    }
+}
