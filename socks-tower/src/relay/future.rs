@@ -65,12 +65,13 @@ impl<Io: Stream, Up: Stream> Future for RelayFuture<Io, Up> {
     }
 }
 
-/// Ready when the timer fires: with an end if the tunnel's time is up.
+/// Ready when the timer fires: with an end if the tunnel's time is up, else to
+/// have another look at the tunnel.
 ///
 /// The timer is not set anew for every byte: when it fires, the tunnel knows
 /// how much time it has gained since.
 fn poll_clock<Io: Stream, Up: Stream>(
-    tunnel: &Tunnel<Io, Up>,
+    tunnel: &mut Tunnel<Io, Up>,
     mut sleep: Pin<&mut Option<Sleep>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<End>> {
@@ -87,6 +88,9 @@ fn poll_clock<Io: Stream, Up: Stream>(
     };
     if timer.is_elapsed() {
         timer.as_mut().reset(tunnel.no_later(next, Instant::now()));
+        if tunnel.look_for_resets() {
+            return Poll::Ready(None);
+        }
     } else if next < timer.deadline() {
         timer.as_mut().reset(next);
     }

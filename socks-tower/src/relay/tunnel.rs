@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     End, Transfer,
@@ -169,6 +169,27 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             Side::Client => self.down.abandon(),
             Side::Upstream => self.up.abandon(),
         }
+    }
+
+    /// Finds a reset that no read and no write would: while the other side takes
+    /// nothing, nothing is read. Tokio tells of such a one only to somebody who
+    /// waits for it, so it is looked for when the timer fires: every five
+    /// minutes, with the default timeouts. True if there is one.
+    pub(super) fn look_for_resets(&mut self) -> bool {
+        let is_reset = |stream: Option<&TcpStream>| {
+            let error = stream.map(TcpStream::take_error);
+            matches!(error, Some(Ok(Some(_))))
+        };
+        if self.broken.is_some() {
+            return false;
+        }
+        if is_reset(tcp(&self.client)) {
+            self.broke(Side::Client);
+        }
+        if is_reset(tcp(&self.upstream)) {
+            self.broke(Side::Upstream);
+        }
+        self.broken.is_some()
     }
 
     /// Ready once the kernel has sent what the other side than `broken` was

@@ -1,11 +1,15 @@
 //! How tunnels end: each side's FIN and RST comes through as what it is.
 
-use std::io;
+use std::{io, time::Duration};
 
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use socks_tower::{Relay, TcpConnector};
+use tokio::{
+    io::{AsyncWriteExt, Interest},
+    net::TcpStream,
+};
 
 use crate::{
-    proxy::Proxy,
+    proxy::{Proxy, socks},
     speaks::Speaks,
     streams::{accept, all_and_how, all_of, clog, noise, patiently, reset, target},
 };
@@ -134,5 +138,21 @@ async fn a_side_that_vanishes_amid_a_stalled_transfer_fails_the_other_s_writes()
             }
         })
         .await;
+    }
+}
+
+/// A side that stalled and was reset behind it went unnoticed, since nothing was
+/// read from it, until the idle timeout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_behind_a_stalled_transfer_is_found_by_looking_for_it() {
+    let relay = Relay::new().with_half_closed_timeout(Duration::from_millis(500));
+    let proxy = Proxy::of(socks(TcpConnector::new()).with_relay(relay)).await;
+    for client_breaks in [true, false] {
+        let (mut breaks, survives) = ends(&proxy, client_breaks).await;
+        clog(&mut breaks).await;
+        reset(breaks);
+        // It neither reads nor writes.
+        let ready = patiently("a reset", survives.ready(Interest::ERROR)).await;
+        assert!(ready.unwrap().is_error());
     }
 }
