@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Connect,
     /// The command is not served.
     Command,
+    /// A limit was reached.
+    Limited,
     /// The tunnel broke.
     Relay,
     /// The client hung up.
@@ -59,6 +61,7 @@ impl ErrorKind {
             Self::Authorize => "authorize",
             Self::Connect => "connect",
             Self::Command => "command",
+            Self::Limited => "limited",
             Self::Relay => "relay",
             Self::ClientGone => "client_gone",
             Self::Other => "other",
@@ -75,6 +78,7 @@ impl ErrorKind {
             Self::Authorize => "the authorizer failed",
             Self::Connect => "the target could not be reached",
             Self::Command => "the command is not served",
+            Self::Limited => "a limit was reached",
             Self::Relay => "the tunnel broke",
             Self::ClientGone => "the client hung up",
             Self::Other => "a layer failed",
@@ -131,7 +135,9 @@ impl Error {
 
 /// One step along the chain. An `io::Error` made of another error skips that
 /// one in its `source`, so step into it.
-fn cause_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+pub(crate) fn cause_of<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a (dyn StdError + 'static)> {
     match error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref)

@@ -77,15 +77,23 @@
 //! |---|---|---|
 //! | `splice` | yes | `splice(2)` for bulk data between plain TCP sockets, on Linux |
 //! | `reverse-lookup` | no | `SystemResolver::reverse`: the names of addresses, for RESOLVE_PTR |
+//! | `limit` | no | `LiveLimitLayer`: how many connections at once, in all, per client, per identity |
+//! | `rate-limit` | no | `RateLimitLayer`: how many new ones in a time; turns `limit` on |
 
+#[cfg(any(feature = "limit", feature = "lockout"))]
+mod admission;
 pub mod authenticate;
 pub mod authorize;
 pub mod bind;
 mod client;
+#[cfg(any(feature = "limit", feature = "lockout"))]
+mod client_key;
 pub mod command;
 pub mod connect;
 mod error;
 pub mod handshake;
+#[cfg(feature = "limit")]
+pub mod limit;
 mod listen_addrs;
 pub mod lookup;
 mod negotiation;
@@ -101,6 +109,8 @@ mod socks;
 mod stage;
 mod states;
 mod stream;
+#[cfg(any(feature = "rate-limit", feature = "lockout"))]
+mod table;
 #[cfg(test)]
 mod test_support;
 mod trace;
@@ -115,11 +125,17 @@ pub use authorize::{
 };
 pub use bind::{Bind, BindLayer};
 pub use client::Client;
+#[cfg(any(feature = "limit", feature = "lockout"))]
+pub use client_key::ClientKey;
 pub use command::ByCommand;
 pub use connect::{Connect, ConnectLayer, TcpConnector};
 pub use error::{BoxError, Error, ErrorKind, Refusal};
 pub use handshake::{Handshake, HandshakeLayer};
 pub use ipnet::IpNet;
+#[cfg(feature = "limit")]
+pub use limit::{Limited, LiveLimit, LiveLimitLayer};
+#[cfg(feature = "rate-limit")]
+pub use limit::{Rate, RateLimit, RateLimitLayer};
 pub use listen_addrs::ListenAddrs;
 pub use lookup::{LookupAddr, LookupName};
 pub use negotiation::Negotiation;

@@ -53,6 +53,7 @@ impl Error {
             | ErrorKind::Deadline
             | ErrorKind::Authentication
             | ErrorKind::Authorize
+            | ErrorKind::Limited
             | ErrorKind::Relay
             | ErrorKind::ClientGone
             | ErrorKind::Other => ReplyCode::GENERAL_FAILURE,
@@ -343,6 +344,7 @@ mod tests {
             (ErrorKind::Authorize, 1),
             (ErrorKind::Connect, 1),
             (ErrorKind::Command, 7),
+            (ErrorKind::Limited, 1),
             (ErrorKind::Relay, 1),
             (ErrorKind::ClientGone, 1),
             (ErrorKind::Other, 1),

@@ -1,0 +1,11 @@
+//! How many new connections there may be in a time.
+
+mod buckets;
+mod clock;
+mod layer;
+mod quota;
+mod service;
+
+pub use layer::RateLimitLayer;
+pub use quota::Rate;
+pub use service::{RateLimit, RateLimitFuture};

@@ -1,0 +1,7 @@
+//! Limits, where they bite and where they do not, and what clients hear.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod live;
+mod proxy;
+mod rate;
