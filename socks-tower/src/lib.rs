@@ -79,6 +79,7 @@
 //! | `reverse-lookup` | no | `SystemResolver::reverse`: the names of addresses, for RESOLVE_PTR |
 //! | `limit` | no | `LiveLimitLayer`: how many connections at once, in all, per client, per identity |
 //! | `rate-limit` | no | `RateLimitLayer`: how many new ones in a time; turns `limit` on |
+//! | `lockout` | no | `LockoutLayer`: locks out clients that fail to authenticate again and again |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
@@ -95,6 +96,8 @@ pub mod handshake;
 #[cfg(feature = "limit")]
 pub mod limit;
 mod listen_addrs;
+#[cfg(feature = "lockout")]
+pub mod lockout;
 pub mod lookup;
 mod negotiation;
 mod outbound;
@@ -137,6 +140,8 @@ pub use limit::{Limited, LiveLimit, LiveLimitLayer};
 #[cfg(feature = "rate-limit")]
 pub use limit::{Rate, RateLimit, RateLimitLayer};
 pub use listen_addrs::ListenAddrs;
+#[cfg(feature = "lockout")]
+pub use lockout::{Lockout, LockoutLayer};
 pub use lookup::{LookupAddr, LookupName};
 pub use negotiation::Negotiation;
 pub use outbound::{Outbound, Upstream};
