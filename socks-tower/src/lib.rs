@@ -80,6 +80,7 @@
 //! | `limit` | no | `LiveLimitLayer`: how many connections at once, in all, per client, per identity |
 //! | `rate-limit` | no | `RateLimitLayer`: how many new ones in a time; turns `limit` on |
 //! | `lockout` | no | `LockoutLayer`: locks out clients that fail to authenticate again and again |
+//! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
@@ -122,6 +123,8 @@ pub use authenticate::{
     Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, NoAuth, UsernamePassword,
     Users, UsersError,
 };
+#[cfg(feature = "loop-guard")]
+pub use authorize::LoopGuard;
 pub use authorize::{
     Authorize, AuthorizeLayer, Denied, Match, NameRules, Permit, Rules, SpecialPurpose,
     special_purpose,

@@ -1,12 +1,12 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use socks_core::{DomainName, Target};
 
 use super::SpecialPurpose;
 use crate::{Error, ErrorKind};
 
-/// Why [`Rules`](super::Rules) or [`NameRules`](super::NameRules) denied a
-/// request: the source of an [`Error`] of kind [`ErrorKind::Denied`].
+/// Why one of this crate's authorizers denied a request: the source of an
+/// [`Error`] of kind [`ErrorKind::Denied`].
 ///
 /// Of a name whose addresses are all denied, it speaks of the first.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub enum Denied {
     /// The target came without an address to judge.
     #[error("{0} has no address")]
     NoAddress(Target),
+    /// The proxy would connect to itself.
+    #[error("{0} is this proxy")]
+    Loop(SocketAddr),
 }
 
 impl From<Denied> for Error {

@@ -120,6 +120,8 @@
 
 mod denied;
 mod layer;
+#[cfg(feature = "loop-guard")]
+mod loop_guard;
 mod matches;
 mod names;
 mod permit;
@@ -129,6 +131,8 @@ mod special;
 
 pub use denied::Denied;
 pub use layer::AuthorizeLayer;
+#[cfg(feature = "loop-guard")]
+pub use loop_guard::LoopGuard;
 pub use matches::Match;
 pub use names::NameRules;
 pub use permit::Permit;
