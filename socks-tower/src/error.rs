@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Limited,
     /// The tunnel broke.
     Relay,
+    /// The session was ended from outside.
+    Ended,
     /// The client hung up.
     ClientGone,
     /// Something else, in a layer of the user's.
@@ -63,6 +65,7 @@ impl ErrorKind {
             Self::Command => "command",
             Self::Limited => "limited",
             Self::Relay => "relay",
+            Self::Ended => "ended",
             Self::ClientGone => "client_gone",
             Self::Other => "other",
         }
@@ -80,6 +83,7 @@ impl ErrorKind {
             Self::Command => "the command is not served",
             Self::Limited => "a limit was reached",
             Self::Relay => "the tunnel broke",
+            Self::Ended => "the session was ended",
             Self::ClientGone => "the client hung up",
             Self::Other => "a layer failed",
         }

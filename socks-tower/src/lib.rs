@@ -81,6 +81,7 @@
 //! | `rate-limit` | no | `RateLimitLayer`: how many new ones in a time; turns `limit` on |
 //! | `lockout` | no | `LockoutLayer`: locks out clients that fail to authenticate again and again |
 //! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
+//! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
@@ -109,6 +110,8 @@ mod request;
 pub mod resolve;
 pub mod server;
 mod session;
+#[cfg(feature = "sessions")]
+pub mod sessions;
 mod socks;
 mod stage;
 mod states;
@@ -155,6 +158,8 @@ pub use request::{Pinned, Request};
 pub use resolve::{Hosts, HostsLayer, Resolve, ResolveLayer, SystemResolver};
 pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServer, listen};
 pub use session::{HasSession, Identity, Session};
+#[cfg(feature = "sessions")]
+pub use sessions::{LiveSession, Register, RegisterLayer, SessionId, Sessions};
 pub use socks::{Socks, Socks4, Socks5};
 pub use socks_core::{
     Credentials, DomainName, Host, Password, Target, Username,

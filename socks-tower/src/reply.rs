@@ -55,6 +55,7 @@ impl Error {
             | ErrorKind::Authorize
             | ErrorKind::Limited
             | ErrorKind::Relay
+            | ErrorKind::Ended
             | ErrorKind::ClientGone
             | ErrorKind::Other => ReplyCode::GENERAL_FAILURE,
         }
@@ -346,6 +347,7 @@ mod tests {
             (ErrorKind::Command, 7),
             (ErrorKind::Limited, 1),
             (ErrorKind::Relay, 1),
+            (ErrorKind::Ended, 1),
             (ErrorKind::ClientGone, 1),
             (ErrorKind::Other, 1),
         ] {
