@@ -82,11 +82,14 @@
 //! | `lockout` | no | `LockoutLayer`: locks out clients that fail to authenticate again and again |
 //! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
+//! | `bandwidth` | no | [`BandwidthLayer`](bandwidth): bytes per second of a tunnel, a client, a user, and all |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
 pub mod authenticate;
 pub mod authorize;
+#[cfg(feature = "bandwidth")]
+pub mod bandwidth;
 pub mod bind;
 mod client;
 #[cfg(any(feature = "limit", feature = "lockout"))]
@@ -132,6 +135,8 @@ pub use authorize::{
     Authorize, AuthorizeLayer, Denied, Match, NameRules, Permit, Rules, SpecialPurpose,
     special_purpose,
 };
+#[cfg(feature = "bandwidth")]
+pub use bandwidth::{Bandwidth, BandwidthLayer, ByteRate};
 pub use bind::{Bind, BindLayer};
 pub use client::Client;
 #[cfg(any(feature = "limit", feature = "lockout"))]

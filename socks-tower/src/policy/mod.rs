@@ -17,7 +17,8 @@
 //! ```
 //! use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
 //!
-//! use socks_tower::{Direction, HasSession, Meter};
+//! use socks_tower::{Accepted, Direction, Meter, Socks};
+//! use tokio::net::TcpStream;
 //! use tower::ServiceBuilder;
 //!
 //! #[derive(Default)]
@@ -29,28 +30,26 @@
 //!     }
 //! }
 //!
-//! fn count<T: HasSession>(mut state: T, total: &Arc<Total>) -> T {
-//!     state.session_mut().policy.add_meter(total.clone());
-//!     state
-//! }
-//!
 //! let total = Arc::new(Total::default());
-//! # let stack = tower::service_fn(
-//! #     |_: socks_tower::Accepted<()>| async { Ok::<_, std::convert::Infallible>(()) });
+//! let meter = Arc::clone(&total);
 //! let proxy = ServiceBuilder::new()
-//!     .map_request({
-//!         let total = Arc::clone(&total);
-//!         move |accepted: socks_tower::Accepted<_>| count(accepted, &total)
+//!     .map_request(move |mut accepted: Accepted<TcpStream>| {
+//!         accepted.session.policy.add_meter(meter.clone());
+//!         accepted
 //!     })
-//!     // HandshakeLayer and so on
-//!     .service(stack);
-//! # let _ = proxy;
+//!     .service(Socks::new());
+//! # fn check(_: impl tower::Service<Accepted<TcpStream>>) {}
+//! # check(proxy);
 //! ```
 
+#[cfg(feature = "bandwidth")]
+mod key;
 mod throttle;
 
 use std::{fmt, sync::Arc};
 
+#[cfg(feature = "bandwidth")]
+pub(crate) use key::network_of;
 pub use throttle::{Grant, Throttle};
 
 /// Which way bytes go.

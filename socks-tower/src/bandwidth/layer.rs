@@ -1,0 +1,82 @@
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use tower_layer::Layer;
+
+use super::{Bandwidth, ByteRate, shaper::Shaper, table::Table};
+use crate::{Identity, Session, policy::network_of};
+
+/// Limits the bytes per second of sessions. See the
+/// [module's page](crate::bandwidth).
+///
+/// Without a limit set, there is none.
+#[derive(Clone, Debug, Default)]
+pub struct BandwidthLayer {
+    per_tunnel: Option<ByteRate>,
+    per_client: Option<Arc<Table<Option<IpNet>>>>,
+    per_identity: Option<Arc<Table<Option<Identity>>>>,
+    overall: Option<Arc<Shaper>>,
+}
+
+impl BandwidthLayer {
+    /// Limits nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What each tunnel, or UDP association, may move.
+    #[must_use]
+    pub fn with_per_tunnel(mut self, rate: ByteRate) -> Self {
+        self.per_tunnel = Some(rate);
+        self
+    }
+
+    /// What all tunnels of a client, by its address, may move together.
+    #[must_use]
+    pub fn with_per_client(mut self, rate: ByteRate) -> Self {
+        self.per_client = Some(Arc::new(Table::new(rate)));
+        self
+    }
+
+    /// What all tunnels of a user may move together. The layer then stands
+    /// behind [`AuthenticateLayer`](crate::AuthenticateLayer): before it, all
+    /// count as one, as do those who need not say who they are.
+    #[must_use]
+    pub fn with_per_identity(mut self, rate: ByteRate) -> Self {
+        self.per_identity = Some(Arc::new(Table::new(rate)));
+        self
+    }
+
+    /// What all tunnels may move together.
+    #[must_use]
+    pub fn with_overall(mut self, rate: ByteRate) -> Self {
+        self.overall = Some(Arc::new(Shaper::new(rate)));
+        self
+    }
+
+    /// Leaves in `session` what the relay is to carry out.
+    pub(super) fn apply(&self, session: &mut Session) {
+        let tunnel = self.per_tunnel.map(|rate| Arc::new(Shaper::new(rate)));
+        let client = self.per_client.as_ref();
+        let client = client.map(|table| table.get(network_of(session)));
+        let identity = self.per_identity.as_ref();
+        let identity = identity.map(|table| table.get(session.identity.clone()));
+        // The narrowest first: who is held back by its own troubles nobody else.
+        let shapers = [tunnel, client, identity, self.overall.clone()];
+        for shaper in shapers.into_iter().flatten() {
+            session.policy.add_throttle(shaper);
+        }
+    }
+}
+
+impl<S> Layer<S> for BandwidthLayer {
+    type Service = Bandwidth<S>;
+
+    fn layer(&self, inner: S) -> Bandwidth<S> {
+        Bandwidth {
+            config: self.clone(),
+            inner,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+use super::{bucket::Bucket, rate::ByteRate};
+use crate::{Direction, Grant, Throttle};
+
+/// A bucket each way, where there is a limit.
+#[derive(Debug)]
+pub(super) struct Shaper {
+    up: Option<Bucket>,
+    down: Option<Bucket>,
+}
+
+impl Shaper {
+    pub(super) fn new(rate: ByteRate) -> Self {
+        let bucket = |bytes| Bucket::new(bytes, rate.burst);
+        Self {
+            up: rate.up.map(bucket),
+            down: rate.down.map(bucket),
+        }
+    }
+
+    /// Whether a new one would be just the same.
+    pub(super) fn is_full(&self) -> bool {
+        let mut buckets = [&self.up, &self.down].into_iter().flatten();
+        buckets.all(Bucket::is_full)
+    }
+
+    fn bucket(&self, direction: Direction) -> Option<&Bucket> {
+        match direction {
+            Direction::Up => self.up.as_ref(),
+            Direction::Down => self.down.as_ref(),
+        }
+    }
+}
+
+impl Throttle for Shaper {
+    fn take(&self, direction: Direction, want: u64) -> Grant {
+        self.bucket(direction)
+            .map_or(Grant::Bytes(want), |bucket| bucket.take(want))
+    }
+
+    fn give_back(&self, direction: Direction, bytes: u64) {
+        if let Some(bucket) = self.bucket(direction) {
+            bucket.give_back(bytes);
+        }
+    }
+
+    fn try_take(&self, direction: Direction, bytes: u64) -> bool {
+        self.bucket(direction)
+            .is_none_or(|bucket| bucket.try_take(bytes))
+    }
+}
