@@ -83,6 +83,7 @@
 //! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
 //! | `bandwidth` | no | [`BandwidthLayer`](bandwidth): bytes per second of a tunnel, a client, a user, and all |
+//! | `quota` | no | [`QuotaLayer`](quota): bytes per day or month of a client, a user, or all |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
@@ -107,6 +108,8 @@ pub mod lookup;
 mod negotiation;
 mod outbound;
 pub mod policy;
+#[cfg(feature = "quota")]
+pub mod quota;
 pub mod relay;
 mod reply;
 mod request;
@@ -157,6 +160,8 @@ pub use lookup::{LookupAddr, LookupName};
 pub use negotiation::Negotiation;
 pub use outbound::{Outbound, Upstream};
 pub use policy::{Direction, Grant, Meter, Policy, Throttle};
+#[cfg(feature = "quota")]
+pub use quota::{MemoryQuota, Quota, QuotaKey, QuotaLayer};
 pub use relay::{End, Relay, Transfer};
 pub use reply::Dialect;
 pub use request::{Pinned, Request};

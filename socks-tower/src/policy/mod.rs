@@ -42,13 +42,13 @@
 //! # check(proxy);
 //! ```
 
-#[cfg(feature = "bandwidth")]
+#[cfg(any(feature = "bandwidth", feature = "quota"))]
 mod key;
 mod throttle;
 
 use std::{fmt, sync::Arc};
 
-#[cfg(feature = "bandwidth")]
+#[cfg(any(feature = "bandwidth", feature = "quota"))]
 pub(crate) use key::network_of;
 pub use throttle::{Grant, Throttle};
 
