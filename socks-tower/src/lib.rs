@@ -84,6 +84,7 @@
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
 //! | `bandwidth` | no | [`BandwidthLayer`](bandwidth): bytes per second of a tunnel, a client, a user, and all |
 //! | `quota` | no | [`QuotaLayer`](quota): bytes per day or month of a client, a user, or all |
+//! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
@@ -99,6 +100,8 @@ pub mod command;
 pub mod connect;
 mod error;
 pub mod handshake;
+#[cfg(feature = "http-connect")]
+pub mod http_connect;
 #[cfg(feature = "limit")]
 pub mod limit;
 mod listen_addrs;
@@ -148,6 +151,8 @@ pub use command::ByCommand;
 pub use connect::{Connect, ConnectLayer, TcpConnector};
 pub use error::{BoxError, Error, ErrorKind, Refusal};
 pub use handshake::{Handshake, HandshakeLayer};
+#[cfg(feature = "http-connect")]
+pub use http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpConnectLayer};
 pub use ipnet::IpNet;
 #[cfg(feature = "limit")]
 pub use limit::{Limited, LiveLimit, LiveLimitLayer};

@@ -13,7 +13,7 @@ use crate::{Session, Stream, stream::take_buffered};
 
 /// What one read asks for at least. It holds all that a client sends in a
 /// usual negotiation, so that a segment costs one read.
-const READ_SIZE: usize = 512;
+pub(crate) const READ_SIZE: usize = 512;
 
 /// Why no message came.
 #[derive(Debug, thiserror::Error)]

@@ -118,7 +118,7 @@ pin_project! {
 
 impl<F> StageFuture<F> {
     /// Runs `own`, then readies `next` and calls it with what `own` gave.
-    pub fn new<T, S, O>(own: O, mut next: S) -> Self
+    pub fn new<T, S, O>(own: O, next: S) -> Self
     where
         O: Future<Output = Result<T, Error>> + Send + 'static,
         S: Stage<T, Future = F>,
@@ -127,12 +127,17 @@ impl<F> StageFuture<F> {
     {
         let own = Box::pin(async move {
             let state = own.await?;
-            let ready = poll_fn(|cx| next.poll_ready(cx)).await;
-            ready.map_err(|error| Error::from_box(error.into()))?;
-            Ok(next.call(state))
+            go_on(next, state).await
         });
         Self::Own { own }
     }
+}
+
+/// Readies `next` and calls it.
+pub(crate) async fn go_on<T, S: Stage<T>>(mut next: S, state: T) -> Result<S::Future, Error> {
+    let ready = poll_fn(|cx| next.poll_ready(cx)).await;
+    ready.map_err(|error| Error::from_box(error.into()))?;
+    Ok(next.call(state))
 }
 
 impl<F, R, E> Future for StageFuture<F>

@@ -1,7 +1,7 @@
 //! What travels from stage to stage: each type says what is known by then, so
 //! that a wrong order does not compile.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use socks_core::{
     Target,
@@ -43,6 +43,17 @@ impl<Io> Accepted<Io> {
             session: self.session,
             accepted_at: self.accepted_at,
         }
+    }
+}
+
+impl<Io> Accepted<Io> {
+    /// Where a deadline lies that is past the end of time: 30 years from now.
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+    /// The instant `timeout` after accept.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Instant {
+        let deadline = self.accepted_at.checked_add(timeout);
+        deadline.unwrap_or_else(|| self.accepted_at + Self::NEVER)
     }
 }
 

@@ -13,20 +13,35 @@ use crate::{Error, Request, Session, Transfer};
 pub(crate) fn span(session: &Session) -> Span {
     let span = tracing::info_span!(
         "session",
-        network.protocol.name = "socks",
-        network.protocol.version = Empty,
+        network.peer.address = Empty,
+        network.peer.port = Empty,
         client.address = Empty,
         client.port = Empty,
+        network.protocol.name = Empty,
+        network.protocol.version = Empty,
         user.name = Empty,
         socks.command = Empty,
         server.address = Empty,
         server.port = Empty,
     );
     if let Some(addr) = session.client_addr.filter(|_| !span.is_disabled()) {
+        span.record("network.peer.address", tracing::field::display(addr.ip()));
+        span.record("network.peer.port", addr.port());
+    }
+    span
+}
+
+/// The first stage has begun: the client speaks `protocol`, and a PROXY header
+/// that says where it is has been read.
+pub(crate) fn speaks(span: &Span, protocol: &str, session: &Session) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("network.protocol.name", protocol);
+    if let Some(addr) = session.client_addr {
         span.record("client.address", tracing::field::display(addr.ip()));
         span.record("client.port", addr.port());
     }
-    span
 }
 
 /// The client is let in, and what it wants is known.

@@ -12,7 +12,7 @@ use std::{
 use clap::{Parser, ValueEnum};
 use socks_tower::ListenAddrs;
 
-/// A SOCKS4, SOCKS4a and SOCKS5 proxy.
+/// A SOCKS4, SOCKS4a and SOCKS5 proxy, which serves HTTP CONNECT too.
 #[derive(Parser)]
 #[command(version)]
 pub struct Args {
@@ -32,6 +32,10 @@ pub struct Args {
     /// Listen off loopback even without users: anybody can use the proxy
     #[arg(long)]
     pub open: bool,
+
+    /// Do not serve HTTP CONNECT, which has the same port and users as SOCKS
+    #[arg(long)]
+    pub no_http: bool,
 
     /// Let clients reach loopback, private and other special-purpose addresses
     #[arg(long)]

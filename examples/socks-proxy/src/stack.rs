@@ -4,8 +4,8 @@ use std::sync::Once;
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
-    Error, ErrorKind, HandshakeLayer, LookupAddr, LookupName, NoAuth, Permit, Proxy, Relay,
-    ResolveLayer, Rules, SystemResolver, TcpConnector, Users, command::RefuseCommand,
+    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LookupAddr, LookupName, NoAuth, Permit,
+    Proxy, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector, Users, command::RefuseCommand,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder, util::Either};
@@ -48,17 +48,27 @@ pub fn stack(
         .bind(asked_for(args.bind, bind))
         .connect(connect);
 
-    let authenticate = match users {
-        Some(users) => AuthenticateLayer::password(users),
-        None => AuthenticateLayer::new(NoAuth),
+    // How clients come in: SOCKS, or whichever of SOCKS and HTTP they speak.
+    let (authenticate, http) = match users {
+        Some(users) => (
+            AuthenticateLayer::password(users.clone()),
+            HttpConnectLayer::password(users),
+        ),
+        None => (AuthenticateLayer::new(NoAuth), HttpConnectLayer::open()),
+    };
+    let handshake = HandshakeLayer::new().with_timeout(args.handshake_timeout());
+    let socks = (handshake, authenticate);
+    let front = if args.no_http {
+        Either::Left(socks)
+    } else {
+        Either::Right(http.with_timeout(args.handshake_timeout()).or(socks))
     };
 
     // What happens to a client.
     ServiceBuilder::new()
         // Taken before accept, held until the session ends.
         .concurrency_limit(max_connections)
-        .layer(HandshakeLayer::new().with_timeout(args.handshake_timeout()))
-        .layer(authenticate)
+        .layer(front)
         .service(commands)
 }
 

@@ -122,7 +122,8 @@ async fn socks5<Io: Stream>(
             return Err(Error::of_work(ErrorKind::Authentication, error));
         }
     };
-    session.identity = admitted.identity;
+    // A layer in front may know already: a certificate told it.
+    session.identity = admitted.identity.or(session.identity);
     let mut io = match admitted.wrap {
         None => ClientStream::Plain(io),
         Some(wrap) => {
@@ -165,7 +166,7 @@ async fn socks4<Io: Stream>(
     let io = ClientStream::Plain(io);
     let client = Client::new(io, buffered, &Version::V4).with_hook(hook);
     match admit_socks4(config, &session, request.user_id).await {
-        Ok(identity) => session.identity = identity,
+        Ok(identity) => session.identity = identity.or(session.identity),
         Err(error) => return Err(client.refuse(error).await),
     }
     Ok(Requested {

@@ -3,6 +3,7 @@ use std::time::Duration;
 use socks_core::server::{Event, Server};
 use tokio::time::timeout_at;
 use tower_service::Service;
+use tracing::Span;
 
 use super::HandshakeLayer;
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     negotiation::{ReceiveError, receive},
     stage::{always_ready, opaque_future},
     states::Offer,
+    trace,
 };
 
 /// Reads the client's greeting, then goes on to `S`. See the
@@ -43,21 +45,18 @@ where
     }
 }
 
-/// Where a deadline lies that is past the end of time: 30 years from now.
-const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
 async fn handshake<Io: Stream>(
     config: HandshakeLayer,
     accepted: Accepted<Io>,
 ) -> Result<Greeted<Io>, Error> {
+    let deadline = accepted.deadline(config.timeout);
     let Accepted {
         mut io,
         mut buffered,
         mut session,
-        accepted_at,
+        ..
     } = accepted;
-    let deadline = accepted_at.checked_add(config.timeout);
-    let deadline = deadline.unwrap_or_else(|| accepted_at + NEVER);
+    trace::speaks(&Span::current(), "socks", &session);
     let mut server = Server::new(config.versions);
 
     let received = receive(&mut io, &mut buffered, |input| server.receive(input));

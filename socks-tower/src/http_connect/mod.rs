@@ -1,0 +1,85 @@
+//! Another first stage: HTTP CONNECT (RFC 9110 section 9.3.6), alone or on the
+//! same port as SOCKS.
+//!
+//! [`HttpConnectLayer`] takes an [`Accepted`](crate::Accepted) and hands on the
+//! same [`Requested`](crate::Requested) as
+//! [`AuthenticateLayer`](crate::AuthenticateLayer) does: it stands in the place
+//! of both SOCKS stages, or, by [`or`](HttpConnectLayer::or), beside them. The
+//! stages behind it know no difference. What speaks TLS or the PROXY protocol
+//! stands before it.
+//!
+//! # Example
+//!
+//! ```
+//! use socks_tower::{
+//!     AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, HttpConnectLayer, Relay,
+//!     ResolveLayer, Rules, SystemResolver, TcpConnector, Users,
+//! };
+//! use tower::ServiceBuilder;
+//!
+//! let connector = ServiceBuilder::new()
+//!     .layer(ResolveLayer::new(SystemResolver::new()))
+//!     .layer(AuthorizeLayer::new(Rules::new()))
+//!     .service(TcpConnector::new());
+//!
+//! // The same users for both: each way in is guarded by itself.
+//! let users = Users::new().with("joe", "secret")?;
+//! let socks = (HandshakeLayer::new(), AuthenticateLayer::password(users.clone()));
+//!
+//! let proxy = ServiceBuilder::new()
+//!     .layer(HttpConnectLayer::password(users).or(socks))
+//!     .layer(ConnectLayer::new(connector))
+//!     .service(Relay::new());
+//! # fn check(_: impl tower::Service<socks_tower::Accepted<tokio::net::TcpStream>>) {}
+//! # check(proxy);
+//! # Ok::<(), socks_tower::UsersError>(())
+//! ```
+//!
+//! # Which clients come here
+//!
+//! With `or`, those whose first byte is an upper-case ASCII letter, as every
+//! method of HTTP begins with. No version of SOCKS, and not TLS, does. Nothing
+//! is read twice and nothing is lost: what came with the first byte is handed
+//! on.
+//!
+//! # Replies
+//!
+//! Success is `200 Connection established`. What fails behind this stage is
+//! told by the code that a SOCKS client would hear:
+//!
+//! | reply code | status |
+//! |---|---|
+//! | 02 connection not allowed by ruleset | 403 Forbidden |
+//! | 06 TTL expired | 504 Gateway Timeout |
+//! | 07 command not supported | 501 Not Implemented |
+//! | any other | 502 Bad Gateway |
+//!
+//! This stage itself answers:
+//!
+//! | what is wrong | status |
+//! |---|---|
+//! | not HTTP, a malformed head, no `HOST:PORT`, a body | 400 Bad Request |
+//! | another method; `GET http://…` is not served | 405 Method Not Allowed |
+//! | no or wrong credentials; a verifier that broke | 407 Proxy Authentication Required |
+//! | the deadline | 408 Request Timeout |
+//! | a head of more than 8 KiB or 64 fields | 431 Request Header Fields Too Large |
+//! | another version than 1.0 and 1.1 | 505 HTTP Version Not Supported |
+//!
+//! Every refusal has a line of text as its body, and closes the connection.
+//!
+//! # Strictness
+//!
+//! What follows the head belongs to the target, so there must be one reading of
+//! where the head ends. Lines end in CR LF, a CONNECT with `Transfer-Encoding`
+//! or a `Content-Length` other than 0 is refused, and so is one with two
+//! `Proxy-Authorization` fields. `Host` is not looked at.
+
+mod by_protocol;
+mod head;
+mod layer;
+mod service;
+mod words;
+
+pub use by_protocol::{ByProtocol, ByProtocolFuture, ByProtocolLayer};
+pub use layer::HttpConnectLayer;
+pub use service::{HttpConnect, HttpConnectFuture};
