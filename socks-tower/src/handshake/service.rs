@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use socks_core::server::{Event, Server};
 use tokio::time::timeout_at;
 use tower_service::Service;
