@@ -204,6 +204,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Bytes that must come next. The first that is another is `wrong`.
+    pub(crate) fn expect(&mut self, expected: &[u8], wrong: DecodeError) -> Result<(), Stop> {
+        if expected
+            .iter()
+            .zip(self.rest())
+            .any(|(one, other)| one != other)
+        {
+            return Err(wrong.into());
+        }
+        self.take(expected.len())?;
+        Ok(())
+    }
+
     /// The version byte that must begin this message.
     pub(crate) fn expect_version(&mut self, expected: u8) -> Result<(), Stop> {
         match self.u8()? {

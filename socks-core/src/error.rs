@@ -26,6 +26,9 @@ pub enum DecodeError {
     /// The message type of an RFC 1961 frame is none of the RFC's.
     #[error("GSS-API message type {0:#04x} is not known")]
     GssapiMessageType(u8),
+    /// The bytes are no header of the PROXY protocol.
+    #[error(transparent)]
+    ProxyHeader(#[from] crate::proxy_protocol::ProxyHeaderError),
 }
 
 /// A string is no host name.

@@ -4,6 +4,7 @@
 //! - [`v4`] and [`v5`] hold the messages, each with [`Decode`] and [`Encode`].
 //! - [`Target`], [`Host`] and [`DomainName`] say where a client wants to go, and
 //!   [`Credentials`] who it is.
+//! - [`proxy_protocol`] is what a load balancer says before all of that.
 //!
 //! Nothing here reads a socket or a clock, allocates more than one message
 //! needs, or panics on any input. Every field without a limit of its own is
@@ -79,6 +80,7 @@ pub mod client;
 mod codec;
 mod credentials;
 mod error;
+pub mod proxy_protocol;
 pub mod server;
 pub mod v4;
 pub mod v5;

@@ -22,7 +22,8 @@ pub(super) fn decode_reply(error: &DecodeError) -> ReplyCode {
         DecodeError::Version { .. }
         | DecodeError::DomainName(_)
         | DecodeError::UserIdTooLong
-        | DecodeError::GssapiMessageType(_) => ReplyCode::GENERAL_FAILURE,
+        | DecodeError::GssapiMessageType(_)
+        | DecodeError::ProxyHeader(_) => ReplyCode::GENERAL_FAILURE,
     }
 }
 

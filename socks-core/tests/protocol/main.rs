@@ -15,6 +15,7 @@ mod client;
 mod credentials;
 mod gssapi;
 mod properties;
+mod proxy_protocol;
 mod round_trips;
 mod server;
 mod sessions;

@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 
 use socks_core::{
-    Decode, DecodeError, Decoded, Encode, v4,
+    Decode, DecodeError, Decoded, Encode,
+    proxy_protocol::{Header, HeaderV1, HeaderV2},
+    v4,
     v5::{self, gssapi, udp},
 };
 
@@ -19,6 +21,9 @@ pub(crate) fn check(input: &[u8]) {
     check_one::<v5::Reply>(input);
     check_one::<udp::Header>(input);
     check_one::<gssapi::Message>(input);
+    check_one::<HeaderV1>(input);
+    check_one::<HeaderV2>(input);
+    check_one::<Header>(input);
 }
 
 /// Feeds `input` to one decoder.
