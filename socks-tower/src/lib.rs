@@ -85,6 +85,7 @@
 //! | `bandwidth` | no | [`BandwidthLayer`](bandwidth): bytes per second of a tunnel, a client, a user, and all |
 //! | `quota` | no | [`QuotaLayer`](quota): bytes per day or month of a client, a user, or all |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
+//! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
@@ -111,6 +112,8 @@ pub mod lookup;
 mod negotiation;
 mod outbound;
 pub mod policy;
+#[cfg(feature = "proxy-protocol")]
+pub mod proxy_protocol;
 #[cfg(feature = "quota")]
 pub mod quota;
 pub mod relay;
@@ -165,6 +168,8 @@ pub use lookup::{LookupAddr, LookupName};
 pub use negotiation::Negotiation;
 pub use outbound::{Outbound, Upstream};
 pub use policy::{Direction, Grant, Meter, Policy, Throttle};
+#[cfg(feature = "proxy-protocol")]
+pub use proxy_protocol::{PeerAddr, ProxyProtocol, ProxyProtocolLayer, SendProxyHeaderLayer};
 #[cfg(feature = "quota")]
 pub use quota::{MemoryQuota, Quota, QuotaKey, QuotaLayer};
 pub use relay::{End, Relay, Transfer};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use socks_tower::ListenAddrs;
+use socks_tower::{IpNet, ListenAddrs};
 
 /// A SOCKS4, SOCKS4a and SOCKS5 proxy, which serves HTTP CONNECT too.
 #[derive(Parser)]
@@ -36,6 +36,11 @@ pub struct Args {
     /// Do not serve HTTP CONNECT, which has the same port and users as SOCKS
     #[arg(long)]
     pub no_http: bool,
+
+    /// Believe the PROXY headers of this load balancer, whose connections must
+    /// begin with one; may be given again
+    #[arg(long, value_name = "CIDR", value_parser = cidr)]
+    pub proxy_protocol: Vec<IpNet>,
 
     /// Let clients reach loopback, private and other special-purpose addresses
     #[arg(long)]
@@ -109,6 +114,16 @@ pub enum Runtime {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// A network, or a single address.
+fn cidr(text: &str) -> Result<IpNet, String> {
+    match text.parse::<IpAddr>() {
+        Ok(ip) => Ok(ip.into()),
+        Err(_) => text
+            .parse()
+            .map_err(|_| "not ADDRESS or ADDRESS/BITS".into()),
+    }
 }
 
 impl Args {

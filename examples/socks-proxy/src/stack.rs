@@ -5,7 +5,8 @@ use std::sync::Once;
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
     Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LookupAddr, LookupName, NoAuth, Permit,
-    Proxy, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector, Users, command::RefuseCommand,
+    Proxy, ProxyProtocolLayer, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector, Users,
+    command::RefuseCommand,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder, util::Either};
@@ -64,10 +65,17 @@ pub fn stack(
         Either::Right(http.with_timeout(args.handshake_timeout()).or(socks))
     };
 
+    // Without any it changes nothing.
+    let balancers = args
+        .proxy_protocol
+        .iter()
+        .fold(ProxyProtocolLayer::new(), |layer, net| layer.trust(*net));
+
     // What happens to a client.
     ServiceBuilder::new()
         // Taken before accept, held until the session ends.
         .concurrency_limit(max_connections)
+        .layer(balancers)
         .layer(front)
         .service(commands)
 }
