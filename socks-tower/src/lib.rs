@@ -86,6 +86,7 @@
 //! | `quota` | no | [`QuotaLayer`](quota): bytes per day or month of a client, a user, or all |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
+//! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
@@ -132,6 +133,8 @@ mod stream;
 mod table;
 #[cfg(test)]
 mod test_support;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod trace;
 
 pub use authenticate::{
@@ -189,7 +192,9 @@ pub use socks_core::{
 };
 pub use stage::{Connector, Stage, StageFuture, Work};
 pub use states::{Accepted, Connected, Greeted, Requested};
-pub use stream::{BoxStream, ClientStream, Stream, tcp};
+pub use stream::{BoxStream, ClientStream, Rewind, Stream, tcp};
+#[cfg(feature = "tls")]
+pub use tls::{PeerCertificates, Tls, TlsLayer};
 
 /// The README's programs compile.
 #[cfg(doctest)]

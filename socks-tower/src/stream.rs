@@ -110,14 +110,30 @@ pub fn tcp<Io: 'static>(io: &Io) -> Option<&TcpStream> {
 }
 
 /// A stream with bytes that were read from it before: they come first.
-pub(crate) struct Rewind<Io> {
+///
+/// For what wraps a client's stream once a layer in front has read too far.
+pub struct Rewind<Io> {
     buffered: Vec<u8>,
     io: Io,
 }
 
 impl<Io> Rewind<Io> {
-    pub(crate) fn new(buffered: Vec<u8>, io: Io) -> Self {
+    /// Reads `buffered` first, then from `io`.
+    pub fn new(buffered: Vec<u8>, io: Io) -> Self {
         Self { buffered, io }
+    }
+
+    /// The stream itself.
+    pub fn get_ref(&self) -> &Io {
+        &self.io
+    }
+}
+
+impl<Io> fmt::Debug for Rewind<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewind")
+            .field("buffered", &self.buffered.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -142,6 +158,18 @@ impl<Io: Stream> AsyncWrite for Rewind<Io> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
