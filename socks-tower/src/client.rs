@@ -164,6 +164,19 @@ impl<Io: Stream> Client<Io> {
         .await
     }
 
+    /// Reads and forgets what the client sends; ready once it is gone, with an
+    /// error unless it hung up in order.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.early = Vec::new();
+        let mut space = [MaybeUninit::uninit(); 512];
+        while !self.eof {
+            let mut buf = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+            self.eof = buf.filled().is_empty();
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads what the client sends early; ready when no more can be read.
     fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut space = [MaybeUninit::uninit(); 2048];

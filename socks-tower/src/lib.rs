@@ -58,6 +58,7 @@
 //! | … may it? | [`AuthorizeLayer`] | an authorizer: `Service<Request<Pinned>, Response = Request<Pinned>>` |
 //! | … or wait for a peer | [`BindLayer`] behind [`ByCommand`] | a policy: `Service<Request, Response = Request<Pinned>>` |
 //! | carry bytes | [`Relay`] | |
+//! | … or datagrams | [`UdpAssociate`] behind [`ByCommand`] | a policy, as for [`BindLayer`] |
 //!
 //! **Where a middleware stands decides what the client sees of its failure.**
 //! Around a work, the failure becomes a reply. Between the stages it acts on
@@ -136,6 +137,7 @@ mod test_support;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod trace;
+pub mod udp;
 
 pub use authenticate::{
     Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, NoAuth, UsernamePassword,
@@ -195,6 +197,8 @@ pub use states::{Accepted, Connected, Greeted, Requested};
 pub use stream::{BoxStream, ClientStream, Rewind, Stream, tcp};
 #[cfg(feature = "tls")]
 pub use tls::{PeerCertificates, Tls, TlsLayer};
+pub use stream::{BoxStream, ClientStream, Stream, tcp};
+pub use udp::UdpAssociate;
 
 /// The README's programs compile.
 #[cfg(doctest)]

@@ -70,6 +70,9 @@ pub(crate) fn ended(outcome: Result<&Transfer, &Error>, lasted: Duration) {
         Ok(transfer) => tracing::info!(
             bytes_up = transfer.up,
             bytes_down = transfer.down,
+            datagrams_up = transfer.datagrams.map(|datagrams| datagrams.up),
+            datagrams_down = transfer.datagrams.map(|datagrams| datagrams.down),
+            datagrams_dropped = transfer.datagrams.map(|datagrams| datagrams.dropped.total()),
             seconds,
             end = %transfer.end,
             "session ended"

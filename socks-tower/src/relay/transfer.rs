@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::udp::Datagrams;
+
 /// What a tunnel carried, and why it ended.
 ///
 /// A peer's reset or a timeout is a normal end, not an error.
@@ -16,13 +18,16 @@ pub struct Transfer {
     pub duration: Duration,
     /// Why it ended.
     pub end: End,
+    /// The datagrams of a UDP association, whose data `up` and `down` count;
+    /// none for a TCP tunnel.
+    pub datagrams: Option<Datagrams>,
 }
 
 /// Why a tunnel ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum End {
-    /// Both sides said that they were done.
+    /// Both sides said that they were done; of a UDP association, the client.
     #[default]
     Closed,
     /// The client's connection broke; the upstream's was reset.

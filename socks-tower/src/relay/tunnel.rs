@@ -275,6 +275,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             down: self.down.bytes(),
             duration: self.started.elapsed(),
             end,
+            datagrams: None,
         }
     }
 

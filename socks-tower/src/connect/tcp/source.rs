@@ -40,17 +40,17 @@ impl SourceAddrs {
         self
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::new()
     }
 
     /// Whether `target` is of a family that has an address here.
-    pub(super) fn serves(&self, target: &SocketAddr) -> bool {
+    pub(crate) fn serves(&self, target: &SocketAddr) -> bool {
         self.of_family(target).is_some()
     }
 
     /// What to bind to before `target` is dialled, if to anything.
-    pub(super) fn to_bind(self, target: &SocketAddr) -> Option<SocketAddr> {
+    pub(crate) fn to_bind(self, target: &SocketAddr) -> Option<SocketAddr> {
         let source = self.of_family(target)?;
         (!source.is_unspecified()).then_some(SocketAddr::new(source, 0))
     }

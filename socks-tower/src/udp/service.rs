@@ -1,0 +1,144 @@
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tower_service::Service;
+
+use super::associate::associate;
+use crate::{
+    Error, ListenAddrs, Pinned, Request, Requested, Stream, Transfer, Work,
+    connect::SourceAddrs,
+    stage::{always_ready, opaque_future},
+};
+
+/// Relays a client's datagrams until its connection ends. See the
+/// [module's page](crate::udp).
+///
+/// `P` is asked about each new destination: a
+/// `Service<Request, Response = Request<Pinned>>`.
+#[derive(Clone, Debug)]
+pub struct UdpAssociate<P> {
+    policy: P,
+    config: Arc<Config>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) max_flows: usize,
+    pub(super) full_cone: bool,
+    pub(super) reassembly: Option<Duration>,
+    pub(super) listen: ListenAddrs,
+    pub(super) sources: SourceAddrs,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // RFC 4787, REQ-5, recommends as much for a NAT.
+            idle_timeout: Some(Duration::from_secs(5 * 60)),
+            max_flows: 1024,
+            full_cone: false,
+            reassembly: None,
+            listen: ListenAddrs::new(),
+            sources: SourceAddrs::new(),
+        }
+    }
+}
+
+impl<P> UdpAssociate<P> {
+    /// Asks `policy` about each destination that a client sends to.
+    ///
+    /// It is the stack that serves CONNECT, with [`Permit`](crate::Permit) in
+    /// the place of the connector.
+    #[must_use]
+    pub fn new(policy: P) -> Self {
+        Self {
+            policy,
+            config: Arc::default(),
+        }
+    }
+
+    fn config(&mut self) -> &mut Config {
+        Arc::make_mut(&mut self.config)
+    }
+
+    /// How long an association may stand in which no datagram goes through;
+    /// `None` for as long as its connection does. By default 5 minutes. RFC
+    /// 4787 wants at least 2 of a NAT, and clients count on that.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.config().idle_timeout = timeout.into();
+        self
+    }
+
+    /// How many destinations an association has at a time, at least 1. A
+    /// further one takes the place of that which has been idle for longest.
+    /// By default 1,024, of about 300 bytes each.
+    #[must_use]
+    pub fn with_max_flows(mut self, max: usize) -> Self {
+        self.config().max_flows = max;
+        self
+    }
+
+    /// Whether anybody may send to the client, once it has sent something: what
+    /// RFC 4787 calls endpoint-independent filtering, and games and
+    /// peer-to-peer programs want.
+    ///
+    /// Off by default: only destinations that were sent to may answer. When on,
+    /// answers no longer keep an association alive, as strangers could.
+    #[must_use]
+    pub fn with_full_cone(mut self, full_cone: bool) -> Self {
+        self.config().full_cone = full_cone;
+        self
+    }
+
+    /// Puts fragments together (RFC 1928 section 7) which come within `timeout`
+    /// of the first; less than the RFC's 5 seconds are taken for 5. By default
+    /// fragments are dropped: hardly a client sends any.
+    ///
+    /// An association holds one datagram in fragments, 64 KiB, at most.
+    #[must_use]
+    pub fn with_reassembly(mut self, timeout: Duration) -> Self {
+        self.config().reassembly = Some(timeout);
+        self
+    }
+
+    /// Where clients' datagrams are awaited, and what clients are told of that.
+    /// By default a free port of the address that the client's connection came
+    /// to.
+    #[must_use]
+    pub fn with_listen_addrs(mut self, addrs: ListenAddrs) -> Self {
+        self.config().listen = addrs;
+        self
+    }
+
+    /// Sends from `source`. [`SourceAddrs`] in a session's extensions go before
+    /// this, as for [`TcpConnector`](crate::TcpConnector).
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<SourceAddrs>) -> Self {
+        self.config().sources = source.into();
+        self
+    }
+}
+
+opaque_future! {
+    /// The future of [`UdpAssociate`].
+    UdpAssociateFuture<> = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>
+}
+
+impl<Io, P> Service<Requested<Io>> for UdpAssociate<P>
+where
+    Io: Stream,
+    P: Work<Request, Response = Request<Pinned>>,
+{
+    type Response = Transfer;
+    type Error = Error;
+    type Future = UdpAssociateFuture;
+
+    always_ready!();
+
+    fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+        let policy = self.policy.clone();
+        let config = Arc::clone(&self.config);
+        UdpAssociateFuture::new(Box::pin(associate(policy, config, requested)))
+    }
+}
