@@ -50,12 +50,12 @@ pub struct Args {
     #[arg(long)]
     pub bind: bool,
 
-    /// Address by which peers reach this machine from behind its NAT; may be
-    /// given once for IPv4 and once for IPv6
+    /// Address by which peers (BIND) and clients' datagrams reach this machine
+    /// from behind its NAT; may be given once for IPv4 and once for IPv6
     #[arg(long, value_name = "ADDR")]
     advertise: Vec<IpAddr>,
 
-    /// Ports to listen on for peers [default: any]
+    /// Ports to listen on for peers and clients' datagrams [default: any]
     #[arg(long, value_name = "LOW-HIGH", value_parser = parse_ports)]
     ports: Option<RangeInclusive<u16>>,
 
@@ -74,6 +74,10 @@ pub struct Args {
     /// Silence after which a tunnel ends
     #[arg(long, value_name = "SECONDS", default_value_t = 7440)]
     idle_timeout: u64,
+
+    /// Silence after which a UDP association ends, though its connection stands
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    udp_idle_timeout: u64,
 
     /// Time that tunnels have to end once the proxy is told to
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
@@ -160,6 +164,10 @@ impl Args {
 
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_secs(self.idle_timeout)
+    }
+
+    pub fn udp_idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.udp_idle_timeout)
     }
 
     pub fn grace(&self) -> Duration {

@@ -5,8 +5,8 @@ use std::sync::Once;
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
     Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LookupAddr, LookupName, NoAuth, Permit,
-    Proxy, ProxyProtocolLayer, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector, Users,
-    command::RefuseCommand,
+    Proxy, ProxyProtocolLayer, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector,
+    UdpAssociate, Users, command::RefuseCommand,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder, util::Either};
@@ -40,12 +40,16 @@ pub fn stack(
     let bind = BindLayer::new(permit.clone())
         .with_listen_addrs(args.listen_addrs())
         .layer(relay);
+    let udp_associate = UdpAssociate::new(permit.clone())
+        .with_listen_addrs(args.listen_addrs())
+        .with_idle_timeout(args.udp_idle_timeout());
     let lookup_addr = LookupAddr::new(permit.clone());
     let lookup_name = LookupName::new(permit, resolver.reverse());
     let lookups = args.resolve_commands;
     let commands = ByCommand::new()
         .on(Command::RESOLVE, asked_for(lookups, lookup_addr))
         .on(Command::RESOLVE_PTR, asked_for(lookups, lookup_name))
+        .udp_associate(udp_associate)
         .bind(asked_for(args.bind, bind))
         .connect(connect);
 
