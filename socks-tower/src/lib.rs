@@ -195,7 +195,6 @@ pub use socks_core::{
 pub use stage::{Connector, Stage, StageFuture, Work};
 pub use states::{Accepted, Connected, Greeted, Requested};
 pub use stream::{BoxStream, ClientStream, Rewind, Stream, tcp};
-pub use stream::{BoxStream, ClientStream, Stream, tcp};
 #[cfg(feature = "tls")]
 pub use tls::{PeerCertificates, Tls, TlsLayer};
 pub use udp::UdpAssociate;

@@ -77,6 +77,9 @@ where
             return Poll::Ready(gone.map_or(End::ClientReset, |()| End::Closed));
         }
         association.poll(cx);
+        if association.carried.is_exhausted {
+            return Poll::Ready(End::QuotaExceeded);
+        }
         let idle_since = || association.carried.active;
         ready!(poll_idle(
             sleep.as_mut(),
@@ -122,6 +125,7 @@ where
     let ip = client_addr.ip().to_canonical();
     let (client, told) =
         socket::for_client(&config.listen, session, ip).map_err(AssociateError::Socket)?;
+    let carried = Carried::new(session.policy.clone(), Instant::now());
     let sources = session.extensions.get::<SourceAddrs>();
     let association = Association {
         client,
@@ -131,7 +135,7 @@ where
         reassembly: config.reassembly.map(Reassembly::new),
         full_cone: config.full_cone,
         lookups: Lookups::new(policy, request),
-        carried: Carried::new(Instant::now()),
+        carried,
     };
     Ok((Box::new(association), told.into()))
 }

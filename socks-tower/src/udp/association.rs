@@ -19,7 +19,7 @@ use super::{
     socket::{Outward, Socket, has_route},
     source::Source,
 };
-use crate::{Pinned, Request, Work, session::canonical};
+use crate::{Direction, Pinned, Policy, Request, Work, session::canonical};
 
 /// Batches in a row before other tasks have their turn.
 const ROUNDS: usize = 8;
@@ -47,15 +47,20 @@ pub(super) struct Carried {
     pub(super) datagrams: Datagrams,
     /// When a datagram last went through.
     pub(super) active: Instant,
+    policy: Policy,
+    /// A throttle will grant no more.
+    pub(super) is_exhausted: bool,
 }
 
 impl Carried {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(policy: Policy, now: Instant) -> Self {
         Self {
             up: 0,
             down: 0,
             datagrams: Datagrams::default(),
             active: now,
+            policy,
+            is_exhausted: false,
         }
     }
 
@@ -63,18 +68,34 @@ impl Carried {
         self.datagrams.dropped.add(reason, datagrams);
     }
 
+    /// Whether a datagram of so many bytes may pass.
+    fn grants(&mut self, direction: Direction, bytes: usize) -> bool {
+        if self.policy.is_empty() || bytes == 0 || self.policy.try_grant(direction, bytes as u64) {
+            return true;
+        }
+        self.drop(DropReason::Throttled, 1);
+        self.is_exhausted |= self.policy.is_exhausted();
+        false
+    }
+
+    fn sent(&mut self, direction: Direction, sent: Sent) {
+        let (bytes, datagrams) = match direction {
+            Direction::Up => (&mut self.up, &mut self.datagrams.up),
+            Direction::Down => (&mut self.down, &mut self.datagrams.down),
+        };
+        *bytes += sent.bytes;
+        *datagrams += sent.datagrams;
+        self.drop(DropReason::TooLong, sent.too_long);
+        self.drop(DropReason::Unsendable, sent.unsendable);
+        self.policy.record(direction, sent.bytes);
+        self.policy.give_back(direction, sent.unsent_bytes);
+    }
+
     fn sent_up(&mut self, sent: Sent, now: Instant) {
-        self.up += sent.bytes;
-        self.datagrams.up += sent.datagrams;
-        self.failed(sent);
+        self.sent(Direction::Up, sent);
         if sent.datagrams > 0 {
             self.active = now;
         }
-    }
-
-    fn failed(&mut self, sent: Sent) {
-        self.drop(DropReason::TooLong, sent.too_long);
-        self.drop(DropReason::Unsendable, sent.unsendable);
     }
 }
 
@@ -106,7 +127,11 @@ impl<P: Work<Request, Response = Request<Pinned>>> Association<P> {
                 continue;
             };
             match self.take(datagram, from, now) {
-                Ok(Some((to, data))) => batch.forward(at, data, to),
+                Ok(Some((to, data))) => {
+                    if self.carried.grants(Direction::Up, data) {
+                        batch.forward(at, data, to);
+                    }
+                }
                 Ok(None) => {}
                 Err(reason) => self.carried.drop(reason, 1),
             }
@@ -268,6 +293,9 @@ impl<P: Work<Request, Response = Request<Pinned>>> Association<P> {
     }
 
     fn send(&mut self, data: &[u8], to: SocketAddr, now: Instant) {
+        if !self.carried.grants(Direction::Up, data.len()) {
+            return;
+        }
         if let Some(socket) = self.outward.towards(to) {
             let mut sent = Sent::default();
             sent.add(&send_one(socket, data, to), data.len());
@@ -291,14 +319,16 @@ impl<P: Work<Request, Response = Request<Pinned>>> Association<P> {
                 let from = canonical(from);
                 let asked_for = self.flows.hears(from, now) || self.full_cone;
                 match self.source.addr().filter(|_| asked_for) {
-                    Some(client) => batch.answer(at, from, client),
+                    Some(client) => {
+                        if self.carried.grants(Direction::Down, batch.len(at)) {
+                            batch.answer(at, from, client);
+                        }
+                    }
                     None => self.carried.drop(DropReason::Unsolicited, 1),
                 }
             }
             let sent = batch.send(&self.client);
-            self.carried.down += sent.bytes;
-            self.carried.datagrams.down += sent.datagrams;
-            self.carried.failed(sent);
+            self.carried.sent(Direction::Down, sent);
             // Strangers do not keep it alive.
             if sent.datagrams > 0 && !self.full_cone {
                 self.carried.active = now;

@@ -66,11 +66,13 @@ pub enum DropReason {
     TooLong,
     /// The system would not send it: there is no route, no room, or port 0.
     Unsendable,
+    /// A throttle of the session's [`Policy`](crate::Policy) did not grant it.
+    Throttled,
 }
 
 impl DropReason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NotTheClient,
         Self::Malformed,
         Self::Fragment,
@@ -81,6 +83,7 @@ impl DropReason {
         Self::Unsolicited,
         Self::TooLong,
         Self::Unsendable,
+        Self::Throttled,
     ];
 
     /// A short name for logs and metrics, such as `not_the_client`.
@@ -97,6 +100,7 @@ impl DropReason {
             Self::Unsolicited => "unsolicited",
             Self::TooLong => "too_long",
             Self::Unsendable => "unsendable",
+            Self::Throttled => "throttled",
         }
     }
 }
@@ -120,6 +124,6 @@ mod tests {
         for (datagrams, reason) in (1..).zip(DropReason::ALL) {
             assert_eq!(dropped.of(reason), datagrams, "{reason}");
         }
-        assert_eq!(dropped.total(), 55);
+        assert_eq!(dropped.total(), 66);
     }
 }

@@ -69,6 +69,9 @@
 //! Datagrams to the sockets of any association of this process are dropped, so
 //! that none goes in circles.
 //!
+//! Meters and throttles of the session's [`Policy`](crate::Policy) see the data
+//! of datagrams. What a throttle does not grant at once is dropped.
+//!
 //! # How an association ends
 //!
 //! With its connection: by FIN, also by one that would be half a close

@@ -13,5 +13,6 @@ mod bounds;
 mod fast_socks5_client;
 mod intruders;
 mod life;
+mod policy;
 mod relaying;
 mod support;

@@ -10,8 +10,9 @@ use socks_core::{
     v5::udp::{Fragment, Header},
 };
 use socks_tower::{
-    AuthenticateLayer, AuthorizeLayer, BoxError, ByCommand, DomainName, HandshakeLayer, Listener,
-    NoAuth, Permit, Pinned, Request, ResolveLayer, Rules, Target, Transfer, UdpAssociate, Work,
+    Accepted, AuthenticateLayer, AuthorizeLayer, BoxError, ByCommand, DomainName, HandshakeLayer,
+    Listener, NoAuth, Permit, Pinned, Request, ResolveLayer, Rules, Target, Transfer, UdpAssociate,
+    Work,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -61,7 +62,30 @@ impl Proxy {
     where
         P: Work<Request, Response = Request<Pinned>> + Sync,
     {
+        Self::start_with(addr, |accepted| accepted, associate).await
+    }
+
+    /// With something in front that sees each client as it comes.
+    pub(crate) async fn start_behind<P>(
+        front: impl Fn(Accepted<TcpStream>) -> Accepted<TcpStream> + Clone + Send + Sync + 'static,
+        associate: UdpAssociate<P>,
+    ) -> Self
+    where
+        P: Work<Request, Response = Request<Pinned>> + Sync,
+    {
+        Self::start_with("127.0.0.1:0", front, associate).await
+    }
+
+    async fn start_with<P>(
+        addr: &str,
+        front: impl Fn(Accepted<TcpStream>) -> Accepted<TcpStream> + Clone + Send + Sync + 'static,
+        associate: UdpAssociate<P>,
+    ) -> Self
+    where
+        P: Work<Request, Response = Request<Pinned>> + Sync,
+    {
         let stack = ServiceBuilder::new()
+            .map_request(front)
             .layer(HandshakeLayer::new())
             .layer(AuthenticateLayer::new(NoAuth))
             .service(ByCommand::new().udp_associate(associate));

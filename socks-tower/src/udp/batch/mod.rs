@@ -79,6 +79,8 @@ pub(super) struct Sent {
     pub(super) bytes: u64,
     pub(super) too_long: u64,
     pub(super) unsendable: u64,
+    /// Bytes of those that were not sent.
+    pub(super) unsent_bytes: u64,
 }
 
 impl Sent {
@@ -88,10 +90,13 @@ impl Sent {
                 self.datagrams += 1;
                 self.bytes += bytes as u64;
             }
-            Err(error) => match reason(error) {
-                DropReason::TooLong => self.too_long += 1,
-                _ => self.unsendable += 1,
-            },
+            Err(error) => {
+                self.unsent_bytes += bytes as u64;
+                match reason(error) {
+                    DropReason::TooLong => self.too_long += 1,
+                    _ => self.unsendable += 1,
+                }
+            }
         }
     }
 }
@@ -165,6 +170,11 @@ impl<S: System> Batch<S> {
             ..
         } = self;
         system.poll_receive(socket, slots, received, cx)
+    }
+
+    /// How many bytes of data the datagram at `at` has, if it has no header.
+    pub(super) fn len(&self, at: usize) -> usize {
+        self.received.get(at).map_or(0, |received| received.len)
     }
 
     /// The datagram at `at`, and where it came from.
