@@ -83,8 +83,8 @@
 //! | `lockout` | no | `LockoutLayer`: locks out clients that fail to authenticate again and again |
 //! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
-//! | `bandwidth` | no | [`BandwidthLayer`](bandwidth): bytes per second of a tunnel, a client, a user, and all |
-//! | `quota` | no | [`QuotaLayer`](quota): bytes per day or month of a client, a user, or all |
+//! | `bandwidth` | no | `BandwidthLayer`: bytes per second of a tunnel, a client, a user, and all |
+//! | `quota` | no | `QuotaLayer`: bytes per day or month of a client, a user, or all |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 //! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
