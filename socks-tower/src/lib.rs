@@ -88,6 +88,7 @@
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 //! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
+//! | `full` | no | all of these |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
