@@ -98,7 +98,12 @@ pub mod authorize;
 pub mod bandwidth;
 pub mod bind;
 mod client;
-#[cfg(any(feature = "limit", feature = "lockout"))]
+#[cfg(any(
+    feature = "bandwidth",
+    feature = "limit",
+    feature = "lockout",
+    feature = "quota"
+))]
 mod client_key;
 pub mod command;
 pub mod connect;
@@ -154,7 +159,12 @@ pub use authorize::{
 pub use bandwidth::{Bandwidth, BandwidthLayer, ByteRate};
 pub use bind::{Bind, BindLayer};
 pub use client::Client;
-#[cfg(any(feature = "limit", feature = "lockout"))]
+#[cfg(any(
+    feature = "bandwidth",
+    feature = "limit",
+    feature = "lockout",
+    feature = "quota"
+))]
 pub use client_key::ClientKey;
 pub use command::ByCommand;
 pub use connect::{Connect, ConnectLayer, TcpConnector};

@@ -104,7 +104,7 @@ async fn who_uses_up_a_quota_is_cut_off_at_the_byte_and_refused_until_the_next_p
     assert_eq!(transfer.end, End::QuotaExceeded);
 
     let error = refused(&layer, SOCKS5, DENIED5).await;
-    assert_eq!(error, "the quota of client:192.0.2.1/32 is used up");
+    assert_eq!(error, "the quota of client:192.0.2.1 is used up");
     refused(&layer, &socks4("joe"), REJECTED4).await;
 
     advance(HOUR).await;

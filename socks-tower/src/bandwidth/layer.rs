@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use tower_layer::Layer;
 
 use super::{Bandwidth, ByteRate, shaper::Shaper, table::Table};
-use crate::{Identity, Session, policy::network_of};
+use crate::{ClientKey, Identity, Session};
 
 /// Limits the bytes per second of sessions. See the
 /// [module's page](crate::bandwidth).
@@ -13,7 +12,7 @@ use crate::{Identity, Session, policy::network_of};
 #[derive(Clone, Debug, Default)]
 pub struct BandwidthLayer {
     per_tunnel: Option<ByteRate>,
-    per_client: Option<Arc<Table<Option<IpNet>>>>,
+    per_client: Option<Arc<Table<Option<ClientKey>>>>,
     per_identity: Option<Arc<Table<Option<Identity>>>>,
     overall: Option<Arc<Shaper>>,
 }
@@ -59,7 +58,7 @@ impl BandwidthLayer {
     pub(super) fn apply(&self, session: &mut Session) {
         let tunnel = self.per_tunnel.map(|rate| Arc::new(Shaper::new(rate)));
         let client = self.per_client.as_ref();
-        let client = client.map(|table| table.get(network_of(session)));
+        let client = client.map(|table| table.get(ClientKey::of_session(session)));
         let identity = self.per_identity.as_ref();
         let identity = identity.map(|table| table.get(session.identity.clone()));
         // The narrowest first: who is held back by its own troubles nobody else.

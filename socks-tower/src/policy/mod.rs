@@ -42,14 +42,10 @@
 //! # check(proxy);
 //! ```
 
-#[cfg(any(feature = "bandwidth", feature = "quota"))]
-mod key;
 mod throttle;
 
 use std::{fmt, sync::Arc};
 
-#[cfg(any(feature = "bandwidth", feature = "quota"))]
-pub(crate) use key::network_of;
 pub use throttle::{Grant, Throttle};
 
 /// Which way bytes go.

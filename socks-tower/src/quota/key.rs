@@ -1,13 +1,11 @@
 use std::fmt;
 
-use ipnet::IpNet;
-
-use crate::{Identity, Session, policy::network_of};
+use crate::{ClientKey, Identity, Session};
 
 /// Whose bytes are counted.
 ///
 /// It prints as a short text that no other key has: `overall`,
-/// `client:192.0.2.1/32`, `identity:joe`.
+/// `client:192.0.2.1`, `identity:joe`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QuotaKey {
@@ -15,7 +13,7 @@ pub enum QuotaKey {
     Overall,
     /// A client's: an IPv4 address, or an IPv6 network of 64 bits. Clients of
     /// whom nobody knows the address count as one, `client`.
-    Client(Option<IpNet>),
+    Client(Option<ClientKey>),
     /// A user's. Those who need not say who they are count as one, `identity`.
     Identity(Option<Identity>),
 }
@@ -44,7 +42,7 @@ impl Per {
     pub(super) fn key(self, session: &Session) -> QuotaKey {
         match self {
             Self::Overall => QuotaKey::Overall,
-            Self::Client => QuotaKey::Client(network_of(session)),
+            Self::Client => QuotaKey::Client(ClientKey::of_session(session)),
             Self::Identity => QuotaKey::Identity(session.identity.clone()),
         }
     }
