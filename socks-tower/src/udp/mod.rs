@@ -90,9 +90,11 @@
 //! thread's, 2 MiB of address space: what is used stays, which is 128 KiB if
 //! datagrams are small.
 //!
-//! On Linux up to 32 datagrams are received, and sent, by one system call. On
-//! the way of a datagram to a known destination nothing is allocated, spawned
-//! or locked.
+//! On Linux up to 32 datagrams are received, and sent, by one system call; those
+//! of one length for one address pass through the system as one, if it can cut
+//! them up again (`UDP_SEGMENT`). On the way of a datagram to a known destination
+//! nothing is spawned or locked, and nothing allocated but a few bytes for such
+//! a run.
 
 mod associate;
 mod association;

@@ -5,6 +5,9 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+#[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicBool;
+
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::UdpSocket;
 
@@ -18,6 +21,10 @@ pub(super) struct Socket {
     pub(super) is_ipv4: bool,
     /// It sends to one address, and receives from no other.
     pub(super) is_connected: bool,
+    /// As long as nothing has shown that the system, or the network's device,
+    /// cannot cut up what it is given.
+    #[cfg(target_os = "linux")]
+    pub(super) segments: AtomicBool,
     /// Its address, and the one that it is advertised by.
     own: Vec<Registered>,
 }
@@ -38,6 +45,8 @@ impl Socket {
             io,
             is_ipv4: addr.is_ipv4(),
             is_connected: false,
+            #[cfg(target_os = "linux")]
+            segments: AtomicBool::new(true),
             own,
         })
     }

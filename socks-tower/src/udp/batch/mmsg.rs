@@ -1,10 +1,12 @@
-//! Many datagrams by one system call: `recvmmsg(2)` and `sendmmsg(2)`.
+//! Many datagrams by one system call: `recvmmsg(2)` and `sendmmsg(2)`, and one
+//! message for datagrams that are alike.
 
 use std::{
     array,
     io::{self, IoSlice, IoSliceMut},
     net::SocketAddr,
     os::fd::AsRawFd,
+    sync::atomic::Ordering,
     task::{Context, Poll, ready},
 };
 
@@ -16,7 +18,7 @@ use tokio::io::Interest;
 
 use super::{
     Datagram, HEADROOM, LEN, Received, SLOT, System, is_about_one_datagram, is_news_of_another,
-    send_one,
+    segments, send_one,
 };
 use crate::udp::socket::Socket;
 
@@ -75,13 +77,23 @@ impl System for Mmsg {
         Poll::Pending
     }
 
-    fn send(socket: &Socket, datagrams: &[Datagram<'_>], report: impl FnMut(io::Result<()>)) {
-        // What is prepared for a call is on the stack: as much as it takes.
-        match datagrams.len() {
-            0 => {}
-            1 => send_each(socket, datagrams, report),
-            2..=8 => send_many::<8>(socket, datagrams, report),
-            _ => send_many::<LEN>(socket, datagrams, report),
+    fn send(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
+        let mut rest = datagrams;
+        while !rest.is_empty() {
+            let (run, begins) = match socket.segments.load(Ordering::Relaxed) {
+                true => segments::next_run(rest),
+                false => (0, rest.len()),
+            };
+            let (alone, others) = rest.split_at(begins);
+            send_alone(socket, alone, &mut report);
+            let (run, others) = others.split_at(run);
+            if let Err(errno) = segments::send(socket, run, &mut report) {
+                if segments::is_about_cutting(errno) {
+                    socket.segments.store(false, Ordering::Relaxed);
+                }
+                send_alone(socket, run, &mut report);
+            }
+            rest = others;
         }
     }
 }
@@ -131,9 +143,14 @@ where
     Ok(count)
 }
 
-fn send_each(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
-    for datagram in datagrams {
-        report(send_one(socket, datagram.bytes, datagram.to));
+/// Sends each as a message of its own.
+fn send_alone(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
+    // What is prepared for a call is on the stack: as much as it takes.
+    match datagrams {
+        [] => {}
+        [one] => report(send_one(socket, one.bytes, one.to)),
+        few if few.len() <= 8 => send_many::<8>(socket, few, report),
+        many => send_many::<LEN>(socket, many, report),
     }
 }
 

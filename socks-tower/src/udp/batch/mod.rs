@@ -5,6 +5,8 @@
 mod mmsg;
 #[cfg(any(test, not(target_os = "linux")))]
 mod plain;
+#[cfg(target_os = "linux")]
+mod segments;
 
 use std::{
     cell::Cell,
@@ -284,6 +286,7 @@ fn is_news_of_another(error: &io::Error) -> bool {
 
 /// An error of receiving that says something of one datagram that was sent:
 /// there may be others to receive.
+#[cfg(target_os = "linux")]
 fn is_about_one_datagram(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -297,6 +300,8 @@ fn is_about_one_datagram(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    #[cfg(target_os = "linux")]
+    use std::sync::atomic::Ordering;
 
     use super::{plain::Plain, *};
 
@@ -427,6 +432,68 @@ mod tests {
         let far = Socket::open(far_addr).unwrap();
         send_one(&far, b"still here", near_addr).unwrap();
         assert_eq!(receive(&mut batch, &near).await, 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    /// Datagrams that are alike arrive as they were, connected or not, and if
+    /// the system would not take them at once.
+    async fn alike<S: System>(ip: &str) {
+        let mut batch = Batch::<S>::default();
+        let ((mut near, near_addr), (far, far_addr)) = (socket(ip), socket(ip));
+        let lens = [9, 9, 9, 4, 4, 4, 4, 0, 7, 7, 1400, 1400, 1400, 1400, 3];
+        for (number, len) in (0..).zip(lens) {
+            send_one(&far, &vec![number; len], near_addr).unwrap();
+        }
+        assert_eq!(receive(&mut batch, &near).await, lens.len());
+        for round in 0..3 {
+            match round {
+                1 => near.connect(far_addr),
+                2 => near.segments.store(false, Ordering::Relaxed),
+                _ => {}
+            }
+            batch.clear();
+            for (at, len) in lens.iter().enumerate() {
+                batch.forward(at, *len, far_addr);
+            }
+            let sent = batch.send(&near);
+            assert_eq!(sent.datagrams, lens.len() as u64);
+            assert_eq!(sent.bytes, lens.iter().sum::<usize>() as u64);
+            let mut bytes = [0; 1500];
+            for (number, len) in (0..).zip(lens) {
+                assert_eq!(far.io.recv(&mut bytes).await.unwrap(), len);
+                assert!(bytes[..len].iter().all(|&byte| byte == number));
+            }
+            assert_eq!(near.segments.load(Ordering::Relaxed), round < 2);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn datagrams_that_are_alike_stay_apart() {
+        for ip in ["127.0.0.1", "::1"] {
+            alike::<Native>(ip).await;
+            alike::<Plain>(ip).await;
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_cannot_be_sent_at_once_is_tried_one_by_one() {
+        let mut batch = Batch::<Native>::default();
+        let ((near, near_addr), (far, far_addr)) = (socket("127.0.0.1"), socket("127.0.0.1"));
+        for _ in 0..3 {
+            send_one(&far, b"alike", near_addr).unwrap();
+        }
+        assert_eq!(receive(&mut batch, &near).await, 3);
+        // The system sends nothing there; a run for another follows.
+        let nowhere = SocketAddr::from(([255, 255, 255, 255], 9));
+        batch.clear();
+        for to in [nowhere, far_addr] {
+            (0..3).for_each(|at| batch.forward(at, 5, to));
+        }
+        let sent = batch.send(&near);
+        assert_eq!((sent.datagrams, sent.unsendable), (3, 3));
+        assert!(near.segments.load(Ordering::Relaxed));
     }
 
     #[test]
