@@ -1,0 +1,202 @@
+//! What was measured, as JSON and as a table.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{Run, proxy::Commands, rounds::TESTS, strace::Calls, targets, window::Figures};
+
+/// Figure, then proxy, then one value a round: none where it failed.
+type Values = BTreeMap<String, BTreeMap<String, Vec<Option<f64>>>>;
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Report {
+    pub(crate) date: String,
+    pub(crate) machine: String,
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+    pub(crate) baseline: String,
+    /// In the order given.
+    pub(crate) proxies: Vec<String>,
+    /// Test, then figure.
+    pub(crate) tests: BTreeMap<String, Values>,
+    /// Proxy and test, and what went wrong in which round.
+    pub(crate) failures: BTreeMap<String, Vec<String>>,
+    pub(crate) syscalls: Vec<Calls>,
+}
+
+impl Report {
+    pub(crate) fn new(options: &Run, proxies: &[Commands]) -> Result<Self> {
+        let syscalls = match &options.syscalls {
+            Some(file) => serde_json::from_str(&fs::read_to_string(file)?)?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            date: date()?,
+            machine: machine()?,
+            rounds: options.rounds,
+            seconds: options.seconds,
+            baseline: options.baseline.clone(),
+            proxies: proxies.iter().map(|it| it.name.clone()).collect(),
+            tests: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            syscalls,
+        })
+    }
+
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    pub(crate) fn add(&mut self, proxy: &str, test: &str, round: usize, figures: &Figures) {
+        eprintln!("{round} {test:20} {proxy:14} {figures:.3?}");
+        let values = self.tests.entry(test.to_owned()).or_default();
+        for (figure, value) in figures {
+            let of_proxies = values.entry((*figure).to_owned()).or_default();
+            let rounds = of_proxies.entry(proxy.to_owned()).or_default();
+            rounds.resize(round, None);
+            rounds.push(Some(*value));
+        }
+    }
+
+    pub(crate) fn fail(&mut self, proxy: &str, test: &str, round: usize, error: &anyhow::Error) {
+        eprintln!("{round} {test:20} {proxy:14} failed: {error:#}");
+        let failures = self.failures.entry(format!("{proxy}, {test}"));
+        failures
+            .or_default()
+            .push(format!("round {round}: {error:#}"));
+    }
+
+    pub(crate) fn failures(&self, proxy: &str, test: &str) -> usize {
+        self.failures
+            .get(&format!("{proxy}, {test}"))
+            .map_or(0, Vec::len)
+    }
+
+    fn values(&self, test: &str, figure: &str, proxy: &str) -> Option<&[Option<f64>]> {
+        let values = self.tests.get(test)?.get(figure)?.get(proxy)?;
+        Some(values)
+    }
+
+    pub(crate) fn median(&self, test: &str, figure: &str, proxy: &str) -> Option<f64> {
+        median(self.values(test, figure, proxy)?.iter().copied().flatten())
+    }
+
+    /// The median of the rounds' ratios.
+    pub(crate) fn ratio(&self, test: &str, figure: &str, proxy: &str, to: &str) -> Option<f64> {
+        let proxy = self.values(test, figure, proxy)?;
+        let to = self.values(test, figure, to)?;
+        median(
+            proxy
+                .iter()
+                .zip(to)
+                .filter_map(|(a, b)| Some((*a)? / (*b)?)),
+        )
+    }
+
+    /// Peers are neither ours nor floors.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &str> {
+        let names = self.proxies.iter().map(String::as_str);
+        names.filter(|name| !name.starts_with("ours") && !name.starts_with("limit"))
+    }
+
+    pub(crate) fn write(&self, out: &Path) -> Result<()> {
+        if let Some(folder) = out.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(
+            out.with_extension("json"),
+            serde_json::to_string_pretty(self)?,
+        )?;
+        fs::write(out.with_extension("md"), self.markdown())?;
+        Ok(())
+    }
+
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!(
+            "{}, {}, {} rounds of {} s. Medians; in brackets the median of the rounds' ratios to {}.\n\n",
+            self.date, self.machine, self.rounds, self.seconds, self.baseline
+        );
+        let names = self.proxies.join(" | ");
+        let rule = "---:|".repeat(self.proxies.len());
+        let _ = writeln!(text, "| test | figure | {names} |\n|---|---|{rule}");
+        for (test, _) in TESTS {
+            let figures: BTreeSet<_> = self
+                .tests
+                .get(test)
+                .into_iter()
+                .flatten()
+                .map(|it| it.0)
+                .collect();
+            for figure in figures {
+                let cells = self
+                    .proxies
+                    .iter()
+                    .map(|proxy| self.cell(test, figure, proxy));
+                let cells = cells.collect::<Vec<_>>().join(" | ");
+                let _ = writeln!(text, "| {test} | {figure} | {cells} |");
+            }
+        }
+        if !self.syscalls.is_empty() {
+            let _ = write!(text, "\n{}", crate::strace::table(&self.syscalls));
+        }
+        let _ = write!(text, "\n{}", targets::table(self));
+        for (what, errors) in &self.failures {
+            let _ = writeln!(text, "\n- {what}: {}", errors.join("; "));
+        }
+        text
+    }
+
+    fn cell(&self, test: &str, figure: &str, proxy: &str) -> String {
+        let Some(value) = self.median(test, figure, proxy) else {
+            return "–".to_owned();
+        };
+        let ratio = self.ratio(test, figure, proxy, &self.baseline);
+        let ratio = ratio.filter(|ratio| ratio.is_finite() && proxy != self.baseline);
+        let ratio = ratio.map_or(String::new(), |ratio| format!(" ({ratio:.2})"));
+        format!("{}{ratio}", number(value))
+    }
+}
+
+/// Three digits that say something.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() % 2 {
+        1 => values.get(half).copied(),
+        _ => Some((values.get(half.checked_sub(1)?)? + values.get(half)?) / 2.0),
+    }
+}
+
+fn date() -> Result<String> {
+    let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output()?;
+    Ok(String::from_utf8(date.stdout)?.trim().to_owned())
+}
+
+fn machine() -> Result<String> {
+    let cpu = fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model
+        .unwrap_or("unknown CPU")
+        .trim_start_matches([' ', '\t', ':']);
+    let cores = std::thread::available_parallelism()?;
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(format!("{cores} cores of {model}, Linux {}", kernel.trim()))
+}

@@ -1,0 +1,140 @@
+//! What ours must reach, and whether it does.
+
+use std::fmt::Write as _;
+
+use crate::report::{Report, number};
+
+const OURS: &str = "ours";
+
+enum Bound {
+    /// At most so many times what another needs.
+    OfOther(&'static str, f64),
+    /// At least what each peer reaches.
+    EveryPeer,
+    /// At most so much.
+    AtMost(f64),
+    /// At most so many system calls a unit.
+    Calls(f64),
+}
+
+const CPU_BULK: &str = "CPU s/GiB";
+const CPU_SETUP: &str = "CPU µs/connection";
+const CPU_PINGPONG: &str = "CPU µs/round trip";
+
+const TARGETS: [(&str, &str, Bound); 26] = [
+    (
+        "bulk-64-down",
+        CPU_BULK,
+        Bound::OfOther("limit-splice", 1.2),
+    ),
+    ("bulk-64-up", CPU_BULK, Bound::OfOther("limit-splice", 1.2)),
+    ("bulk-1-down", CPU_BULK, Bound::OfOther("limit-splice", 1.1)),
+    ("bulk-1-up", CPU_BULK, Bound::OfOther("limit-splice", 1.1)),
+    ("bulk-64-down", "GiB/s", Bound::EveryPeer),
+    ("bulk-64-up", "GiB/s", Bound::EveryPeer),
+    ("bulk-1-down", "GiB/s", Bound::EveryPeer),
+    ("bulk-1-up", "GiB/s", Bound::EveryPeer),
+    ("setup-64", CPU_SETUP, Bound::OfOther("fast-socks5", 0.9)),
+    ("setup-512", CPU_SETUP, Bound::OfOther("fast-socks5", 0.9)),
+    (
+        "setup-64-password",
+        CPU_SETUP,
+        Bound::OfOther("fast-socks5", 0.9),
+    ),
+    (
+        "setup-512-password",
+        CPU_SETUP,
+        Bound::OfOther("fast-socks5", 0.9),
+    ),
+    ("setup-1", "system calls", Bound::Calls(31.0)),
+    ("setup-64", "system calls", Bound::Calls(25.0)),
+    ("setup-1", "connections/s", Bound::EveryPeer),
+    ("setup-64", "connections/s", Bound::EveryPeer),
+    ("setup-512", "connections/s", Bound::EveryPeer),
+    (
+        "pingpong-1",
+        CPU_PINGPONG,
+        Bound::OfOther("fast-socks5", 1.0),
+    ),
+    (
+        "pingpong-100",
+        CPU_PINGPONG,
+        Bound::OfOther("fast-socks5", 1.0),
+    ),
+    ("pingpong-1", "p50 µs", Bound::OfOther("fast-socks5", 1.0)),
+    ("pingpong-100", "p50 µs", Bound::OfOther("fast-socks5", 1.0)),
+    ("idle", "bytes/tunnel", Bound::AtMost(2.3 * 1024.0)),
+    // A pipe or two that are kept for all do not count.
+    ("idle", "descriptors/tunnel", Bound::AtMost(2.05)),
+    (
+        "udp",
+        "CPU µs/datagram",
+        Bound::OfOther("fast-socks5", 0.55),
+    ),
+    ("udp", "system calls", Bound::Calls(0.5)),
+    ("udp", "datagrams/s", Bound::EveryPeer),
+];
+
+/// A row for each target that something is known about.
+pub(crate) fn table(report: &Report) -> String {
+    let mut text = String::from("| test | figure | target | ours | |\n|---|---|---|---:|---|\n");
+    for (test, figure, bound) in &TARGETS {
+        let Some((target, reached, met)) = judge(report, test, figure, bound) else {
+            continue;
+        };
+        let met = if met { "met" } else { "**missed**" };
+        let _ = writeln!(text, "| {test} | {figure} | {target} | {reached} | {met} |");
+    }
+    text
+}
+
+fn judge(
+    report: &Report,
+    test: &str,
+    figure: &str,
+    bound: &Bound,
+) -> Option<(String, String, bool)> {
+    Some(match *bound {
+        Bound::OfOther(other, most) => {
+            let ratio = report.ratio(test, figure, OURS, other)?;
+            (
+                format!("at most {most} of {other}"),
+                format!("{ratio:.2}"),
+                ratio <= most,
+            )
+        }
+        Bound::EveryPeer => {
+            let ratios = report.peers().filter_map(|peer| {
+                let ratio = report.ratio(test, figure, OURS, peer)?;
+                Some((ratio, peer))
+            });
+            let (least, best) = ratios.min_by(|a, b| a.0.total_cmp(&b.0))?;
+            (
+                "at least every peer's".to_owned(),
+                format!("{least:.2} of {best}"),
+                least >= 1.0,
+            )
+        }
+        Bound::AtMost(most) => {
+            let value = report.median(test, figure, OURS)?;
+            (
+                format!("at most {}", number(most)),
+                number(value),
+                value <= most,
+            )
+        }
+        Bound::Calls(most) => {
+            let calls = report
+                .syscalls
+                .iter()
+                .find(|it| it.proxy == OURS && it.test == test)?;
+            // What is done now and then is not of the connection.
+            let value = calls.each;
+            (
+                format!("at most {most}"),
+                format!("{value:.2}"),
+                value <= most,
+            )
+        }
+    })
+}
