@@ -200,3 +200,54 @@ fn machine() -> Result<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     Ok(format!("{cores} cores of {model}, Linux {}", kernel.trim()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        Report {
+            date: String::new(),
+            machine: String::new(),
+            rounds: 3,
+            seconds: 1.0,
+            baseline: "b".to_owned(),
+            proxies: vec!["ours".to_owned(), "b".to_owned(), "limit-copy".to_owned()],
+            tests: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            syscalls: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_rounds_and_skips_those_that_failed() {
+        let mut report = report();
+        // The machine was three times as slow in the last round, for both.
+        for (round, (ours, other)) in [(1.0, 2.0), (1.5, 2.0), (3.75, 6.0)]
+            .into_iter()
+            .enumerate()
+        {
+            report.add("ours", "idle", round, &Figures::from([("x", ours)]));
+            report.add("b", "idle", round, &Figures::from([("x", other)]));
+        }
+        assert_eq!(report.ratio("idle", "x", "ours", "b"), Some(0.625));
+        assert_eq!(report.median("idle", "x", "ours"), Some(1.5));
+
+        // It failed in round 3, and is not compared with what others did then.
+        report.add("b", "idle", 3, &Figures::from([("x", 1.0)]));
+        report.add("ours", "idle", 4, &Figures::from([("x", 9.0)]));
+        assert_eq!(report.ratio("idle", "x", "ours", "b"), Some(0.625));
+        assert_eq!(report.ratio("idle", "x", "ours", "limit-copy"), None);
+    }
+
+    #[test]
+    fn floors_and_ours_are_no_peers() {
+        assert_eq!(report().peers().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_two() {
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), Some(2.5));
+        assert_eq!(median(std::iter::empty()), None);
+    }
+}

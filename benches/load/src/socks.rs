@@ -132,3 +132,39 @@ pub(crate) fn talk(mut stream: &TcpStream, steps: &[Step]) -> Result<Vec<u8>> {
     }
     Ok(heard)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_complete_when_its_address_is() {
+        let v4 = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x07";
+        for len in 0..v4.len() {
+            assert!(!Hear::Granted.is_complete(&v4[..len]).unwrap());
+        }
+        assert!(Hear::Granted.is_complete(v4).unwrap());
+        let mut v6 = [0; 22];
+        v6[..4].copy_from_slice(b"\x05\x00\x00\x04");
+        assert!(!Hear::Granted.is_complete(&v6[..10]).unwrap());
+        assert!(Hear::Granted.is_complete(&v6).unwrap());
+    }
+
+    #[test]
+    fn a_refusal_and_what_nobody_expects_are_errors() {
+        assert!(Hear::Granted.is_complete(b"\x05\x07").is_err());
+        assert!(Hear::Granted.is_complete(b"\x05\x00\x00\x03").is_err());
+        let hear = Hear::Exactly(vec![5, 0]);
+        assert!(!hear.is_complete(&[5]).unwrap());
+        assert!(hear.is_complete(&[5, 2]).is_err());
+        assert!(hear.is_complete(&[5, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn nothing_is_read_past_an_answer() {
+        assert_eq!(Hear::Granted.wants(&[]), 4);
+        assert_eq!(Hear::Granted.wants(&[5, 0, 0, 1]), 6);
+        assert_eq!(Hear::Granted.wants(&[5, 0, 0, 4]), 18);
+        assert_eq!(Hear::Exactly(vec![5, 0]).wants(&[5]), 1);
+    }
+}

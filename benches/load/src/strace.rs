@@ -39,7 +39,8 @@ const KINDS: [(&str, &str, Load, f64); 6] = [
     ("pingpong-1", "round trip", Load::PingPong(1), 1.0),
     // It crosses the proxy there and back.
     ("udp", "datagram", Load::Udp, 2.0),
-    ("bulk-1-down", "MiB", Load::Bulk(1, Way::Down), 1.0),
+    // Some read a KiB at a time.
+    ("bulk-1-down", "MiB", Load::Bulk(1, Way::Down), 0.125),
 ];
 
 pub(crate) fn run(options: &Syscalls) -> Result<()> {
@@ -87,7 +88,7 @@ pub(crate) fn run(options: &Syscalls) -> Result<()> {
 fn count(line: &str, origin: &Origin, load: Load, units: u64) -> Result<Vec<(String, u64)>> {
     let proxy = Proxy::start(line)?;
     let (warm, extent) = match load {
-        Load::Bulk(..) => (Extent::Units(8 << 20), Extent::Units(units << 20)),
+        Load::Bulk(..) => (Extent::Units(8 << 20), Extent::Units(units << 17)),
         _ => (Extent::Units(100), Extent::Units(units)),
     };
     load.put_on(&proxy, origin, warm)?;

@@ -38,7 +38,9 @@ async fn serve(client: TcpStream, user: Option<(&'static str, &'static str)>) ->
         None => Socks5ServerProtocol::accept_no_auth(client).await?,
         Some(user) => {
             let check = |name: String, password: String| (name.as_str(), password.as_str()) == user;
-            Socks5ServerProtocol::accept_password_auth(client, check).await?.0
+            Socks5ServerProtocol::accept_password_auth(client, check)
+                .await?
+                .0
         }
     };
     let (protocol, command, target) = protocol.read_command().await?.resolve_dns().await?;
@@ -50,7 +52,9 @@ async fn serve(client: TcpStream, user: Option<(&'static str, &'static str)>) ->
             run_udp_proxy(protocol, &target, Some(LOOPBACK), LOOPBACK, Some(LOOPBACK)).await?;
         }
         Socks5Command::TCPBind => {
-            protocol.reply_error(&ReplyError::CommandNotSupported).await?;
+            protocol
+                .reply_error(&ReplyError::CommandNotSupported)
+                .await?;
         }
     }
     Ok(())

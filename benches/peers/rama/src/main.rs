@@ -7,10 +7,7 @@
 use std::env;
 
 use rama::{
-    error::BoxError,
-    net::user::credentials::Basic,
-    proxy::socks5::Socks5Acceptor,
-    rt::Executor,
+    error::BoxError, net::user::credentials::Basic, proxy::socks5::Socks5Acceptor, rt::Executor,
     tcp::server::TcpListener,
 };
 
@@ -24,7 +21,9 @@ async fn main() -> Result<(), BoxError> {
         None => listener.serve(acceptor).await,
         Some(user) => {
             let user = Basic::try_from(user.as_str())?;
-            listener.serve(acceptor.with_authorizer(user.into_authorizer())).await;
+            listener
+                .serve(acceptor.with_authorizer(user.into_authorizer()))
+                .await;
         }
     }
     Ok(())
