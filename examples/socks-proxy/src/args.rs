@@ -88,6 +88,11 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub max_connections: Option<NonZeroUsize>,
 
+    /// Most connections at once of one client, an IPv4 address or an IPv6 /64;
+    /// one more is hung up on [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub max_connections_per_client: Option<NonZeroUsize>,
+
     /// Threads that serve [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,

@@ -4,9 +4,9 @@ use std::sync::Once;
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
-    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LookupAddr, LookupName, NoAuth, Permit,
-    Proxy, ProxyProtocolLayer, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector,
-    UdpAssociate, Users, command::RefuseCommand,
+    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LiveLimitLayer, LookupAddr, LookupName,
+    NoAuth, Permit, Proxy, ProxyProtocolLayer, Relay, ResolveLayer, Rules, SystemResolver,
+    TcpConnector, UdpAssociate, Users, command::RefuseCommand,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder, util::Either};
@@ -75,11 +75,18 @@ pub fn stack(
         .iter()
         .fold(ProxyProtocolLayer::new(), |layer, net| layer.trust(*net));
 
+    // Held until the session ends, too: a UDP association or a tunnel.
+    let per_client = args
+        .max_connections_per_client
+        .map(|max| LiveLimitLayer::per_client(max.get()));
+
     // What happens to a client.
     ServiceBuilder::new()
         // Taken before accept, held until the session ends.
         .concurrency_limit(max_connections)
         .layer(balancers)
+        .option_layer(per_client)
+        .map_err(BoxError::from)
         .layer(front)
         .service(commands)
 }

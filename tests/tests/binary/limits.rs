@@ -123,3 +123,22 @@ async fn one_thread_serves_many() {
         assert_echoes(tunnel, b"each").await;
     }
 }
+
+#[tokio::test]
+async fn a_client_may_be_held_to_so_many_connections() {
+    let origin = Origin::echo(V4).await;
+    let child = Child::start(&["--allow-private", "--max-connections-per-client", "1"]).await;
+    let mut first = socks5(child.addr(), None, origin.addr()).await.unwrap();
+    assert_echoes(&mut first, b"the first").await;
+
+    let mut second = TcpStream::connect(child.addr()).await.unwrap();
+    patiently("the end", read_to_the_end(&mut second)).await;
+
+    drop(first);
+    let again = async {
+        while socks5(child.addr(), None, origin.addr()).await.is_err() {
+            tokio::time::sleep(SECOND / 20).await;
+        }
+    };
+    patiently("another connection", again).await;
+}
