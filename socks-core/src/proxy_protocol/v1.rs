@@ -47,10 +47,11 @@ impl Decode for HeaderV1 {
             let window = input.get(..MAX_LEN).unwrap_or(input);
             let end = window.windows(2).position(|pair| pair == b"\r\n");
             let Some(end) = end else {
-                return Err(if window.len() == MAX_LEN {
+                let needed = if window.ends_with(b"\r") { 1 } else { 2 };
+                return Err(if window.len() + needed > MAX_LEN {
                     DecodeError::from(ProxyHeaderError::LineTooLong).into()
                 } else {
-                    Stop::Needs(if window.ends_with(b"\r") { 1 } else { 2 })
+                    Stop::Needs(needed)
                 });
             };
             let line = reader.take(end - SIGNATURE.len())?;
