@@ -1,13 +1,8 @@
 //! BIND at work: a file comes by FTP in active mode, through a proxy.
-//!
-//! `cargo run -p ftp-bind` prints the talk and the file. In active mode the
-//! server connects to the client; a client behind a proxy has the proxy listen
-//! for that: CONNECT for the control connection, BIND for the data.
+//! `cargo run -p ftp-bind` prints the talk and the file.
 
 mod client;
 mod server;
-
-use std::error::Error;
 
 use client::Client;
 use socks_tower::{
@@ -18,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tower::{Layer, ServiceBuilder};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One policy for both commands. All is on loopback here, so let that pass.
     let rules = Rules::new().permit_special("127.0.0.0/8".parse()?);
     let policy = ServiceBuilder::new()
@@ -29,26 +24,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let commands = ByCommand::new()
         .bind(bind.layer(Relay::new()))
         .connect(connect.layer(Relay::new()));
-    let stack = ServiceBuilder::new()
-        .layer(HandshakeLayer::new())
-        .layer(AuthenticateLayer::new(NoAuth))
-        .service(commands);
+    let stack = HandshakeLayer::new().layer(AuthenticateLayer::new(NoAuth).layer(commands));
     let proxy = Server::bind("127.0.0.1:0").await?;
     let proxy_addr = proxy.local_addr();
     tokio::spawn(proxy.serve(stack));
 
     // The client. To BIND, it names the server as the peer that it expects.
     let server_addr = server::start().await?;
-    let (control, _) = Client::ask(proxy_addr, Command::CONNECT, server_addr).await?;
-    let (mut data, bound) = Client::ask(proxy_addr, Command::BIND, server_addr).await?;
+    let mut control = Client::ask(proxy_addr, Command::CONNECT, server_addr).await?;
+    control.reply().await?;
     let mut control = BufReader::new(control.stream);
+    let mut data = Client::ask(proxy_addr, Command::BIND, server_addr).await?;
+    let bound = data.reply().await?;
     let ip = bound.host.to_string().replace('.', ",");
     let [high, low] = bound.port.to_be_bytes();
     for command in [format!("PORT {ip},{high},{low}"), "RETR hello".to_owned()] {
         println!("> {command}");
-        control
-            .write_all(format!("{command}\r\n").as_bytes())
-            .await?;
+        let line = format!("{command}\r\n");
+        control.write_all(line.as_bytes()).await?;
         let mut answer = String::new();
         control.read_line(&mut answer).await?;
         println!("< {}", answer.trim_end());
