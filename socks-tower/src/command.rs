@@ -34,8 +34,9 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, ready},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -50,10 +51,20 @@ use crate::{
 
 /// Routes a [`Requested`] by its command. See the [module's page](self).
 ///
-/// The list of stacks is in the type: what is not served costs nothing.
-#[derive(Clone, Copy, Debug, Default)]
+/// The list of stacks is in the type: what is not served costs nothing. A clone
+/// shares it, and of the stacks in it, only the one that is chosen is cloned,
+/// however many times a session's way to here clones all of them.
+#[derive(Debug, Default)]
 pub struct ByCommand<R = RefuseCommand> {
-    routes: R,
+    routes: Arc<R>,
+}
+
+impl<R> Clone for ByCommand<R> {
+    fn clone(&self) -> Self {
+        Self {
+            routes: Arc::clone(&self.routes),
+        }
+    }
 }
 
 impl ByCommand {
@@ -64,16 +75,16 @@ impl ByCommand {
     }
 }
 
-impl<R> ByCommand<R> {
+impl<R: Clone> ByCommand<R> {
     /// Sends `command` to `stack`. What is set last for a command counts.
     #[must_use]
     pub fn on<S>(self, command: Command, stack: S) -> ByCommand<On<S, R>> {
         ByCommand {
-            routes: On {
+            routes: Arc::new(On {
                 command,
                 stack,
-                rest: self.routes,
-            },
+                rest: Arc::unwrap_or_clone(self.routes),
+            }),
         }
     }
 
@@ -96,18 +107,31 @@ impl<R> ByCommand<R> {
     }
 }
 
-impl<T, R: Service<T>> Service<T> for ByCommand<R> {
-    type Response = R::Response;
-    type Error = R::Error;
+impl<Io: Stream, R: Routes<Io>> Service<Requested<Io>> for ByCommand<R> {
+    type Response = Transfer;
+    type Error = Error;
     type Future = R::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
-        self.routes.poll_ready(cx)
-    }
+    // A stack is readied once it is chosen, so that one that is full holds up
+    // no other.
+    always_ready!();
 
-    fn call(&mut self, requested: T) -> R::Future {
-        self.routes.call(requested)
+    fn call(&mut self, requested: Requested<Io>) -> R::Future {
+        self.routes.route(requested)
     }
+}
+
+/// The stacks of a [`ByCommand`], which [`ByCommand::on`] puts together.
+#[diagnostic::on_unimplemented(
+    message = "a stack of this `ByCommand` does not take a `Requested<{Io}>`, or is not `Sync`",
+    note = "what stands behind a command is a `Stage<Requested<{Io}>, Response = Transfer>` that is `Sync`"
+)]
+pub trait Routes<Io>: Send + Sync + 'static {
+    /// The future of whichever is chosen.
+    type Future: Future<Output = Result<Transfer, Error>> + Send + 'static;
+
+    /// Chooses one by the command, and calls it.
+    fn route(&self, requested: Requested<Io>) -> Self::Future;
 }
 
 /// One command's stack, and those of the others.
@@ -118,27 +142,21 @@ pub struct On<S, R> {
     rest: R,
 }
 
-impl<Io, S, R> Service<Requested<Io>> for On<S, R>
+impl<Io, S, R> Routes<Io> for On<S, R>
 where
     Io: Stream,
-    S: Stage<Requested<Io>, Response = Transfer>,
-    R: Stage<Requested<Io>, Response = Transfer>,
+    S: Stage<Requested<Io>, Response = Transfer> + Sync,
+    R: Routes<Io>,
 {
-    type Response = Transfer;
-    type Error = Error;
     type Future = OnFuture<StageFuture<S::Future>, R::Future>;
 
-    // A stack is readied once it is chosen, so that one that is full holds up
-    // no other.
-    always_ready!();
-
-    fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+    fn route(&self, requested: Requested<Io>) -> Self::Future {
         if requested.request.command == self.command {
-            let own = async move { Ok(requested) };
+            let own = ready(Ok(requested));
             let chosen = StageFuture::new(own, self.stack.clone());
             OnFuture::Chosen { chosen }
         } else {
-            let rest = self.rest.call(requested);
+            let rest = self.rest.route(requested);
             OnFuture::Rest { rest }
         }
     }
@@ -147,6 +165,15 @@ where
 /// The end of every [`ByCommand`]: refuses with 07.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RefuseCommand;
+
+impl<Io: Stream> Routes<Io> for RefuseCommand {
+    type Future = <Self as Service<Requested<Io>>>::Future;
+
+    fn route(&self, requested: Requested<Io>) -> Self::Future {
+        let mut refuse = *self;
+        refuse.call(requested)
+    }
+}
 
 impl<Io: Stream> Service<Requested<Io>> for RefuseCommand {
     type Response = Transfer;

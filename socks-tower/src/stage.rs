@@ -58,15 +58,49 @@ pub trait Work<R>:
     ///
     /// The error is boxed at once: so no foreign error lives across an await,
     /// and a future that runs a work is `Send` whatever its error is.
-    fn run(mut self, request: R) -> impl Future<Output = Result<Self::Response, BoxError>> + Send
+    fn run(self, request: R) -> impl Future<Output = Result<Self::Response, BoxError>> + Send
     where
         R: Send,
     {
-        async move {
-            let ready = poll_fn(|cx| self.poll_ready(cx)).await;
-            ready.map_err(Into::into)?;
-            let response = self.call(request).await;
-            response.map_err(Into::into)
+        Run::Readying {
+            work: self,
+            request: Some(request),
+        }
+    }
+}
+
+pin_project! {
+    /// Readies a work and calls it.
+    ///
+    /// By hand: an async block would keep the work and room for the request
+    /// until the answer is there.
+    #[project = RunProjection]
+    enum Run<S, R, F> {
+        Readying { work: S, request: Option<R> },
+        Called { #[pin] called: F },
+    }
+}
+
+impl<S, R> Future for Run<S, R, S::Future>
+where
+    S: Service<R, Error: Into<BoxError>>,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project() {
+                RunProjection::Readying { work, request } => {
+                    ready!(work.poll_ready(cx)).map_err(Into::into)?;
+                    // Once it is called, it is readied no more.
+                    let Some(request) = request.take() else {
+                        return Poll::Pending;
+                    };
+                    let called = work.call(request);
+                    self.set(Self::Called { called });
+                }
+                RunProjection::Called { called } => return called.poll(cx).map_err(Into::into),
+            }
         }
     }
 }
@@ -125,19 +159,77 @@ impl<F> StageFuture<F> {
         T: Send + 'static,
         F: 'static,
     {
-        let own = Box::pin(async move {
-            let state = own.await?;
-            go_on(next, state).await
-        });
-        Self::Own { own }
+        let part = Part::Own { own };
+        Self::Own {
+            own: Box::pin(OwnPart { part, next }),
+        }
+    }
+}
+
+pin_project! {
+    /// Runs a stage's own part and calls the next stage.
+    ///
+    /// By hand: an async block would keep room for `own` twice, as what it
+    /// captured and as what it awaits, and this is what each connection
+    /// allocates for each stage.
+    struct OwnPart<O, T, S> {
+        #[pin]
+        part: Part<O, T>,
+        next: S,
+    }
+}
+
+pin_project! {
+    #[project = PartProjection]
+    enum Part<O, T> {
+        Own { #[pin] own: O },
+        Done { state: Option<T> },
+    }
+}
+
+impl<O, T, S> Future for OwnPart<O, T, S>
+where
+    O: Future<Output = Result<T, Error>>,
+    S: Stage<T>,
+{
+    type Output = Result<S::Future, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.part.as_mut().project() {
+                PartProjection::Own { own } => {
+                    let state = Some(ready!(own.poll(cx))?);
+                    this.part.set(Part::Done { state });
+                }
+                PartProjection::Done { state } => return poll_next(this.next, state, cx),
+            }
+        }
+    }
+}
+
+/// Readies `next` and calls it with `state`, which is gone from then on.
+fn poll_next<T, S: Stage<T>>(
+    next: &mut S,
+    state: &mut Option<T>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<S::Future, Error>> {
+    let ready = ready!(next.poll_ready(cx));
+    ready.map_err(|error| Error::from_box(error.into()))?;
+    match state.take() {
+        Some(state) => Poll::Ready(Ok(next.call(state))),
+        // Polled again after it was done.
+        None => Poll::Pending,
     }
 }
 
 /// Readies `next` and calls it.
-pub(crate) async fn go_on<T, S: Stage<T>>(mut next: S, state: T) -> Result<S::Future, Error> {
-    let ready = poll_fn(|cx| next.poll_ready(cx)).await;
-    ready.map_err(|error| Error::from_box(error.into()))?;
-    Ok(next.call(state))
+pub(crate) fn go_on<T, S: Stage<T>>(
+    mut next: S,
+    state: T,
+) -> impl Future<Output = Result<S::Future, Error>> {
+    let mut state = Some(state);
+    poll_fn(move |cx| poll_next(&mut next, &mut state, cx))
 }
 
 impl<F, R, E> Future for StageFuture<F>

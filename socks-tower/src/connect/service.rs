@@ -1,3 +1,5 @@
+use std::pin::pin;
+
 use socks_core::{Target, v5::Command};
 use tower_service::Service;
 
@@ -38,10 +40,12 @@ where
     }
 }
 
-async fn connect<Io, C>(
+/// Taken apart before the future begins, which would keep room for the whole as
+/// well as for the parts.
+fn connect<Io, C>(
     connector: C,
     requested: Requested<Io>,
-) -> Result<Connected<Io, C::Io>, Error>
+) -> impl Future<Output = Result<Connected<Io, C::Io>, Error>>
 where
     Io: Stream,
     C: Connector<Request>,
@@ -50,26 +54,31 @@ where
         mut client,
         request,
     } = requested;
-    if request.command != Command::CONNECT {
-        return Err(client.refuse(Error::bare(ErrorKind::Command)).await);
-    }
-    let answer = client.watch(connector.run(request.clone())).await?;
-    let upstream = match answer {
-        Ok(response) => response.into_outbound(),
-        Err(error) => {
-            let error = Error::of_work(ErrorKind::Connect, error);
-            return Err(client.refuse(error).await);
+    async move {
+        if request.command != Command::CONNECT {
+            return Err(client.refuse(Error::bare(ErrorKind::Command)).await);
         }
-    };
-    let bound = upstream
-        .local_addr
-        .map_or(Target::UNSPECIFIED, Target::from);
-    client.grant(&bound).await?;
-    Ok(Connected {
-        client,
-        upstream,
-        request,
-    })
+        let answer = {
+            let dialling = pin!(connector.run(request.clone()));
+            client.watch(dialling).await?
+        };
+        let upstream = match answer {
+            Ok(response) => response.into_outbound(),
+            Err(error) => {
+                let error = Error::of_work(ErrorKind::Connect, error);
+                return Err(client.refuse(error).await);
+            }
+        };
+        let bound = upstream
+            .local_addr
+            .map_or(Target::UNSPECIFIED, Target::from);
+        client.grant(&bound).await?;
+        Ok(Connected {
+            client,
+            upstream,
+            request,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-use socks_core::server::{Event, Server};
+use socks_core::server::{Event, Server, Version};
 use tokio::time::timeout_at;
 use tower_service::Service;
 use tracing::Span;
 
 use super::HandshakeLayer;
 use crate::{
-    Accepted, Error, ErrorKind, Greeted, Stage, StageFuture, Stream,
+    Accepted, Error, ErrorKind, Greeted, Session, Stage, StageFuture, Stream,
     client::dismiss,
     negotiation::{ReceiveError, receive},
     stage::{always_ready, opaque_future},
@@ -37,59 +37,56 @@ where
 
     always_ready!();
 
-    fn call(&mut self, accepted: Accepted<Io>) -> Self::Future {
-        let own = handshake(self.config.clone(), accepted);
+    fn call(&mut self, mut accepted: Accepted<Io>) -> Self::Future {
+        let config = self.config.clone();
+        // What is captured is used where it lies: moved into a variable, it
+        // would take its room twice.
+        let own = async move {
+            let deadline = accepted.deadline(config.timeout);
+            trace::speaks(&Span::current(), "socks", &accepted.session);
+            let mut server = Server::new(config.versions);
+            let received = receive(&mut accepted.io, &mut accepted.buffered, |input| {
+                server.receive(input)
+            });
+            let offer = match timeout_at(deadline, received).await {
+                Ok(Ok(event)) => offer(event, &mut accepted.session)?,
+                Ok(Err(ReceiveError::Io(error))) => return Err(Error::client(error)),
+                Ok(Err(ReceiveError::Invalid(error))) => {
+                    let mut answer = Vec::new();
+                    server.answer(&error, &mut answer);
+                    dismiss(&mut accepted.io, &answer).await;
+                    return Err(Error::new(ErrorKind::Protocol, error));
+                }
+                Err(elapsed) => return Err(Error::new(ErrorKind::Deadline, elapsed)),
+            };
+            Ok(Greeted {
+                io: accepted.io,
+                session: accepted.session,
+                buffered: accepted.buffered,
+                server,
+                offer,
+                deadline,
+                hook: config.hook,
+            })
+        };
         HandshakeFuture::new(StageFuture::new(own, self.inner.clone()))
     }
 }
 
-async fn handshake<Io: Stream>(
-    config: HandshakeLayer,
-    accepted: Accepted<Io>,
-) -> Result<Greeted<Io>, Error> {
-    let deadline = accepted.deadline(config.timeout);
-    let Accepted {
-        mut io,
-        mut buffered,
-        mut session,
-        ..
-    } = accepted;
-    trace::speaks(&Span::current(), "socks", &session);
-    let mut server = Server::new(config.versions);
-
-    let received = receive(&mut io, &mut buffered, |input| server.receive(input));
-    let event = match timeout_at(deadline, received).await {
-        Ok(Ok(event)) => event,
-        Ok(Err(ReceiveError::Io(error))) => return Err(Error::client(error)),
-        Ok(Err(ReceiveError::Invalid(error))) => {
-            let mut answer = Vec::new();
-            server.answer(&error, &mut answer);
-            dismiss(&mut io, &answer).await;
-            return Err(Error::new(ErrorKind::Protocol, error));
-        }
-        Err(elapsed) => return Err(Error::new(ErrorKind::Deadline, elapsed)),
-    };
-    let offer = match event {
+/// What the client has said, and what that tells of it.
+fn offer(event: Event, session: &mut Session) -> Result<Offer, Error> {
+    match event {
         Event::Greeting(greeting) => {
-            session.version = Some(socks_core::server::Version::V5);
-            Offer::Methods(greeting)
+            session.version = Some(Version::V5);
+            Ok(Offer::Methods(greeting))
         }
         Event::Request(request) => {
             session.version = Some(request.version);
             session.user_id.clone_from(&request.user_id);
-            Offer::Request(request)
+            Ok(Offer::Request(request))
         }
-        other => return Err(unexpected(&other)),
-    };
-    Ok(Greeted {
-        io,
-        session,
-        buffered,
-        server,
-        offer,
-        deadline,
-        hook: config.hook,
-    })
+        other => Err(unexpected(&other)),
+    }
 }
 
 /// The core may learn events that this stage does not know.
