@@ -25,9 +25,9 @@
 //! * A reset is passed on as a reset. What came before it is delivered first,
 //!   if the other side takes it within a second. Where the other side is not a
 //!   plain socket (TLS), its stream is dropped without an orderly end instead.
-//! * A timeout closes both sides, and so does a quota that is used up. The idle timeout (2 hours and 4 minutes
-//!   unless set, from RFC 5382) counts from the last byte either way. The
-//!   half-closed timeout (5 minutes) counts likewise, once one side is done.
+//! * A timeout closes both sides, and so does a quota that is used up. The idle
+//!   timeout (2 hours and 4 minutes unless set, from RFC 5382) counts from the
+//!   last byte either way. The half-closed timeout (5 minutes) counts likewise, once one side is done.
 //!   The lifetime (none) counts from the start.
 //!
 //! TCP's urgent mark is not passed on, nor is the byte under it.
@@ -56,6 +56,7 @@
 //! `splice` can raise SIGPIPE, which Rust programs ignore unless they choose
 //! otherwise. One that does must not use the feature.
 
+mod bulk;
 mod flow;
 mod future;
 mod lane;
@@ -68,6 +69,7 @@ mod tunnel;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bulk::before_waiting;
 pub use future::RelayFuture;
 pub use service::Relay;
 pub use transfer::{End, Transfer};

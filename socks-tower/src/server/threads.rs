@@ -16,6 +16,7 @@ use super::{
     serve::Signal,
     tcp::{TcpAcceptor, bound},
 };
+use crate::relay::before_waiting;
 
 /// A server of several threads, each with a runtime and listeners of its own.
 ///
@@ -172,7 +173,10 @@ impl Worker {
     where
         S: Proxy<TcpStream> + Send + 'static,
     {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(before_waiting)
+            .build();
         runtime.map_err(ServeError::Thread)?.block_on(async {
             let listeners = self.listeners.into_iter().map(TcpAcceptor::from_std);
             let listeners: io::Result<Vec<_>> = listeners.collect();

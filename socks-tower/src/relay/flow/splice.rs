@@ -8,7 +8,7 @@ use std::{
 use tokio::io::Interest;
 
 use super::{Allowance, Broken, Flow, Held, Pipe, State};
-use crate::{Stream, tcp};
+use crate::{Stream, relay::bulk, tcp};
 
 /// A splice that brings fewer bytes than this was not worth it.
 pub(super) const LEAST: usize = 16 * 1024;
@@ -42,6 +42,9 @@ impl Flow {
                 let moved = moved as usize;
                 // What the policy cut short is no sign of a slow source.
                 self.splicing = moved >= LEAST.min(most);
+                if moved >= LEAST {
+                    bulk::moved();
+                }
                 allowance.spend(moved);
                 self.held = Held::Pipe(pipe);
             }
