@@ -97,6 +97,7 @@ pub mod authorize;
 #[cfg(feature = "bandwidth")]
 pub mod bandwidth;
 pub mod bind;
+mod bulk;
 mod client;
 #[cfg(any(
     feature = "bandwidth",

@@ -56,7 +56,6 @@
 //! `splice` can raise SIGPIPE, which Rust programs ignore unless they choose
 //! otherwise. One that does must not use the feature.
 
-mod bulk;
 mod flow;
 mod future;
 mod lane;
@@ -69,7 +68,6 @@ mod tunnel;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use bulk::before_waiting;
 pub use future::RelayFuture;
 pub use service::Relay;
 pub use transfer::{End, Transfer};

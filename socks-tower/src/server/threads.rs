@@ -16,7 +16,7 @@ use super::{
     serve::Signal,
     tcp::{TcpAcceptor, bound},
 };
-use crate::relay::before_waiting;
+use crate::bulk;
 
 /// A server of several threads, each with a runtime and listeners of its own.
 ///
@@ -175,7 +175,7 @@ impl Worker {
     {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
-            .on_thread_park(before_waiting)
+            .on_thread_park(bulk::before_waiting)
             .build();
         runtime.map_err(ServeError::Thread)?.block_on(async {
             let listeners = self.listeners.into_iter().map(TcpAcceptor::from_std);

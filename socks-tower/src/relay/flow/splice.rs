@@ -8,7 +8,7 @@ use std::{
 use tokio::io::Interest;
 
 use super::{Allowance, Broken, Flow, Held, Pipe, State};
-use crate::{Stream, relay::bulk, tcp};
+use crate::{Stream, bulk, tcp};
 
 /// A splice that brings fewer bytes than this was not worth it.
 pub(super) const LEAST: usize = 16 * 1024;

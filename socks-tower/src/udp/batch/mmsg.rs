@@ -20,7 +20,7 @@ use super::{
     Datagram, HEADROOM, LEN, Received, SLOT, System, is_about_one_datagram, is_news_of_another,
     segments, send_one,
 };
-use crate::udp::socket::Socket;
+use crate::{bulk, udp::socket::Socket};
 
 /// What `recvmmsg` wants, prepared once.
 ///
@@ -61,14 +61,19 @@ impl System for Mmsg {
                     // Whatever it is, wait for the next one to come.
                     Err(_) => return Err(io::ErrorKind::WouldBlock.into()),
                 }
-                // A batch that is not full has emptied the socket. To say so
-                // saves a call that would find nothing.
+                // One alone has emptied the socket, and to say so saves a call
+                // that would find nothing. Behind several there will be more by
+                // the time that they are dealt with: to look is cheaper than to
+                // be told.
                 match count {
-                    LEN => Ok(()),
-                    _ => Err(io::ErrorKind::WouldBlock.into()),
+                    0 | 1 => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
                 }
             });
             drop(all);
+            if count > 1 {
+                bulk::moved();
+            }
             if count > 0 {
                 return Poll::Ready(count);
             }

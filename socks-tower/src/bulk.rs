@@ -7,7 +7,7 @@ thread_local! {
 }
 
 /// A relay has moved bulk on this thread.
-pub(super) fn moved() {
+pub(crate) fn moved() {
     // A thread that is being torn down has no more to wait for.
     let _ = MOVED.try_with(|moved| moved.set(true));
 }
