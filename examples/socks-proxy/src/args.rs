@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     ops::RangeInclusive,
     path::PathBuf,
     thread::available_parallelism,
@@ -28,6 +28,22 @@ pub struct Args {
     /// Let in the users of a file, one NAME:PASSWORD a line
     #[arg(long, value_name = "FILE")]
     pub users: Option<PathBuf>,
+
+    /// Lock a client out, an IPv4 address or an IPv6 /64, once it has given so
+    /// many wrong passwords, by SOCKS or HTTP CONNECT: it is refused then, even
+    /// with the right one [default: never]
+    #[arg(long, value_name = "N")]
+    pub lockout_after: Option<NonZeroU32>,
+
+    /// Time that a client is locked out for: twice as long with each further
+    /// wrong password, but no longer than an hour, or this if it is more
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 60,
+        requires = "lockout_after"
+    )]
+    lockout_time: u64,
 
     /// Listen off loopback even without users: anybody can use the proxy
     #[arg(long)]
@@ -157,6 +173,10 @@ impl Args {
             Some(ports) => addrs.with_ports(ports.clone()),
             None => addrs,
         }
+    }
+
+    pub fn lockout_time(&self) -> Duration {
+        Duration::from_secs(self.lockout_time)
     }
 
     pub fn handshake_timeout(&self) -> Duration {

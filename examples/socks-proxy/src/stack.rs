@@ -1,12 +1,12 @@
 //! The proxy itself: a stack of layers.
 
-use std::sync::Once;
+use std::{sync::Once, time::Duration};
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
-    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LiveLimitLayer, LookupAddr, LookupName,
-    NoAuth, Permit, Proxy, ProxyProtocolLayer, Relay, ResolveLayer, Rules, SystemResolver,
-    TcpConnector, UdpAssociate, Users, command::RefuseCommand,
+    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LiveLimitLayer, LockoutLayer, LookupAddr,
+    LookupName, NoAuth, Permit, Proxy, ProxyProtocolLayer, Relay, ResolveLayer, Rules,
+    SystemResolver, TcpConnector, UdpAssociate, Users, command::RefuseCommand,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder, util::Either};
@@ -55,10 +55,17 @@ pub fn stack(
 
     // How clients come in: SOCKS, or whichever of SOCKS and HTTP they speak.
     let (authenticate, http) = match users {
-        Some(users) => (
-            AuthenticateLayer::password(users.clone()),
-            HttpConnectLayer::password(users),
-        ),
+        Some(users) => {
+            // One record of wrong passwords, whichever way they come.
+            let users = ServiceBuilder::new()
+                .option_layer(lockout(args))
+                .map_err(BoxError::from)
+                .service(users);
+            (
+                AuthenticateLayer::password(users.clone()),
+                HttpConnectLayer::password(users),
+            )
+        }
         None => (AuthenticateLayer::new(NoAuth), HttpConnectLayer::open()),
     };
     let handshake = HandshakeLayer::new().with_timeout(args.handshake_timeout());
@@ -89,6 +96,18 @@ pub fn stack(
         .map_err(BoxError::from)
         .layer(front)
         .service(commands)
+}
+
+/// None unless it is asked for.
+fn lockout(args: &Args) -> Option<LockoutLayer> {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    let first = args.lockout_time();
+    let max_failures = args.lockout_after?.get();
+    let layer = LockoutLayer::new()
+        .with_max_failures(max_failures)
+        .with_lock(first, first.max(HOUR));
+    Some(layer)
 }
 
 /// A command that the operator has not asked for is refused as one that nobody

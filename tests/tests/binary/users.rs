@@ -2,14 +2,22 @@
 
 use std::{
     env, fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use socks_tests::{
     child::{self, Child},
     client::{Refused, assert_echoes, socks4, socks5},
     origin::{Origin, V4},
+    patiently,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep},
 };
 
 /// A file with `text`, until it is dropped.
@@ -109,4 +117,96 @@ async fn a_file_that_cannot_be_used_is_named_and_no_password_shown() {
     let ran = child::run(&["--user", "s3cret-alone"]).await;
     assert_eq!(ran.code, Some(1));
     assert!(!ran.stderr.contains("s3cret"), "{ran}");
+}
+
+const RIGHT: Option<(&str, &str)> = Some(("joe", "s3cret"));
+const WRONG: Option<(&str, &str)> = Some(("joe", "guess"));
+
+/// The same two for HTTP, in Base64.
+const HTTP_RIGHT: &str = "am9lOnMzY3JldA==";
+const HTTP_WRONG: &str = "am9lOmd1ZXNz";
+
+/// The status of the answer to a CONNECT with these credentials.
+async fn http_status(proxy: SocketAddr, credentials: &str) -> String {
+    let head =
+        format!("CONNECT 127.0.0.1:1 HTTP/1.1\r\nProxy-Authorization: Basic {credentials}\r\n\r\n");
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    patiently("an answer", stream.read_exact(&mut answer))
+        .await
+        .unwrap();
+    String::from_utf8_lossy(&answer[9..]).into_owned()
+}
+
+#[tokio::test]
+async fn wrong_passwords_lock_a_client_out_for_a_while() {
+    let origin = Origin::echo(V4).await;
+    let child = Child::start(&[
+        "--allow-private",
+        "--user",
+        "joe:s3cret",
+        "--lockout-after",
+        "3",
+        "--lockout-time",
+        "3",
+    ])
+    .await;
+    let ask = |login| socks5(child.addr(), login, origin.addr());
+    for _ in 0..2 {
+        assert_eq!(ask(WRONG).await.unwrap_err(), Refused::Password);
+    }
+    let mut tunnel = ask(RIGHT).await.unwrap();
+    assert_echoes(&mut tunnel, b"a success clears the count").await;
+
+    let began = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(ask(WRONG).await.unwrap_err(), Refused::Password);
+    }
+    assert_eq!(ask(RIGHT).await.unwrap_err(), Refused::Password);
+    let back = async {
+        while let Err(refused) = ask(RIGHT).await {
+            assert_eq!(refused, Refused::Password);
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    patiently("the end of the lock", back).await;
+    assert!(began.elapsed() >= Duration::from_secs(3));
+    assert_echoes(&mut tunnel, b"a tunnel that stands is not touched").await;
+}
+
+#[tokio::test]
+async fn passwords_by_socks_and_by_http_are_counted_together() {
+    let origin = Origin::echo(V4).await;
+    let child = Child::start(&["--user", "joe:s3cret", "--lockout-after", "2"]).await;
+    // Let in, and the target denied.
+    assert_eq!(http_status(child.addr(), HTTP_RIGHT).await, "403");
+
+    let refused = socks5(child.addr(), WRONG, origin.addr()).await;
+    assert_eq!(refused.unwrap_err(), Refused::Password);
+    assert_eq!(http_status(child.addr(), HTTP_WRONG).await, "407");
+
+    let refused = socks5(child.addr(), RIGHT, origin.addr()).await;
+    assert_eq!(refused.unwrap_err(), Refused::Password);
+    assert_eq!(http_status(child.addr(), HTTP_RIGHT).await, "407");
+}
+
+#[tokio::test]
+async fn unless_asked_for_nobody_is_locked_out() {
+    let origin = Origin::echo(V4).await;
+    let child = Child::start(&["--allow-private", "--user", "joe:s3cret"]).await;
+    for _ in 0..50 {
+        let refused = socks5(child.addr(), WRONG, origin.addr()).await;
+        assert_eq!(refused.unwrap_err(), Refused::Password);
+    }
+    let mut tunnel = socks5(child.addr(), RIGHT, origin.addr()).await.unwrap();
+    assert_echoes(&mut tunnel, b"let in").await;
+}
+
+#[tokio::test]
+async fn the_time_of_a_lock_without_a_number_of_failures_is_a_mistake() {
+    let ran = child::run(&["--user", "joe:s3cret", "--lockout-time", "5"]).await;
+    ran.expect_failure(2, "--lockout-after");
+    let ran = child::run(&["--user", "joe:s3cret", "--lockout-after", "0"]).await;
+    ran.expect_failure(2, "--lockout-after");
 }
