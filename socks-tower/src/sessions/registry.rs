@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Command, Direction, HasSession, Meter, Request, Session, Target};
+use crate::{Command, Direction, HasSession, Meter, Policy, Request, Session, Target};
 
 /// The live sessions. Its clones are the same list.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +69,8 @@ impl LiveSession {
         self.id
     }
 
-    /// Who it is, as far as was known when it was entered.
+    /// Who it is, as far as was known when it was entered. Its policy is not
+    /// kept here.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.request.session
@@ -155,7 +156,10 @@ impl Sessions {
 
     /// Enters what is requested, and has its bytes counted.
     pub(super) fn enter(&self, requested: &mut Request) -> Entry {
-        let request = requested.clone();
+        let mut request = requested.clone();
+        // Whoever keeps an entry keeps no quota of a session that has ended;
+        // and what is shared would be copied to add a meter.
+        request.session.policy = Policy::new();
         let carried = Arc::new(Carried::default());
         let meter = Arc::clone(&carried);
         requested.session_mut().policy.add_meter(meter);

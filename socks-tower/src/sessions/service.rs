@@ -81,7 +81,7 @@ impl<F> fmt::Debug for RegisterFuture<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, time::Duration};
+    use std::{convert::Infallible, sync::Arc, time::Duration};
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -91,8 +91,8 @@ mod tests {
     use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
     use crate::{
-        Command, ConnectLayer, Connector, Direction, Error, ErrorKind, Identity, RegisterLayer,
-        Relay, Request, Session, SessionId, Sessions, Transfer,
+        Command, ConnectLayer, Connector, Direction, Error, ErrorKind, Grant, Identity,
+        RegisterLayer, Relay, Request, Session, SessionId, Sessions, Throttle, Transfer,
         test_support::{Stop, requested},
     };
 
@@ -235,6 +235,36 @@ mod tests {
         drop(future);
 
         assert!(sessions.is_empty());
+    }
+
+    struct Unlimited;
+
+    impl Throttle for Unlimited {
+        fn take(&self, _: Direction, want: u64) -> Grant {
+            Grant::Bytes(want)
+        }
+
+        fn give_back(&self, _: Direction, _: u64) {}
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_is_kept_keeps_no_throttle() {
+        let sessions = Sessions::new();
+        let throttle = Arc::new(Unlimited);
+        let held = Arc::downgrade(&throttle);
+        let mut request = request("joe", "a.example:1");
+        request.session.policy.add_throttle(throttle);
+        let (mut joe, joes) = begin(&sessions, service_fn(echo), request);
+        let mut granted = [0; 10];
+        joe.read_exact(&mut granted).await.unwrap();
+        let kept = sessions.list();
+        assert_eq!(held.strong_count(), 1, "the relay holds it");
+
+        drop(joe);
+        joes.await.unwrap().unwrap();
+
+        assert_eq!(held.strong_count(), 0);
+        assert_eq!(kept.len(), 1);
     }
 
     #[tokio::test]
