@@ -13,7 +13,7 @@ use crate::{
     origin::{Origin, SUNK},
     proxy::Proxy,
     socks::{Auth, tunnel},
-    window::{Extent, Figures, Window},
+    window::{Extent, Figures, Taken, Window},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,6 @@ pub(crate) enum Way {
 
 const GIB: f64 = (1 << 30) as f64;
 
-/// Runs `count` tunnels; the units are bytes.
 pub(crate) fn bulk(
     proxy: &Proxy,
     origin: &Origin,
@@ -33,6 +32,39 @@ pub(crate) fn bulk(
     way: Way,
     extent: Extent,
 ) -> Result<Figures> {
+    let taken = transfer(proxy, origin, count, way, extent)?;
+    Ok(Figures::from([
+        ("GiB/s", taken.units / GIB / taken.seconds),
+        ("CPU s/GiB", taken.cpu / (taken.units / GIB)),
+    ]))
+}
+
+/// What `limited` is to let through in all, in MB/s.
+const LIMIT: f64 = 10.0;
+
+/// Long enough that a burst at its beginning or end does not show.
+const LIMITED_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes as fast as a limit of [`LIMIT`] lets them.
+pub(crate) fn limited(proxy: &Proxy, origin: &Origin, count: usize) -> Result<Figures> {
+    let extent = Extent::Time(LIMITED_TIME);
+    let taken = transfer(proxy, origin, count, Way::Down, extent)?;
+    let rate = taken.units / 1e6 / taken.seconds;
+    Ok(Figures::from([
+        ("MB/s", rate),
+        ("deviation %", (rate / LIMIT - 1.0).abs() * 100.0),
+        ("CPU s/GiB", taken.cpu / (taken.units / GIB)),
+    ]))
+}
+
+/// Runs `count` tunnels; the units are bytes.
+fn transfer(
+    proxy: &Proxy,
+    origin: &Origin,
+    count: usize,
+    way: Way,
+    extent: Extent,
+) -> Result<Taken> {
     let target = match way {
         Way::Down => origin.source,
         Way::Up => origin.sink,
@@ -66,10 +98,7 @@ pub(crate) fn bulk(
             Way::Up => SUNK.load(Ordering::Relaxed) - sunk,
         };
         if let Some(taken) = window.tick(done)? {
-            return Ok(Figures::from([
-                ("GiB/s", taken.units / GIB / taken.seconds),
-                ("CPU s/GiB", taken.cpu / (taken.units / GIB)),
-            ]));
+            return Ok(taken);
         }
         events.clear();
         let timeout = Duration::from_millis(20).try_into()?;

@@ -19,12 +19,34 @@ pub(crate) const USER: (&str, &str) = ("bench", "bench");
 #[derive(Args)]
 pub(crate) struct List {
     /// A proxy: a command with {port} in it, where it must listen on 127.0.0.1.
-    /// {self} is this program
+    /// {self} is this program. `bare` and `all` are compared with one another
+    /// alone; `limited` must let through 10 MB/s
     #[arg(long = "proxy", value_name = "NAME=COMMAND")]
     open: Vec<String>,
     /// The same proxy, asking for user bench and password bench
     #[arg(long = "with-password", value_name = "NAME=COMMAND")]
     password: Vec<String>,
+}
+
+/// What a proxy is measured for: its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Ours, a peer or a floor: for all that a proxy does.
+    Proxy,
+    /// `bare` and `all`, which differ by middleware: for what that costs.
+    Middleware,
+    /// `limited`, to 10 MB/s each way: for what it lets through.
+    Limited,
+}
+
+impl Role {
+    pub(crate) fn of(name: &str) -> Self {
+        match name {
+            "bare" | "all" => Self::Middleware,
+            "limited" => Self::Limited,
+            _ => Self::Proxy,
+        }
+    }
 }
 
 /// How a proxy is started.
@@ -33,6 +55,12 @@ pub(crate) struct Commands {
     pub(crate) name: String,
     pub(crate) open: String,
     pub(crate) password: Option<String>,
+}
+
+impl Commands {
+    pub(crate) fn role(&self) -> Role {
+        Role::of(&self.name)
+    }
 }
 
 impl List {

@@ -7,11 +7,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     Run,
-    bulk::{Way, bulk},
+    bulk::{Way, bulk, limited},
     idle::{self, idle},
     origin::Origin,
     pingpong::pingpong,
-    proxy::{Commands, Proxy},
+    proxy::{Commands, Proxy, Role},
     report::Report,
     setup::setup,
     socks::{Auth, tunnel},
@@ -26,9 +26,11 @@ pub(crate) enum Load {
     PingPong(usize),
     Udp,
     Idle,
+    /// So many tunnels under a limit of 10 MB/s for all of them.
+    Limited(usize),
 }
 
-pub(crate) const TESTS: [(&str, Load); 14] = [
+pub(crate) const TESTS: [(&str, Load); 16] = [
     ("bulk-1-down", Load::Bulk(1, Way::Down)),
     ("bulk-1-up", Load::Bulk(1, Way::Up)),
     ("bulk-64-down", Load::Bulk(64, Way::Down)),
@@ -43,14 +45,32 @@ pub(crate) const TESTS: [(&str, Load); 14] = [
     ("pingpong-100", Load::PingPong(100)),
     ("udp", Load::Udp),
     ("idle", Load::Idle),
+    ("limit-10MB-1", Load::Limited(1)),
+    ("limit-10MB-50", Load::Limited(50)),
 ];
 
 impl Load {
     fn auth(self) -> Auth {
         match self {
             Self::Setup(_, auth) => auth,
-            Self::Bulk(..) | Self::PingPong(_) | Self::Udp | Self::Idle => Auth::None,
+            Self::Bulk(..) | Self::PingPong(_) | Self::Udp | Self::Idle | Self::Limited(_) => {
+                Auth::None
+            }
         }
+    }
+
+    pub(crate) fn is_for(self, role: Role) -> bool {
+        match role {
+            Role::Proxy => !matches!(self, Self::Limited(_)),
+            Role::Middleware => matches!(self, Self::Setup(64, _)),
+            Role::Limited => matches!(self, Self::Limited(_)),
+        }
+    }
+
+    /// Whether its figures hardly drift: a third of the rounds will do, and
+    /// nothing has to run beside it.
+    fn is_steady(self) -> bool {
+        matches!(self, Self::Idle | Self::Limited(_))
     }
 
     pub(crate) fn put_on(self, proxy: &Proxy, origin: &Origin, extent: Extent) -> Result<Figures> {
@@ -60,6 +80,7 @@ impl Load {
             Self::PingPong(count) => pingpong(proxy, origin, count, extent),
             Self::Udp => udp(proxy, origin, extent),
             Self::Idle => idle(proxy, origin, idle::count(usize::MAX)),
+            Self::Limited(count) => limited(proxy, origin, count),
         }
     }
 }
@@ -75,12 +96,16 @@ pub(crate) fn run(options: &Run) -> Result<()> {
     let wanted = |name: &str| {
         options.only.is_empty() || options.only.iter().any(|it| name.contains(it.as_str()))
     };
-    let tests: Vec<_> = TESTS.iter().filter(|(name, _)| wanted(name)).collect();
+    let tests = TESTS.iter().filter(|(name, _)| wanted(name));
+    let (steady, timed): (Vec<_>, Vec<_>) = tests.partition(|(_, load)| load.is_steady());
     let extent = Extent::Time(Duration::try_from_secs_f64(options.seconds)?);
 
     for round in 0..options.rounds {
         let mut running = BTreeMap::new();
         for (number, proxy) in proxies.iter().enumerate() {
+            if !timed.iter().any(|(_, load)| load.is_for(proxy.role())) {
+                continue;
+            }
             for auth in [Auth::None, Auth::Password] {
                 let line = match auth {
                     Auth::None => Some(&proxy.open),
@@ -93,8 +118,7 @@ pub(crate) fn run(options: &Run) -> Result<()> {
                 }
             }
         }
-        let timed = tests.iter().filter(|(_, load)| *load != Load::Idle);
-        for (at, (name, load)) in timed.enumerate() {
+        for (at, (name, load)) in timed.iter().enumerate() {
             for turn in 0..proxies.len() {
                 let number = (turn + round + at) % proxies.len();
                 let key = (number, load.auth() == Auth::Password);
@@ -102,7 +126,7 @@ pub(crate) fn run(options: &Run) -> Result<()> {
                     continue;
                 };
                 let who = &proxies[number].name;
-                if report.failures(who, name) >= PATIENCE {
+                if !load.is_for(Role::of(who)) || report.failures(who, name) >= PATIENCE {
                     continue;
                 }
                 match load.put_on(proxy, &origin, extent) {
@@ -116,16 +140,13 @@ pub(crate) fn run(options: &Run) -> Result<()> {
         drop(running);
         report.write(&options.out)?;
     }
-    // Bytes hardly drift.
-    let idles = match tests.iter().any(|(_, load)| *load == Load::Idle) {
-        true => options.rounds.div_ceil(3),
-        false => 0,
-    };
-    for round in 0..idles {
-        for proxy in &proxies {
-            match idle_of(proxy, &origin, options.idle) {
-                Ok(figures) => report.add(&proxy.name, "idle", round, &figures),
-                Err(error) => report.fail(&proxy.name, "idle", round, &error),
+    for round in 0..options.rounds.div_ceil(3) {
+        for (name, load) in &steady {
+            for proxy in proxies.iter().filter(|it| load.is_for(it.role())) {
+                match put_on_anew(*load, proxy, &origin, options, extent) {
+                    Ok(figures) => report.add(&proxy.name, name, round, &figures),
+                    Err(error) => report.fail(&proxy.name, name, round, &error),
+                }
             }
         }
         report.write(&options.out)?;
@@ -134,9 +155,19 @@ pub(crate) fn run(options: &Run) -> Result<()> {
     Ok(())
 }
 
-fn idle_of(proxy: &Commands, origin: &Origin, most: usize) -> Result<Figures> {
+/// Puts a load on a proxy that is started for it.
+fn put_on_anew(
+    load: Load,
+    proxy: &Commands,
+    origin: &Origin,
+    options: &Run,
+    extent: Extent,
+) -> Result<Figures> {
     let proxy = start(&proxy.open, Auth::None, origin)?;
-    idle(&proxy, origin, idle::count(most))
+    match load {
+        Load::Idle => idle(&proxy, origin, idle::count(options.idle)),
+        _ => load.put_on(&proxy, origin, extent),
+    }
 }
 
 /// Starts a proxy, and sees that it carries bytes as they are.

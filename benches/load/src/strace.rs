@@ -47,7 +47,8 @@ pub(crate) fn run(options: &Syscalls) -> Result<()> {
     let origin = Origin::start()?;
     let mut all = Vec::new();
     for proxy in options.proxies.commands()? {
-        for (test, _, load, units_each) in KINDS {
+        let kinds = KINDS.iter().filter(|kind| kind.2.is_for(proxy.role()));
+        for &(test, _, load, units_each) in kinds {
             let line = match load {
                 Load::Setup(_, Auth::Password) => proxy.password.as_ref(),
                 _ => Some(&proxy.open),
