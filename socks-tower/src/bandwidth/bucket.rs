@@ -65,8 +65,7 @@ impl Bucket {
     }
 
     /// Takes up to `want` bytes, or names the turn to come back at.
-    pub(super) fn take(&self, want: u64) -> Grant {
-        let now = Instant::now();
+    pub(super) fn take(&self, now: Instant, want: u64) -> Grant {
         let mut state = self.filled(now);
         let there = u64::try_from(state.bytes).unwrap_or(0);
         if there >= want.min(self.turn / LEAST_PART).max(1) {
@@ -87,8 +86,8 @@ impl Bucket {
 
     /// Takes exactly `bytes`. More than the burst passes when that is full, and
     /// is paid off before anything else passes.
-    pub(super) fn try_take(&self, bytes: u64) -> bool {
-        let mut state = self.filled(Instant::now());
+    pub(super) fn try_take(&self, now: Instant, bytes: u64) -> bool {
+        let mut state = self.filled(now);
         let needed = i64::try_from(bytes).unwrap_or(i64::MAX).min(self.burst);
         let granted = state.bytes >= needed;
         if granted {
@@ -164,43 +163,51 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_burst_passes_at_once_and_then_the_rate() {
         let bucket = Bucket::new(1_000_000, Some(300_000));
-        assert_eq!(bucket.take(1_000_000), Grant::Bytes(300_000));
+        assert_eq!(
+            bucket.take(Instant::now(), 1_000_000),
+            Grant::Bytes(300_000)
+        );
         // A turn is 16 KiB.
-        assert_eq!(wait(bucket.take(1_000_000)), Duration::from_micros(16_384));
+        assert_eq!(
+            wait(bucket.take(Instant::now(), 1_000_000)),
+            Duration::from_micros(16_384)
+        );
         advance(SECOND / 10).await;
-        assert_eq!(bucket.take(60_000), Grant::Bytes(60_000));
-        assert_eq!(bucket.take(60_000), Grant::Bytes(40_000));
+        assert_eq!(bucket.take(Instant::now(), 60_000), Grant::Bytes(60_000));
+        assert_eq!(bucket.take(Instant::now(), 60_000), Grant::Bytes(40_000));
         advance(1000 * SECOND).await;
-        assert_eq!(bucket.take(u64::MAX), Grant::Bytes(300_000));
+        assert_eq!(bucket.take(Instant::now(), u64::MAX), Grant::Bytes(300_000));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_given_back_was_never_taken() {
         let bucket = Bucket::new(1000, Some(5000));
-        assert_eq!(bucket.take(5000), Grant::Bytes(5000));
+        assert_eq!(bucket.take(Instant::now(), 5000), Grant::Bytes(5000));
         bucket.give_back(4990);
-        assert_eq!(bucket.take(4990), Grant::Bytes(4990));
+        assert_eq!(bucket.take(Instant::now(), 4990), Grant::Bytes(4990));
         bucket.give_back(5000);
         bucket.give_back(5000);
-        assert_eq!(bucket.take(10_000), Grant::Bytes(5000));
+        assert_eq!(bucket.take(Instant::now(), 10_000), Grant::Bytes(5000));
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_fraction_of_a_byte_is_lost_however_often_one_looks() {
         let bucket = Bucket::new(4000, Some(5000));
-        assert!(bucket.try_take(5000));
+        assert!(bucket.try_take(Instant::now(), 5000));
         for _ in 0..1_000 {
             advance(Duration::from_micros(1001)).await;
-            assert!(!bucket.try_take(5000));
+            assert!(!bucket.try_take(Instant::now(), 5000));
         }
-        assert_eq!(bucket.take(9999), Grant::Bytes(4004));
+        assert_eq!(bucket.take(Instant::now(), 9999), Grant::Bytes(4004));
     }
 
     #[tokio::test(start_paused = true)]
     async fn turns_follow_one_another_up_to_a_second() {
         let bucket = Bucket::new(1_000_000, Some(100_000));
-        assert!(bucket.try_take(100_000));
-        let waits: Vec<_> = (0..100).map(|_| wait(bucket.take(100_000))).collect();
+        assert!(bucket.try_take(Instant::now(), 100_000));
+        let waits: Vec<_> = (0..100)
+            .map(|_| wait(bucket.take(Instant::now(), 100_000)))
+            .collect();
         assert_eq!(waits[0].as_micros(), 16_384);
         assert_eq!(waits[1].as_micros(), 2 * 16_384);
         assert_eq!(waits[59].as_micros(), 60 * 16_384);
@@ -210,24 +217,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_datagram_larger_than_the_burst_passes_when_that_is_full_and_is_paid_off() {
         let bucket = Bucket::new(1000, Some(2000));
-        assert!(bucket.try_take(10_000));
+        assert!(bucket.try_take(Instant::now(), 10_000));
         advance(8 * SECOND).await;
-        assert!(!bucket.try_take(1));
+        assert!(!bucket.try_take(Instant::now(), 1));
         advance(SECOND).await;
-        assert!(bucket.try_take(1000));
-        assert!(!bucket.try_take(2001));
+        assert!(bucket.try_take(Instant::now(), 1000));
+        assert!(!bucket.try_take(Instant::now(), 2001));
         advance(2 * SECOND).await;
-        assert!(bucket.try_take(2001));
+        assert!(bucket.try_take(Instant::now(), 2001));
     }
 
     #[tokio::test(start_paused = true)]
     async fn extremes_are_no_trouble() {
         let slow = Bucket::new(0, Some(0));
-        assert_eq!(slow.take(u64::MAX), Grant::Bytes(1));
-        assert_eq!(wait(slow.take(u64::MAX)), SECOND);
+        assert_eq!(slow.take(Instant::now(), u64::MAX), Grant::Bytes(1));
+        assert_eq!(wait(slow.take(Instant::now(), u64::MAX)), SECOND);
         let fast = Bucket::new(u64::MAX, Some(u64::MAX));
         for _ in 0..3 {
-            assert!(matches!(fast.take(u64::MAX), Grant::Bytes(_)));
+            assert!(matches!(
+                fast.take(Instant::now(), u64::MAX),
+                Grant::Bytes(_)
+            ));
             fast.give_back(u64::MAX);
             advance(1_000_000 * SECOND).await;
         }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{Bandwidth, ByteRate, shaper::Shaper, table::Table};
+use super::{Bandwidth, ByteRate, limits::Limits, shaper::Shaper, table::Table};
 use crate::{ClientKey, Identity, Session};
 
 /// Limits the bytes per second of sessions. See the
@@ -56,15 +56,14 @@ impl BandwidthLayer {
 
     /// Leaves in `session` what the relay is to carry out.
     pub(super) fn apply(&self, session: &mut Session) {
-        let tunnel = self.per_tunnel.map(|rate| Arc::new(Shaper::new(rate)));
         let client = self.per_client.as_ref();
         let client = client.map(|table| table.get(ClientKey::of_session(session)));
         let identity = self.per_identity.as_ref();
         let identity = identity.map(|table| table.get(session.identity.clone()));
-        // The narrowest first: who is held back by its own troubles nobody else.
-        let shapers = [tunnel, client, identity, self.overall.clone()];
-        for shaper in shapers.into_iter().flatten() {
-            session.policy.add_throttle(shaper);
+        let tunnel = self.per_tunnel.map(Shaper::new);
+        let shared = [client, identity, self.overall.clone()];
+        if let Some(limits) = Limits::new(tunnel, shared) {
+            session.policy.add_throttle(Arc::new(limits));
         }
     }
 }

@@ -64,6 +64,7 @@
 
 mod bucket;
 mod layer;
+mod limits;
 mod rate;
 mod service;
 mod shaper;

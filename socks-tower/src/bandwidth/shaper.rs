@@ -1,5 +1,5 @@
 use super::{bucket::Bucket, rate::ByteRate};
-use crate::{Direction, Grant, Throttle};
+use crate::Direction;
 
 /// A bucket each way, where there is a limit.
 #[derive(Debug)]
@@ -23,28 +23,10 @@ impl Shaper {
         buckets.all(Bucket::is_full)
     }
 
-    fn bucket(&self, direction: Direction) -> Option<&Bucket> {
+    pub(super) fn bucket(&self, direction: Direction) -> Option<&Bucket> {
         match direction {
             Direction::Up => self.up.as_ref(),
             Direction::Down => self.down.as_ref(),
         }
-    }
-}
-
-impl Throttle for Shaper {
-    fn take(&self, direction: Direction, want: u64) -> Grant {
-        self.bucket(direction)
-            .map_or(Grant::Bytes(want), |bucket| bucket.take(want))
-    }
-
-    fn give_back(&self, direction: Direction, bytes: u64) {
-        if let Some(bucket) = self.bucket(direction) {
-            bucket.give_back(bytes);
-        }
-    }
-
-    fn try_take(&self, direction: Direction, bytes: u64) -> bool {
-        self.bucket(direction)
-            .is_none_or(|bucket| bucket.try_take(bytes))
     }
 }
