@@ -247,7 +247,8 @@ async fn the_layer_stands_between_any_stages() {
     let layer = BandwidthLayer::new()
         .with_per_tunnel(ByteRate::per_second(1))
         .with_overall(ByteRate::per_second(1));
-    let expected = "Policy { meters: 0, throttles: 2 }";
+    // Its limits are one throttle.
+    let expected = "Policy { meters: 0, throttles: 1 }";
     let (io, _far) = duplex(1);
     let accepted = socks_tower::Accepted::new(io, Session::new());
     let outermost = layer.layer(tower::service_fn(policy_of));

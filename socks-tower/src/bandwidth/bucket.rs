@@ -114,6 +114,12 @@ impl Bucket {
     /// The state with all that came in until now.
     fn filled(&self, now: Instant) -> MutexGuard<'_, State> {
         let mut state = self.lock();
+        // As most of the time: what is asked for and not found to read is given
+        // back.
+        if state.bytes == self.burst {
+            state.as_of = now;
+            return state;
+        }
         let elapsed = now.saturating_duration_since(state.as_of);
         let earned = elapsed.as_nanos().saturating_mul(self.rate.into()) / NANOS;
         let room = u128::from(self.burst.abs_diff(state.bytes));
