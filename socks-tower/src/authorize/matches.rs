@@ -1,10 +1,15 @@
-use std::{net::IpAddr, ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, sync::Arc};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use socks_core::{DomainName, v5::Command};
 
-use super::special::embedded;
-use crate::{Identity, Session};
+use super::{
+    facts::Facts,
+    host_names::HostName,
+    networks::canonical,
+    values::{Value, Values},
+};
+use crate::Identity;
 
 /// What a rule applies to.
 ///
@@ -28,33 +33,12 @@ use crate::{Identity, Session};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Match {
-    clients: Vec<IpNet>,
-    identities: Vec<Identity>,
+    pub(super) clients: Values<IpNet>,
+    pub(super) identities: Values<Identity>,
     commands: Vec<Command>,
-    names: Vec<Name>,
-    networks: Vec<IpNet>,
+    pub(super) names: Values<HostName>,
+    pub(super) networks: Values<IpNet>,
     ports: Vec<RangeInclusive<u16>>,
-}
-
-#[derive(Clone, Debug)]
-enum Name {
-    Exact(DomainName),
-    Within(DomainName),
-}
-
-impl Name {
-    fn holds(&self, name: &DomainName) -> bool {
-        match self {
-            Self::Exact(host) => name == host,
-            Self::Within(domain) => name.is_within(without_star(domain)),
-        }
-    }
-}
-
-/// `*.example.com` is how many write a domain.
-fn without_star(domain: &DomainName) -> &str {
-    let domain = domain.as_str();
-    domain.strip_prefix("*.").unwrap_or(domain)
 }
 
 impl Match {
@@ -94,7 +78,7 @@ impl Match {
     /// are no wildcards: an asterisk is itself, see [`domain`](Self::domain).
     #[must_use]
     pub fn host(mut self, name: DomainName) -> Self {
-        self.names.push(Name::Exact(name));
+        self.names.push(HostName::Exact(name));
         self
     }
 
@@ -102,7 +86,7 @@ impl Match {
     /// front changes nothing.
     #[must_use]
     pub fn domain(mut self, domain: DomainName) -> Self {
-        self.names.push(Name::Within(domain));
+        self.names.push(HostName::Within(domain));
         self
     }
 
@@ -134,41 +118,25 @@ impl Match {
         !self.names.is_empty()
     }
 
+    /// The networks that every client is from whom it holds for.
+    pub(super) fn clients_alone(&self) -> Option<&Values<IpNet>> {
+        Some(&self.clients)
+    }
+
     /// Whether it applies to an address when it leads there by a detour, too,
     /// says `detours`.
     pub(super) fn holds(&self, facts: &Facts<'_>, detours: bool) -> bool {
-        let Facts {
-            session,
-            command,
-            name,
-            ip,
-            port,
-        } = *facts;
-        let client = session.client_addr.map(|addr| addr.ip().to_canonical());
-        one_of(&self.clients, |net| {
-            client.is_some_and(|ip| net.contains(&ip))
-        }) && one_of(&self.identities, |identity| {
-            session.identity.as_ref() == Some(identity)
-        }) && one_of(&self.commands, |other| *other == command)
-            && one_of(&self.names, |pattern| {
-                name.is_some_and(|name| pattern.holds(name))
-            })
-            && one_of(&self.networks, |net| {
-                ip.is_some_and(|ip| net.contains(&ip) || detours && leads_into(ip, net))
-            })
-            && one_of(&self.ports, |range| range.contains(&port))
+        one_of(&self.ports, |range| range.contains(&facts.port))
+            && one_of(&self.commands, |command| *command == facts.command)
+            && held_by(
+                &self.identities,
+                facts.session.identity.as_ref(),
+                |all, it| all.any_holds(it),
+            )
+            && held_by(&self.clients, facts.client(), |all, ip| all.hold(ip, false))
+            && held_by(&self.networks, facts.ip, |all, ip| all.hold(ip, detours))
+            && held_by(&self.names, facts.name, |all, name| all.any_holds(name))
     }
-}
-
-/// What rules are asked about: one address of a target, or a target without.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Facts<'a> {
-    pub(super) session: &'a Session,
-    pub(super) command: Command,
-    pub(super) name: Option<&'a DomainName>,
-    /// With a v4-mapped form undone.
-    pub(super) ip: Option<IpAddr>,
-    pub(super) port: u16,
 }
 
 /// A condition of which no value is given always holds.
@@ -176,33 +144,19 @@ fn one_of<T>(values: &[T], holds: impl Fn(&T) -> bool) -> bool {
     values.is_empty() || values.iter().any(holds)
 }
 
-fn leads_into(ip: IpAddr, net: &IpNet) -> bool {
-    match (ip, net) {
-        (IpAddr::V6(ip), IpNet::V4(net)) => embedded(ip).any(|ip| net.contains(&ip)),
-        _ => false,
-    }
+/// As [`one_of`]; and where nothing is known, no value holds.
+fn held_by<V: Value, T>(
+    values: &Values<V>,
+    asked: Option<T>,
+    hold: impl Fn(&Values<V>, T) -> bool,
+) -> bool {
+    values.is_empty() || asked.is_some_and(|asked| hold(values, asked))
 }
-
-/// A network of v4-mapped addresses is the IPv4 network: addresses are
-/// compared with that form undone, so it would match nothing.
-pub(super) fn canonical(net: IpNet) -> IpNet {
-    let mapped = match net {
-        IpNet::V6(net) => net.addr().to_ipv4_mapped(),
-        IpNet::V4(_) => None,
-    };
-    let prefix = net.prefix_len().checked_sub(MAPPED_PREFIX);
-    match (mapped, prefix) {
-        (Some(ip), Some(prefix)) => Ipv4Net::new(ip, prefix).map_or(net, IpNet::V4),
-        _ => net,
-    }
-}
-
-/// `::ffff:0:0/96`.
-const MAPPED_PREFIX: u8 = 96;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Session;
 
     fn holds(on: &Match, session: &Session, name: Option<&str>, ip: &str, port: u16) -> bool {
         let name = name.map(|name| name.parse().unwrap());
@@ -285,17 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn mapped_networks_and_clients_are_ipv4() {
-        for (given, meant) in [
-            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
-            ("::ffff:0:0/96", "0.0.0.0/0"),
-            ("::ffff:192.0.2.1/128", "192.0.2.1/32"),
-            ("::ffff:0:0/95", "::ffff:0:0/95"),
-            ("2001:db8::/32", "2001:db8::/32"),
-        ] {
-            let meant: IpNet = meant.parse().unwrap();
-            assert_eq!(canonical(given.parse().unwrap()), meant, "{given}");
-        }
+    fn mapped_clients_are_ipv4() {
         let mut session = Session::new();
         session.client_addr = Some("[::ffff:10.1.1.1]:1".parse().unwrap());
         let on = Match::any().client("::ffff:10.0.0.0/104".parse().unwrap());

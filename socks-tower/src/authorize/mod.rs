@@ -85,6 +85,15 @@
 //! authorizer chooses another reply with a [`Refusal`](crate::Refusal); any
 //! other error means that it broke, which is 01.
 //!
+//! # What they cost
+//!
+//! Values and rules are looked up, not read one by one: names by their labels,
+//! networks by a search in sorted addresses, identities by a hash. Rules are
+//! found by one of their conditions, the one that tells them best from others:
+//! identity, host and domain, network or client. Rules that have none of these,
+//! only ports and commands, are read one by one, so let them be few. The index
+//! is built at the first request.
+//!
 //! # What may surprise
 //!
 //! - Addresses are judged, not what they were called. A name that resolves to
@@ -118,16 +127,24 @@
 //!   expects anybody, passes as if it were not special; the peer that then
 //!   comes is another target, and judged as such.
 
+#[cfg(test)]
+mod agreement;
 mod denied;
+mod facts;
+mod host_names;
+mod index;
 mod layer;
 #[cfg(feature = "loop-guard")]
 mod loop_guard;
 mod matches;
 mod names;
+mod networks;
 mod permit;
+mod policy;
 mod rules;
 mod service;
 mod special;
+mod values;
 
 pub use denied::Denied;
 pub use layer::AuthorizeLayer;

@@ -7,7 +7,7 @@ use std::{
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
-use super::{Denied, Rules, matches::Facts};
+use super::{Denied, Rules, facts::Facts};
 use crate::{Error, Request, stage::always_ready};
 
 /// Judges targets as the client named them, for proxies that pass names on to

@@ -1,17 +1,16 @@
 use std::{
     future::{Ready, ready},
-    net::IpAddr,
     sync::Arc,
 };
 
 use ipnet::IpNet;
-use socks_core::{Host, Target, v5::Command};
+use socks_core::{Host, Target};
 use tower_service::Service;
 
 use super::{
     Denied, Match,
-    matches::{Facts, canonical},
-    special_purpose,
+    facts::Facts,
+    policy::{Policy, Verdict},
 };
 use crate::{Error, Pinned, Request, stage::always_ready};
 
@@ -25,42 +24,11 @@ use crate::{Error, Pinned, Request, stage::always_ready};
 /// decides, and what none matches is allowed, unless
 /// [`deny_by_default`](Self::deny_by_default) says otherwise.
 ///
-/// Cheap to clone: build it once.
+/// Ten thousand rules cost little more than ten: see the [module's
+/// page](crate::authorize#what-they-cost). Cheap to clone: build it once.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     policy: Arc<Policy>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Policy {
-    special: Special,
-    rules: Vec<Rule>,
-    deny_by_default: bool,
-}
-
-/// Which special-purpose addresses may be reached.
-#[derive(Clone, Debug)]
-enum Special {
-    Within(Vec<IpNet>),
-    All,
-}
-
-impl Default for Special {
-    fn default() -> Self {
-        Self::Within(Vec::new())
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Rule {
-    verdict: Verdict,
-    on: Match,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Allow,
-    Deny,
 }
 
 impl Rules {
@@ -95,9 +63,7 @@ impl Rules {
     /// `64:ff9b::10.0.0.1`.
     #[must_use]
     pub fn permit_special(mut self, net: IpNet) -> Self {
-        if let Special::Within(nets) = &mut self.policy_mut().special {
-            nets.push(canonical(net));
-        }
+        self.policy_mut().permit_special(net);
         self
     }
 
@@ -105,12 +71,12 @@ impl Rules {
     /// networks, and the metadata service that has its credentials.
     #[must_use]
     pub fn permit_all_special(mut self) -> Self {
-        self.policy_mut().special = Special::All;
+        self.policy_mut().permit_all_special();
         self
     }
 
     fn with(mut self, verdict: Verdict, on: Match) -> Self {
-        self.policy_mut().rules.push(Rule { verdict, on });
+        self.policy_mut().push(verdict, on);
         self
     }
 
@@ -119,49 +85,34 @@ impl Rules {
     }
 
     pub(super) fn permits_all_special(&self) -> bool {
-        matches!(self.policy.special, Special::All)
+        self.policy.permits_all_special()
     }
 
     pub(super) fn speaks_of_names(&self) -> bool {
-        let mut rules = self.policy.rules.iter();
-        rules.any(|rule| rule.on.is_about_names())
+        self.policy.about_names
     }
 
     pub(super) fn judge(&self, facts: &Facts<'_>) -> Result<(), Denied> {
         if let Some(ip) = facts.ip {
-            self.judge_special(ip, facts.command)?;
+            self.policy.judge_special(ip, facts.command)?;
         }
-        for (index, Rule { verdict, on }) in self.policy.rules.iter().enumerate() {
-            if on.holds(facts, *verdict == Verdict::Deny) {
-                return match verdict {
-                    Verdict::Allow => Ok(()),
-                    Verdict::Deny => Err(Denied::ByRule {
-                        rule: index.saturating_add(1),
-                        target: target(facts),
-                    }),
-                };
-            }
+        match self.policy.first(facts) {
+            Some((number, rule)) => match rule.verdict {
+                Verdict::Allow => Ok(()),
+                Verdict::Deny => Err(Denied::ByRule {
+                    rule: number.saturating_add(1),
+                    target: target(facts),
+                }),
+            },
+            None if self.policy.deny_by_default => Err(Denied::ByDefault(target(facts))),
+            None => Ok(()),
         }
-        if self.policy.deny_by_default {
-            return Err(Denied::ByDefault(target(facts)));
-        }
-        Ok(())
     }
 
-    fn judge_special(&self, ip: IpAddr, command: Command) -> Result<(), Denied> {
-        // BIND's way to say "whoever comes"; who comes is judged then.
-        if command == Command::BIND && ip.is_unspecified() {
-            return Ok(());
-        }
-        let Some(purpose) = special_purpose(ip) else {
-            return Ok(());
-        };
-        match &self.policy.special {
-            Special::Within(nets) if !nets.iter().any(|net| net.contains(&ip)) => {
-                Err(Denied::SpecialPurpose { ip, purpose })
-            }
-            Special::Within(_) | Special::All => Ok(()),
-        }
+    /// The rule that decides, from 0.
+    #[cfg(test)]
+    pub(super) fn decider(&self, facts: &Facts<'_>) -> Option<usize> {
+        self.policy.first(facts).map(|(number, _)| number)
     }
 
     fn narrow(&self, mut request: Request<Pinned>) -> Result<Request<Pinned>, Denied> {
@@ -217,6 +168,7 @@ impl Service<Request<Pinned>> for Rules {
 mod tests {
     use std::net::SocketAddr;
 
+    use socks_core::v5::Command;
     use tower::ServiceExt;
 
     use super::*;
@@ -371,6 +323,33 @@ mod tests {
             request(Command::BIND, "0.0.0.0:0", &["0.0.0.0:0"]),
         );
         assert!(matches!(denied.await, Err(Denied::ByRule { .. })));
+    }
+
+    #[test]
+    fn ten_thousand_rules_are_built_in_place() {
+        let mut rules = Rules::new();
+        let before = Arc::as_ptr(&rules.policy);
+        for index in 0..10_000_u32 {
+            let ip = std::net::Ipv4Addr::from(index << 8);
+            rules = rules.deny(Match::any().network(IpNet::new(ip.into(), 24).unwrap()));
+        }
+        assert_eq!(Arc::as_ptr(&rules.policy), before);
+        let denied = rules.narrow(connect("0.39.15.9:80", &["0.39.15.9:80"]));
+        assert!(matches!(denied, Err(Denied::SpecialPurpose { .. })));
+        let rules = rules.permit_all_special();
+        let denied = rules.narrow(connect("0.39.15.9:80", &["0.39.15.9:80"]));
+        assert!(matches!(denied, Err(Denied::ByRule { rule: 10_000, .. })));
+    }
+
+    #[test]
+    fn a_rule_that_is_added_after_the_first_request_counts() {
+        let port = |port| Match::any().network(net("192.0.2.0/24")).port(port);
+        let rules = (1..=20).fold(Rules::new(), |rules, it| rules.deny(port(it)));
+        let ask = |rules: &Rules| rules.narrow(connect("192.0.2.1:80", &["192.0.2.1:80"]));
+        assert!(ask(&rules).is_ok());
+        let more = rules.clone().deny(port(80));
+        assert!(matches!(ask(&more), Err(Denied::ByRule { rule: 21, .. })));
+        assert!(ask(&rules).is_ok());
     }
 
     #[test]

@@ -1,0 +1,135 @@
+//! Finds the rules that may hold, so that the others need not be asked.
+
+use std::collections::HashMap;
+
+use ipnet::IpNet;
+
+use super::{
+    Match,
+    facts::Facts,
+    host_names::HostName,
+    networks::ways,
+    values::{Numbers, Value, Values},
+};
+use crate::Identity;
+
+/// Each rule is filed under all values of one of its conditions, and so is
+/// found by every request that it holds for. Whether it does hold, the rule
+/// itself is asked.
+pub(super) struct Index {
+    identities: Table<Identity>,
+    names: Table<HostName>,
+    networks: Table<IpNet>,
+    clients: Table<IpNet>,
+    /// Rules with no such condition.
+    others: Vec<usize>,
+}
+
+type Table<V> = <V as Value>::Table;
+
+impl Index {
+    /// Files `rules`, numbered from 0.
+    pub(super) fn new<'a>(rules: impl Iterator<Item = &'a Match>) -> Self {
+        let mut identities = File::default();
+        let mut names = File::default();
+        let mut networks = File::default();
+        let mut clients = File::default();
+        let mut others = Vec::new();
+        for (number, on) in rules.enumerate() {
+            let of_clients = on.clients_alone();
+            let kinds = [
+                (Kind::Identity, identities.crowd(Some(&on.identities))),
+                (Kind::Name, names.crowd(Some(&on.names))),
+                (Kind::Network, networks.crowd(Some(&on.networks))),
+                (Kind::Client, clients.crowd(of_clients)),
+            ];
+            let usable = kinds.into_iter().filter(|(_, crowd)| crowd.is_some());
+            match usable.min_by_key(|(_, crowd)| *crowd) {
+                Some((Kind::Identity, _)) => identities.insert(&on.identities, number),
+                Some((Kind::Name, _)) => names.insert(&on.names, number),
+                Some((Kind::Network, _)) => networks.insert(&on.networks, number),
+                Some((Kind::Client, _)) => clients.insert(&on.clients, number),
+                None => others.push(number),
+            }
+        }
+        Self {
+            identities: identities.numbers,
+            names: names.numbers.into(),
+            networks: networks.numbers.into(),
+            clients: clients.numbers.into(),
+            others,
+        }
+    }
+
+    /// The first rule that `holds`, of those that may.
+    pub(super) fn first(&self, facts: &Facts<'_>, holds: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut best = None;
+        let mut ask = |numbers: &[usize]| {
+            for &number in numbers {
+                if best.is_some_and(|best| best <= number) {
+                    break;
+                }
+                if holds(number) {
+                    best = Some(number);
+                    break;
+                }
+            }
+        };
+        if let Some(identity) = &facts.session.identity {
+            Identity::find(&self.identities, identity).for_each(&mut ask);
+        }
+        if let Some(name) = facts.name {
+            HostName::find(&self.names, name).for_each(&mut ask);
+        }
+        if let Some(ip) = facts.ip {
+            // Rules that deny count detours; those that allow will say no.
+            for ip in std::iter::once(ip).chain(ways(ip)) {
+                IpNet::find(&self.networks, &ip).for_each(&mut ask);
+            }
+        }
+        if let Some(client) = facts.client() {
+            IpNet::find(&self.clients, &client).for_each(&mut ask);
+        }
+        ask(&self.others);
+        best
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Identity,
+    Name,
+    Network,
+    Client,
+}
+
+/// What becomes a table.
+struct File<V: Value> {
+    numbers: HashMap<V::Key, Numbers>,
+}
+
+impl<V: Value> Default for File<V> {
+    fn default() -> Self {
+        Self {
+            numbers: HashMap::new(),
+        }
+    }
+}
+
+impl<V: Value> File<V> {
+    /// How many rules would be found with one that is filed under `values`: a
+    /// thousand rules about one user's networks are best told by the network.
+    /// None if it cannot be filed under them.
+    fn crowd(&self, values: Option<&Values<V>>) -> Option<(usize, usize)> {
+        let values = values?.list();
+        let found = values.iter().map(|value| self.numbers.get(&value.key()));
+        let crowd = found.map(|found| found.map_or(0, |found| found.as_slice().len()));
+        Some((crowd.max()?, values.len()))
+    }
+
+    fn insert(&mut self, values: &Values<V>, number: usize) {
+        for value in values.list() {
+            self.numbers.entry(value.key()).or_default().push(number);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Networks, found by an address.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{
+    special::embedded,
+    values::{Numbers, Value, Values},
+};
+
+/// A network of v4-mapped addresses is the IPv4 network: addresses are
+/// compared with that form undone, so it would match nothing.
+pub(super) fn canonical(net: IpNet) -> IpNet {
+    let mapped = match net {
+        IpNet::V6(net) => net.addr().to_ipv4_mapped(),
+        IpNet::V4(_) => None,
+    };
+    let prefix = net.prefix_len().checked_sub(MAPPED_PREFIX);
+    match (mapped, prefix) {
+        (Some(ip), Some(prefix)) => Ipv4Net::new(ip, prefix).map_or(net, IpNet::V4),
+        _ => net,
+    }
+}
+
+/// `::ffff:0:0/96`.
+const MAPPED_PREFIX: u8 = 96;
+
+impl Values<IpNet> {
+    /// Whether `ip` is in one of them, or leads into one by a detour, if those
+    /// count.
+    pub(super) fn hold(&self, ip: IpAddr, detours: bool) -> bool {
+        self.any_holds(&ip) || detours && ways(ip).any(|ip| self.any_holds(&ip))
+    }
+}
+
+/// Where else `ip` leads.
+pub(super) fn ways(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let v6 = match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(ip),
+    };
+    v6.into_iter().flat_map(embedded).map(IpAddr::V4)
+}
+
+impl Value for IpNet {
+    type Key = Self;
+    type Asked = IpAddr;
+    type Table = NetworkTable;
+
+    fn key(&self) -> Self {
+        self.trunc()
+    }
+
+    fn holds(&self, asked: &IpAddr) -> bool {
+        self.contains(asked)
+    }
+
+    fn find<'a>(
+        table: &'a NetworkTable,
+        asked: &IpAddr,
+    ) -> impl Iterator<Item = &'a [usize]> + use<'a> {
+        let narrowest = match asked {
+            IpAddr::V4(ip) => table.v4.owner(u32::from(*ip)),
+            IpAddr::V6(ip) => table.v6.owner(u128::from(*ip)),
+        };
+        let mut next = narrowest;
+        std::iter::from_fn(move || {
+            let network = table.networks.get(next?)?;
+            next = network.within;
+            Some(network.numbers.as_slice())
+        })
+    }
+}
+
+/// Two networks are apart or one is within the other. So an address has one
+/// narrowest network, and all others that it is in are around that one.
+#[derive(Debug, Default)]
+pub(super) struct NetworkTable {
+    networks: Vec<Network>,
+    v4: Ranges<u32>,
+    v6: Ranges<u128>,
+}
+
+#[derive(Debug)]
+struct Network {
+    numbers: Numbers,
+    /// The narrowest network around it.
+    within: Option<usize>,
+}
+
+/// Addresses cut into ranges, each with its narrowest network. The last one
+/// ends where the addresses do.
+#[derive(Debug)]
+struct Ranges<A> {
+    /// Where each begins, ascending. By itself, so that a search stays in few
+    /// cache lines.
+    starts: Vec<A>,
+    owners: Vec<Option<usize>>,
+}
+
+impl<A> Default for Ranges<A> {
+    fn default() -> Self {
+        Self {
+            starts: Vec::new(),
+            owners: Vec::new(),
+        }
+    }
+}
+
+impl<A: Copy + Ord> Ranges<A> {
+    fn owner(&self, ip: A) -> Option<usize> {
+        let after = self.starts.partition_point(|start| *start <= ip);
+        *self.owners.get(after.checked_sub(1)?)?
+    }
+
+    /// Ranges come in ascending order; of those that begin at the same address
+    /// the last counts.
+    fn begin(&mut self, start: A, owner: Option<usize>) {
+        if self.starts.last() == Some(&start) {
+            self.owners.pop();
+        } else {
+            self.starts.push(start);
+        }
+        self.owners.push(owner);
+    }
+}
+
+/// What builds the ranges of one family.
+struct Sweep<A> {
+    ranges: Ranges<A>,
+    /// The networks around where it has come to, and their last addresses.
+    open: Vec<(usize, A)>,
+    next: fn(A) -> Option<A>,
+}
+
+impl<A: Copy + Ord> Sweep<A> {
+    fn new(next: fn(A) -> Option<A>) -> Self {
+        Self {
+            ranges: Ranges::default(),
+            open: Vec::new(),
+            next,
+        }
+    }
+
+    /// Enters a network. They come by their first address, the wider first.
+    fn enter(&mut self, network: usize, first: A, last: A) -> Option<usize> {
+        self.leave_until(|end| end >= first);
+        let within = self.open.last().map(|(around, _)| *around);
+        self.ranges.begin(first, Some(network));
+        self.open.push((network, last));
+        within
+    }
+
+    fn leave_until(&mut self, stays: impl Fn(A) -> bool) {
+        while let Some((_, end)) = self.open.pop_if(|(_, end)| !stays(*end)) {
+            let around = self.open.last().map(|(around, _)| *around);
+            if let Some(start) = (self.next)(end) {
+                self.ranges.begin(start, around);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Ranges<A> {
+        self.leave_until(|_| false);
+        self.ranges
+    }
+}
+
+impl From<HashMap<IpNet, Numbers>> for NetworkTable {
+    fn from(networks: HashMap<IpNet, Numbers>) -> Self {
+        let mut sorted: Vec<_> = networks.into_iter().collect();
+        sorted.sort_unstable_by_key(|(net, _)| (net.network(), net.prefix_len()));
+
+        let mut v4 = Sweep::new(|ip: u32| ip.checked_add(1));
+        let mut v6 = Sweep::new(|ip: u128| ip.checked_add(1));
+        let enter = |(index, (net, numbers))| {
+            let within = match net {
+                IpNet::V4(net) => v4.enter(index, net.network().into(), net.broadcast().into()),
+                IpNet::V6(net) => v6.enter(index, net.network().into(), net.broadcast().into()),
+            };
+            Network { numbers, within }
+        };
+        let networks = sorted.into_iter().enumerate().map(enter).collect();
+        Self {
+            networks,
+            v4: v4.finish(),
+            v6: v6.finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(nets: &[&str]) -> NetworkTable {
+        let nets = nets.iter().enumerate();
+        let filed = nets.map(|(number, net)| (net.parse().unwrap(), Numbers::One(number)));
+        filed.collect::<HashMap<IpNet, _>>().into()
+    }
+
+    fn found(table: &NetworkTable, ip: &str) -> Vec<usize> {
+        IpNet::find(table, &ip.parse().unwrap())
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    #[test]
+    fn an_address_finds_all_networks_around_it_from_the_narrowest() {
+        let table = table(&[
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.0/24",
+            "10.1.3.0/24",
+            "10.255.0.0/16",
+            "10.255.255.255/32",
+            "11.0.0.0/8",
+            "::/0",
+            "2001:db8::/32",
+        ]);
+        for (ip, networks) in [
+            ("9.255.255.255", &[][..]),
+            ("10.0.0.0", &[0]),
+            ("10.1.0.0", &[1, 0]),
+            ("10.1.2.255", &[2, 1, 0]),
+            ("10.1.3.0", &[3, 1, 0]),
+            ("10.1.4.0", &[1, 0]),
+            ("10.2.0.0", &[0]),
+            ("10.255.255.254", &[4, 0]),
+            // Three networks end here, and another begins behind them.
+            ("10.255.255.255", &[5, 4, 0]),
+            ("11.0.0.0", &[6]),
+            ("12.0.0.0", &[]),
+            ("::a00:1", &[7]),
+            ("2001:db8::", &[8, 7]),
+            ("2001:db9::", &[7]),
+        ] {
+            assert_eq!(found(&table, ip), networks, "{ip}");
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_address_are_in_networks_like_any_other() {
+        let table = table(&["0.0.0.0/0", "255.255.255.255/32", "0.0.0.0/32", "ffff::/16"]);
+        assert_eq!(found(&table, "0.0.0.0"), [2, 0]);
+        assert_eq!(found(&table, "0.0.0.1"), [0]);
+        assert_eq!(found(&table, "255.255.255.254"), [0]);
+        assert_eq!(found(&table, "255.255.255.255"), [1, 0]);
+        let last = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        assert_eq!(found(&table, last), [3]);
+        assert!(found(&table, "::").is_empty());
+    }
+
+    #[test]
+    fn mapped_networks_are_ipv4() {
+        for (given, meant) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:192.0.2.1/128", "192.0.2.1/32"),
+            ("::ffff:0:0/95", "::ffff:0:0/95"),
+            ("2001:db8::/32", "2001:db8::/32"),
+        ] {
+            let meant: IpNet = meant.parse().unwrap();
+            assert_eq!(canonical(given.parse().unwrap()), meant, "{given}");
+        }
+    }
+}
