@@ -13,7 +13,7 @@ use proptest::{
 };
 use socks_core::{DomainName, v5::Command};
 
-use super::{Match, Rules, facts::Facts, networks::canonical, special::embedded};
+use super::{Group, Match, Rules, facts::Facts, networks::canonical, special::embedded};
 use crate::{Identity, Session};
 
 /// What a rule says, as lists to read through.
@@ -27,6 +27,27 @@ struct Rule {
     domains: Vec<DomainName>,
     networks: Vec<IpNet>,
     ports: Vec<RangeInclusive<u16>>,
+    groups: Vec<Members>,
+    client_groups: Vec<Members>,
+}
+
+#[derive(Clone, Debug)]
+struct Members {
+    networks: Vec<IpNet>,
+    hosts: Vec<DomainName>,
+    domains: Vec<DomainName>,
+}
+
+impl Members {
+    fn to_group(&self) -> Group {
+        let mut group = Group::new("group");
+        group = self
+            .networks
+            .iter()
+            .fold(group, |group, net| group.network(*net));
+        group = self.hosts.iter().cloned().fold(group, Group::host);
+        self.domains.iter().cloned().fold(group, Group::domain)
+    }
 }
 
 impl Rule {
@@ -38,25 +59,45 @@ impl Rule {
         on = self.hosts.iter().fold(on, |on, name| on.host(name.clone()));
         on = (self.domains.iter()).fold(on, |on, name| on.domain(name.clone()));
         on = self.networks.iter().fold(on, |on, net| on.network(*net));
-        self.ports.iter().fold(on, |on, it| on.ports(it.clone()))
+        on = self.ports.iter().fold(on, |on, it| on.ports(it.clone()));
+        on = self
+            .groups
+            .iter()
+            .fold(on, |on, it| on.within(&it.to_group()));
+        self.client_groups
+            .iter()
+            .fold(on, |on, it| on.client_in(&it.to_group()))
     }
 
     fn holds(&self, facts: &Facts<'_>) -> bool {
         let identity = facts.session.identity.as_ref().map(Identity::as_str);
-        let is_within = |domain: &DomainName| {
-            let domain = domain.as_str();
-            let domain = domain.strip_prefix("*.").unwrap_or(domain);
-            facts.name.is_some_and(|name| name.is_within(domain))
+        let named = |hosts: &[DomainName], domains: &[DomainName]| {
+            let name = facts.name;
+            name.is_some_and(|name| hosts.contains(name) || is_within_one(name, domains))
         };
-        let named = self.hosts.iter().any(|host| facts.name == Some(host))
-            || self.domains.iter().any(is_within);
-        one_of(&self.clients, |net| holds(net, facts.client(), false))
+        let in_group = |group: &Members| {
+            let mut networks = group.networks.iter();
+            named(&group.hosts, &group.domains)
+                || networks.any(|net| holds(net, facts.ip, self.denies))
+        };
+        let from = |net: &IpNet| holds(net, facts.client(), false);
+        let from_group = |group: &Members| group.networks.iter().any(from);
+        let any_client = self.clients.is_empty() && self.client_groups.is_empty();
+        let any_name = self.hosts.is_empty() && self.domains.is_empty();
+
+        (any_client || self.clients.iter().any(from) || self.client_groups.iter().any(from_group))
+            && (any_name || named(&self.hosts, &self.domains))
+            && one_of(&self.groups, in_group)
             && one_of(&self.identities, |other| identity == Some(other))
             && one_of(&self.commands, |command| *command == facts.command)
-            && (named || self.hosts.is_empty() && self.domains.is_empty())
             && one_of(&self.networks, |net| holds(net, facts.ip, self.denies))
             && one_of(&self.ports, |range| range.contains(&facts.port))
     }
+}
+
+fn is_within_one(name: &DomainName, domains: &[DomainName]) -> bool {
+    let mut domains = domains.iter().map(DomainName::as_str);
+    domains.any(|domain| name.is_within(domain.strip_prefix("*.").unwrap_or(domain)))
 }
 
 fn one_of<T>(values: &[T], holds: impl Fn(&T) -> bool) -> bool {
@@ -148,6 +189,19 @@ fn some<T: Clone + std::fmt::Debug + 'static>(
     ]
 }
 
+fn group() -> impl Strategy<Value = Members> {
+    (some(net()), some(name()), some(domain())).prop_map(|(networks, hosts, domains)| Members {
+        networks,
+        hosts,
+        domains,
+    })
+}
+
+/// Seldom, so that most rules have conditions to be filed under, too.
+fn groups() -> impl Strategy<Value = Vec<Members>> {
+    prop_oneof![8 => Just(Vec::new()), 1 => vec(group(), 1..3)]
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
     let range = (0_u16..4, 0_u16..4).prop_map(|(from, more)| from..=from + more);
     let values = (
@@ -159,7 +213,8 @@ fn rule() -> impl Strategy<Value = Rule> {
         some(net()),
         some(range),
     );
-    (any::<bool>(), values).prop_map(|(denies, values)| {
+    let groups = (groups(), groups());
+    (any::<bool>(), values, groups).prop_map(|(denies, values, (groups, client_groups))| {
         let (clients, identities, commands, hosts, domains, networks, ports) = values;
         Rule {
             denies,
@@ -170,6 +225,8 @@ fn rule() -> impl Strategy<Value = Rule> {
             domains,
             networks,
             ports,
+            groups,
+            client_groups,
         }
     })
 }

@@ -1,4 +1,7 @@
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use socks_core::{DomainName, Target};
 
@@ -28,12 +31,15 @@ pub enum Denied {
     #[error("{0} is no plain host name")]
     UnclearName(DomainName),
     /// A rule says so.
-    #[error("rule {rule} denies {target}")]
+    #[error("rule {rule} denies {target}{}", in_group(.group.as_deref()))]
     ByRule {
         /// Which one, in the order in which they were given, from 1.
         rule: usize,
         /// What it was asked about.
         target: Target,
+        /// The name of the group that it is in, or its client, if the rule goes
+        /// by groups.
+        group: Option<Arc<str>>,
     },
     /// No rule allows it, and what no rule allows is denied.
     #[error("no rule allows {0}")]
@@ -44,6 +50,10 @@ pub enum Denied {
     /// The proxy would connect to itself.
     #[error("{0} is this proxy")]
     Loop(SocketAddr),
+}
+
+fn in_group(group: Option<&str>) -> String {
+    group.map_or_else(String::new, |group| format!(" (group {group:?})"))
 }
 
 impl From<Denied> for Error {

@@ -36,12 +36,11 @@ impl Index {
         let mut clients = File::default();
         let mut others = Vec::new();
         for (number, on) in rules.enumerate() {
-            let of_clients = on.clients_alone();
             let kinds = [
                 (Kind::Identity, identities.crowd(Some(&on.identities))),
                 (Kind::Name, names.crowd(Some(&on.names))),
                 (Kind::Network, networks.crowd(Some(&on.networks))),
-                (Kind::Client, clients.crowd(of_clients)),
+                (Kind::Client, clients.crowd(on.client_networks())),
             ];
             let usable = kinds.into_iter().filter(|(_, crowd)| crowd.is_some());
             match usable.min_by_key(|(_, crowd)| *crowd) {
@@ -119,7 +118,7 @@ impl<V: Value> Default for File<V> {
 impl<V: Value> File<V> {
     /// How many rules would be found with one that is filed under `values`: a
     /// thousand rules about one user's networks are best told by the network.
-    /// None if it cannot be filed under them.
+    /// None if it cannot be filed under them, as it may hold for others.
     fn crowd(&self, values: Option<&Values<V>>) -> Option<(usize, usize)> {
         let values = values?.list();
         let found = values.iter().map(|value| self.numbers.get(&value.key()));

@@ -1,9 +1,10 @@
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{net::IpAddr, ops::RangeInclusive, sync::Arc};
 
 use ipnet::IpNet;
 use socks_core::{DomainName, v5::Command};
 
 use super::{
+    Group,
     facts::Facts,
     host_names::HostName,
     networks::canonical,
@@ -38,6 +39,8 @@ pub struct Match {
     commands: Vec<Command>,
     pub(super) names: Values<HostName>,
     pub(super) networks: Values<IpNet>,
+    client_groups: Vec<Group>,
+    groups: Vec<Group>,
     ports: Vec<RangeInclusive<u16>>,
 }
 
@@ -53,6 +56,15 @@ impl Match {
     #[must_use]
     pub fn client(mut self, net: IpNet) -> Self {
         self.clients.push(canonical(net));
+        self
+    }
+
+    /// Clients from a network of `group`, whose names mean nothing here.
+    ///
+    /// It is of one kind with [`client`](Self::client): either is enough.
+    #[must_use]
+    pub fn client_in(mut self, group: &Group) -> Self {
+        self.client_groups.push(group.clone());
         self
     }
 
@@ -101,6 +113,19 @@ impl Match {
         self
     }
 
+    /// Targets in `group`: those that the client calls by one of its names, and
+    /// those with an address in one of its networks, as [`network`](Self::network)
+    /// has it.
+    ///
+    /// It is a kind of its own: with [`host`](Self::host), [`domain`](Self::domain)
+    /// or [`network`](Self::network) beside it, both must hold. An empty group
+    /// matches nothing.
+    #[must_use]
+    pub fn within(mut self, group: &Group) -> Self {
+        self.groups.push(group.clone());
+        self
+    }
+
     /// Targets with this port.
     #[must_use]
     pub fn port(self, port: u16) -> Self {
@@ -115,12 +140,24 @@ impl Match {
     }
 
     pub(super) fn is_about_names(&self) -> bool {
-        !self.names.is_empty()
+        !self.names.is_empty() || self.groups.iter().any(Group::has_names)
     }
 
-    /// The networks that every client is from whom it holds for.
-    pub(super) fn clients_alone(&self) -> Option<&Values<IpNet>> {
-        Some(&self.clients)
+    /// The networks of which every client must be from one, if there are such.
+    pub(super) fn client_networks(&self) -> Option<&Values<IpNet>> {
+        self.client_groups.is_empty().then_some(&self.clients)
+    }
+
+    /// The name of a group that it holds by.
+    pub(super) fn group_of(&self, facts: &Facts<'_>, detours: bool) -> Option<Arc<str>> {
+        let mut groups = self.groups.iter();
+        let target = groups.find(|group| group.holds_target(facts.name, facts.ip, detours));
+        let client = || {
+            let ip = facts.client()?;
+            let mut groups = self.client_groups.iter();
+            groups.find(|group| group.holds_client(ip))
+        };
+        Some(target.or_else(client)?.shared_name())
     }
 
     /// Whether it applies to an address when it leads there by a detour, too,
@@ -133,9 +170,24 @@ impl Match {
                 facts.session.identity.as_ref(),
                 |all, it| all.any_holds(it),
             )
-            && held_by(&self.clients, facts.client(), |all, ip| all.hold(ip, false))
+            && self.holds_client(facts.client())
             && held_by(&self.networks, facts.ip, |all, ip| all.hold(ip, detours))
             && held_by(&self.names, facts.name, |all, name| all.any_holds(name))
+            && one_of(&self.groups, |group| {
+                group.holds_target(facts.name, facts.ip, detours)
+            })
+    }
+
+    fn holds_client(&self, ip: Option<IpAddr>) -> bool {
+        if self.client_groups.is_empty() {
+            return held_by(&self.clients, ip, |all, ip| all.hold(ip, false));
+        }
+        let in_group = |ip| {
+            self.client_groups
+                .iter()
+                .any(|group| group.holds_client(ip))
+        };
+        ip.is_some_and(|ip| self.clients.hold(ip, false) || in_group(ip))
     }
 }
 
@@ -245,6 +297,50 @@ mod tests {
         let on = Match::any().client("::ffff:10.0.0.0/104".parse().unwrap());
         assert!(holds(&on, &session, None, "192.0.2.1", 80));
         assert!(!holds(&on, &Session::new(), None, "192.0.2.1", 80));
+    }
+
+    #[test]
+    fn groups_are_alternatives_and_an_empty_one_matches_nothing() {
+        let session = Session::new().with_client_addr("198.51.100.9:1".parse().unwrap());
+        let servers = Group::parse("servers", "192.0.2.0/24\n*.example").unwrap();
+        let office = Group::parse("office", "198.51.100.0/24").unwrap();
+        let empty = Group::new("empty");
+        let both = Match::any().within(&servers).client_in(&office);
+        assert!(holds(&both, &session, None, "192.0.2.1", 80));
+        assert!(holds(&both, &session, Some("a.example"), "203.0.113.1", 80));
+        assert!(!holds(&both, &session, Some("a.test"), "203.0.113.1", 80));
+        assert!(!holds(&both, &Session::new(), None, "192.0.2.1", 80));
+
+        let either = both.within(&empty).client_in(&empty);
+        assert!(holds(&either, &session, None, "192.0.2.1", 80));
+        let client = Match::any().client("198.51.100.9/32".parse().unwrap());
+        assert!(holds(
+            &client.client_in(&empty),
+            &session,
+            None,
+            "192.0.2.1",
+            80
+        ));
+
+        let narrowed = Match::any()
+            .within(&servers)
+            .network("192.0.2.8/32".parse().unwrap());
+        assert!(!holds(
+            &narrowed,
+            &session,
+            Some("a.example"),
+            "192.0.2.1",
+            80
+        ));
+        for nothing in [Match::any().within(&empty), Match::any().client_in(&empty)] {
+            assert!(!holds(
+                &nothing,
+                &session,
+                Some("a.example"),
+                "192.0.2.1",
+                80
+            ));
+        }
     }
 
     #[test]

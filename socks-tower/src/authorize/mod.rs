@@ -131,6 +131,7 @@
 mod agreement;
 mod denied;
 mod facts;
+mod group;
 mod host_names;
 mod index;
 mod layer;
@@ -147,6 +148,7 @@ mod special;
 mod values;
 
 pub use denied::Denied;
+pub use group::{Group, GroupError};
 pub use layer::AuthorizeLayer;
 #[cfg(feature = "loop-guard")]
 pub use loop_guard::LoopGuard;

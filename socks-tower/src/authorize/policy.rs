@@ -1,6 +1,10 @@
 //! What [`Rules`](super::Rules) are made of.
 
-use std::{fmt, net::IpAddr, sync::OnceLock};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use ipnet::IpNet;
 use socks_core::v5::Command;
@@ -127,9 +131,18 @@ impl fmt::Debug for Policy {
 }
 
 impl Rule {
+    fn holds(&self, facts: &Facts<'_>) -> bool {
+        self.on.holds(facts, self.counts_detours())
+    }
+
+    /// The name of a group that it holds by.
+    pub(super) fn group_of(&self, facts: &Facts<'_>) -> Option<Arc<str>> {
+        self.on.group_of(facts, self.counts_detours())
+    }
+
     /// What is denied is denied by every way there; what is allowed is allowed
     /// by the straight one.
-    fn holds(&self, facts: &Facts<'_>) -> bool {
-        self.on.holds(facts, self.verdict == Verdict::Deny)
+    fn counts_detours(&self) -> bool {
+        self.verdict == Verdict::Deny
     }
 }

@@ -102,6 +102,7 @@ impl Rules {
                 Verdict::Deny => Err(Denied::ByRule {
                     rule: number.saturating_add(1),
                     target: target(facts),
+                    group: rule.group_of(facts),
                 }),
             },
             None if self.policy.deny_by_default => Err(Denied::ByDefault(target(facts))),
@@ -172,7 +173,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::{ErrorKind, Session, SpecialPurpose};
+    use crate::{ErrorKind, Group, Session, SpecialPurpose};
 
     fn request(command: Command, target: &str, addrs: &[&str]) -> Request<Pinned> {
         let addrs = addrs.iter().map(|addr| addr.parse::<SocketAddr>().unwrap());
@@ -271,7 +272,15 @@ mod tests {
         assert!(allowed.is_ok());
         let denied = verdict(&rules, connect("192.0.2.2:80", &["192.0.2.2:80"])).await;
         let target = "192.0.2.2:80".parse().unwrap();
-        assert_eq!(denied, Err(Denied::ByRule { rule: 2, target }));
+        let group = None;
+        assert_eq!(
+            denied,
+            Err(Denied::ByRule {
+                rule: 2,
+                target,
+                group
+            })
+        );
     }
 
     #[tokio::test]
@@ -365,5 +374,21 @@ mod tests {
         let denied = Rules::new().narrow(connect("a.example:80", &["[::ffff:127.0.0.1]:80"]));
         let reason = denied.unwrap_err().to_string();
         assert_eq!(reason, "127.0.0.1 is special-purpose: loopback");
+
+        let ads = Group::parse("ads", "*.ads.example\n192.0.2.0/24").unwrap();
+        let rules = Rules::new().deny(Match::any().within(&ads));
+        for (to, addr) in [
+            ("x.ads.example:80", "198.51.100.1:80"),
+            ("a.example:80", "192.0.2.1:80"),
+        ] {
+            let denied = rules.narrow(connect(to, &[addr])).unwrap_err();
+            let reason = denied.to_string();
+            assert_eq!(reason, format!("rule 1 denies {addr} (group \"ads\")"));
+        }
+        let mut request = connect("a.example:80", &["198.51.100.1:80"]);
+        request.session.client_addr = Some("192.0.2.9:1".parse().unwrap());
+        let guests = Rules::new().deny(Match::any().client_in(&ads));
+        let reason = guests.narrow(request).unwrap_err().to_string();
+        assert!(reason.ends_with(r#"(group "ads")"#), "{reason}");
     }
 }
