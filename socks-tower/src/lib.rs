@@ -153,8 +153,8 @@ pub use authenticate::{
 #[cfg(feature = "loop-guard")]
 pub use authorize::LoopGuard;
 pub use authorize::{
-    Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit, Rules,
-    SpecialPurpose, special_purpose,
+    Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit, ReloadRules,
+    RuleSet, Rules, SpecialPurpose, special_purpose,
 };
 #[cfg(feature = "bandwidth")]
 pub use bandwidth::{Bandwidth, BandwidthLayer, ByteRate};

@@ -158,6 +158,11 @@ impl Group {
     pub(super) fn holds_client(&self, ip: IpAddr) -> bool {
         self.members.networks.hold(ip, false)
     }
+
+    pub(super) fn prepare(&self) {
+        self.members.networks.prepare();
+        self.members.names.prepare();
+    }
 }
 
 /// Its name, and how much is in it: a list of ten thousand is not for reading.

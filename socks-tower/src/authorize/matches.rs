@@ -160,6 +160,17 @@ impl Match {
         Some(target.or_else(client)?.shared_name())
     }
 
+    /// Makes now what would be made when it is first asked.
+    pub(super) fn prepare(&self) {
+        self.clients.prepare();
+        self.identities.prepare();
+        self.names.prepare();
+        self.networks.prepare();
+        for group in self.groups.iter().chain(&self.client_groups) {
+            group.prepare();
+        }
+    }
+
     /// Whether it applies to an address when it leads there by a detour, too,
     /// says `detours`.
     pub(super) fn holds(&self, facts: &Facts<'_>, detours: bool) -> bool {

@@ -37,7 +37,7 @@ use crate::{Error, Request, stage::always_ready};
 /// good a name as any.
 #[derive(Clone, Debug, Default)]
 pub struct NameRules {
-    rules: Rules,
+    pub(super) rules: Rules,
     local: Arc<Vec<DomainName>>,
 }
 

@@ -101,6 +101,19 @@ impl Policy {
         rules.nth(number)
     }
 
+    /// Makes now what would be made when it is first asked.
+    pub(super) fn prepare(&self) {
+        if let Special::Within(nets) = &self.special {
+            nets.prepare();
+        }
+        for rule in &self.rules {
+            rule.on.prepare();
+        }
+        if self.rules.len() > FEW {
+            self.index();
+        }
+    }
+
     fn index(&self) -> &Index {
         self.index
             .get_or_init(|| Index::new(self.rules.iter().map(|rule| &rule.on)))

@@ -84,6 +84,10 @@ impl Rules {
         Arc::make_mut(&mut self.policy)
     }
 
+    pub(super) fn build_index(&self) {
+        self.policy.prepare();
+    }
+
     pub(super) fn permits_all_special(&self) -> bool {
         self.policy.permits_all_special()
     }

@@ -85,6 +85,13 @@ impl<V: Value> Values<V> {
         V::find(self.table(), asked).next().is_some()
     }
 
+    /// Makes the table, if there is to be one.
+    pub(super) fn prepare(&self) {
+        if self.list.len() > FEW {
+            self.table();
+        }
+    }
+
     fn table(&self) -> &V::Table {
         self.table.get_or_init(|| {
             let keys = self.list.iter().map(V::key);

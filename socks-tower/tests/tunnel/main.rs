@@ -14,6 +14,7 @@ mod panics;
 mod proxy;
 mod readiness;
 mod refusal;
+mod reload;
 mod shutdown;
 mod speaks;
 mod streams;

@@ -15,4 +15,5 @@ mod intruders;
 mod life;
 mod policy;
 mod relaying;
+mod reload;
 mod support;
