@@ -88,6 +88,7 @@
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 //! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
+//! | `time-zones` | no | windows of rules in local time and in named time zones; UTC and fixed offsets need nothing |
 //! | `full` | no | all of these |
 
 #[cfg(any(feature = "limit", feature = "lockout"))]
@@ -154,7 +155,7 @@ pub use authenticate::{
 pub use authorize::LoopGuard;
 pub use authorize::{
     Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit, ReloadRules,
-    RuleSet, Rules, SpecialPurpose, special_purpose,
+    RuleSet, Rules, SpecialPurpose, Window, WindowError, special_purpose,
 };
 #[cfg(feature = "bandwidth")]
 pub use bandwidth::{Bandwidth, BandwidthLayer, ByteRate};

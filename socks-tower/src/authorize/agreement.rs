@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use ipnet::IpNet;
@@ -13,7 +14,13 @@ use proptest::{
 };
 use socks_core::{DomainName, v5::Command};
 
-use super::{Group, Match, Rules, facts::Facts, networks::canonical, special::embedded};
+use super::{
+    Group, Match, Rules, Window,
+    clock::{Clock, Moment},
+    facts::Facts,
+    networks::canonical,
+    special::embedded,
+};
 use crate::{Identity, Session};
 
 /// What a rule says, as lists to read through.
@@ -29,6 +36,7 @@ struct Rule {
     ports: Vec<RangeInclusive<u16>>,
     groups: Vec<Members>,
     client_groups: Vec<Members>,
+    windows: Vec<Window>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,9 +72,11 @@ impl Rule {
             .groups
             .iter()
             .fold(on, |on, it| on.within(&it.to_group()));
-        self.client_groups
+        on = self
+            .client_groups
             .iter()
-            .fold(on, |on, it| on.client_in(&it.to_group()))
+            .fold(on, |on, it| on.client_in(&it.to_group()));
+        self.windows.iter().cloned().fold(on, Match::during)
     }
 
     fn holds(&self, facts: &Facts<'_>) -> bool {
@@ -88,6 +98,7 @@ impl Rule {
         (any_client || self.clients.iter().any(from) || self.client_groups.iter().any(from_group))
             && (any_name || named(&self.hosts, &self.domains))
             && one_of(&self.groups, in_group)
+            && one_of(&self.windows, |window| window.contains(facts.moment.time()))
             && one_of(&self.identities, |other| identity == Some(other))
             && one_of(&self.commands, |command| *command == facts.command)
             && one_of(&self.networks, |net| holds(net, facts.ip, self.denies))
@@ -202,6 +213,12 @@ fn groups() -> impl Strategy<Value = Vec<Members>> {
     prop_oneof![8 => Just(Vec::new()), 1 => vec(group(), 1..3)]
 }
 
+fn windows() -> impl Strategy<Value = Vec<Window>> {
+    let window = select(vec!["thu", "08:00-17:30", "22:00-06:00 +01:00"]);
+    let window = window.prop_map(|window| window.parse().unwrap());
+    prop_oneof![8 => Just(Vec::new()), 1 => vec(window, 1..3)]
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
     let range = (0_u16..4, 0_u16..4).prop_map(|(from, more)| from..=from + more);
     let values = (
@@ -213,8 +230,9 @@ fn rule() -> impl Strategy<Value = Rule> {
         some(net()),
         some(range),
     );
-    let groups = (groups(), groups());
-    (any::<bool>(), values, groups).prop_map(|(denies, values, (groups, client_groups))| {
+    let rare = (groups(), groups(), windows());
+    (any::<bool>(), values, rare).prop_map(|(denies, values, rare)| {
+        let (groups, client_groups, windows) = rare;
         let (clients, identities, commands, hosts, domains, networks, ports) = values;
         Rule {
             denies,
@@ -227,6 +245,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             ports,
             groups,
             client_groups,
+            windows,
         }
     })
 }
@@ -238,12 +257,15 @@ struct Asked {
     name: Option<DomainName>,
     ip: Option<IpAddr>,
     port: u16,
+    clock: Clock,
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
     let session = (prop::option::of(ip()), prop::option::of(identity()));
     let target = (prop::option::of(name()), prop::option::of(ip()), 0_u16..8);
-    (session, command(), target).prop_map(|((client, identity), command, (name, ip, port))| {
+    let asked = (session, command(), target, 0..48_u64);
+    asked.prop_map(|((client, identity), command, (name, ip, port), hour)| {
+        let time = UNIX_EPOCH + Duration::from_secs(hour * 3600);
         let mut session = Session::new();
         session.client_addr = client.map(|ip| SocketAddr::new(ip, 1));
         session.identity = identity.map(Identity::new);
@@ -253,18 +275,20 @@ fn asked() -> impl Strategy<Value = Asked> {
             name,
             ip: ip.map(|ip| ip.to_canonical()),
             port,
+            clock: Clock::of(move || time),
         }
     })
 }
 
 impl Asked {
-    fn facts(&self) -> Facts<'_> {
+    fn facts<'a>(&'a self, moment: &'a Moment<'a>) -> Facts<'a> {
         Facts {
             session: &self.session,
             command: self.command,
             name: self.name.as_ref(),
             ip: self.ip,
             port: self.port,
+            moment,
         }
     }
 }
@@ -285,7 +309,8 @@ proptest! {
     ) {
         let rules = rules_of(&read);
         for asked in all_asked {
-            let facts = asked.facts();
+            let moment = Moment::new(&asked.clock);
+            let facts = asked.facts(&moment);
             let first = read.iter().position(|rule| rule.holds(&facts));
             prop_assert_eq!(rules.decider(&facts), first, "{:?}", asked);
         }
@@ -314,7 +339,8 @@ proptest! {
         if !rule.ports.is_empty() {
             asked.port = *picked[5].get(&rule.ports).start();
         }
-        let facts = asked.facts();
+        let moment = Moment::new(&asked.clock);
+        let facts = asked.facts(&moment);
         let first = read.iter().position(|rule| rule.holds(&facts));
         prop_assert_eq!(rules_of(&read).decider(&facts), first, "{:?}", asked);
     }

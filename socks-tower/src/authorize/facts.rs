@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use socks_core::{DomainName, v5::Command};
 
+use super::clock::Moment;
 use crate::Session;
 
 /// What rules are asked about: one address of a target, or a target without.
@@ -13,6 +14,7 @@ pub(super) struct Facts<'a> {
     /// With a v4-mapped form undone.
     pub(super) ip: Option<IpAddr>,
     pub(super) port: u16,
+    pub(super) moment: &'a Moment<'a>,
 }
 
 impl Facts<'_> {

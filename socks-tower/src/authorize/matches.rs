@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use socks_core::{DomainName, v5::Command};
 
 use super::{
-    Group,
+    Group, Window,
     facts::Facts,
     host_names::HostName,
     networks::canonical,
@@ -42,6 +42,7 @@ pub struct Match {
     client_groups: Vec<Group>,
     groups: Vec<Group>,
     ports: Vec<RangeInclusive<u16>>,
+    windows: Vec<Window>,
 }
 
 impl Match {
@@ -139,6 +140,27 @@ impl Match {
         self
     }
 
+    /// Requests that come in `window`.
+    ///
+    /// It is judged when the request is, not again: a tunnel goes on when the
+    /// window ends, until something else ends it. For a UDP association it is
+    /// judged at each new destination.
+    ///
+    /// ```
+    /// use socks_tower::{Match, Rules};
+    ///
+    /// let rules = Rules::new()
+    ///     .allow(Match::any().during("mon-fri 08:00-17:30 +01:00".parse()?))
+    ///     .allow(Match::any().identity("backup").during("22:00-04:00".parse()?))
+    ///     .deny_by_default();
+    /// # Ok::<(), socks_tower::WindowError>(())
+    /// ```
+    #[must_use]
+    pub fn during(mut self, window: Window) -> Self {
+        self.windows.push(window);
+        self
+    }
+
     pub(super) fn is_about_names(&self) -> bool {
         !self.names.is_empty() || self.groups.iter().any(Group::has_names)
     }
@@ -187,6 +209,7 @@ impl Match {
             && one_of(&self.groups, |group| {
                 group.holds_target(facts.name, facts.ip, detours)
             })
+            && one_of(&self.windows, |window| window.contains(facts.moment.time()))
     }
 
     fn holds_client(&self, ip: Option<IpAddr>) -> bool {
@@ -219,16 +242,21 @@ fn held_by<V: Value, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Session;
+    use crate::{
+        Session,
+        authorize::clock::{Clock, Moment},
+    };
 
     fn holds(on: &Match, session: &Session, name: Option<&str>, ip: &str, port: u16) -> bool {
         let name = name.map(|name| name.parse().unwrap());
+        let clock = Clock::default();
         let facts = Facts {
             session,
             command: Command::CONNECT,
             name: name.as_ref(),
             ip: Some(ip.parse().unwrap()),
             port,
+            moment: &Moment::new(&clock),
         };
         on.holds(&facts, false)
     }
@@ -364,12 +392,14 @@ mod tests {
             ("64:ff9b::203.0.114.1", false),
             ("2001:db8::1", false),
         ] {
+            let clock = Clock::default();
             let facts = Facts {
                 session: &session,
                 command: Command::CONNECT,
                 name: None,
                 ip: Some(ip.parse().unwrap()),
                 port: 80,
+                moment: &Moment::new(&clock),
             };
             assert!(!on.holds(&facts, false), "{ip}");
             assert_eq!(on.holds(&facts, true), leads_there, "{ip}");

@@ -129,6 +129,7 @@
 
 #[cfg(test)]
 mod agreement;
+mod clock;
 mod denied;
 mod facts;
 mod group;
@@ -147,6 +148,7 @@ mod rules;
 mod service;
 mod special;
 mod values;
+mod window;
 
 pub use denied::Denied;
 pub use group::{Group, GroupError};
@@ -160,3 +162,4 @@ pub use reload::{ReloadRules, RuleSet};
 pub use rules::Rules;
 pub use service::{Authorize, AuthorizeFuture};
 pub use special::{SpecialPurpose, special_purpose};
+pub use window::{Window, WindowError};

@@ -98,6 +98,7 @@ impl NameRules {
             name,
             ip,
             port: request.target.port,
+            moment: &self.rules.moment(),
         })
     }
 

@@ -11,6 +11,7 @@ use socks_core::v5::Command;
 
 use super::{
     Denied, Match,
+    clock::Clock,
     facts::Facts,
     index::Index,
     networks::canonical,
@@ -24,6 +25,7 @@ pub(super) struct Policy {
     rules: Vec<Rule>,
     pub(super) deny_by_default: bool,
     pub(super) about_names: bool,
+    pub(super) clock: Clock,
     /// Made when it is first needed.
     index: OnceLock<Index>,
 }
@@ -128,6 +130,7 @@ impl Clone for Policy {
             rules: self.rules.clone(),
             deny_by_default: self.deny_by_default,
             about_names: self.about_names,
+            clock: self.clock.clone(),
             index: OnceLock::new(),
         }
     }

@@ -1,6 +1,7 @@
 use std::{
     future::{Ready, ready},
     sync::Arc,
+    time::SystemTime,
 };
 
 use ipnet::IpNet;
@@ -9,6 +10,7 @@ use tower_service::Service;
 
 use super::{
     Denied, Match,
+    clock::{Clock, Moment},
     facts::Facts,
     policy::{Policy, Verdict},
 };
@@ -75,6 +77,14 @@ impl Rules {
         self
     }
 
+    /// Asks `now` for the time, where rules have windows: for tests. The
+    /// system's clock, unless it is told otherwise.
+    #[must_use]
+    pub fn with_clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.policy_mut().clock = Clock::of(now);
+        self
+    }
+
     fn with(mut self, verdict: Verdict, on: Match) -> Self {
         self.policy_mut().push(verdict, on);
         self
@@ -94,6 +104,11 @@ impl Rules {
 
     pub(super) fn speaks_of_names(&self) -> bool {
         self.policy.about_names
+    }
+
+    /// When a request that comes now is judged.
+    pub(super) fn moment(&self) -> Moment<'_> {
+        Moment::new(&self.policy.clock)
     }
 
     pub(super) fn judge(&self, facts: &Facts<'_>) -> Result<(), Denied> {
@@ -126,6 +141,7 @@ impl Rules {
             Host::Name(name) => Some(name),
             Host::Ip(_) => None,
         };
+        let moment = self.moment();
         let mut first = None;
         request.target.retain(|addr| {
             let facts = Facts {
@@ -134,6 +150,7 @@ impl Rules {
                 name,
                 ip: Some(addr.ip().to_canonical()),
                 port: addr.port(),
+                moment: &moment,
             };
             let verdict = self.judge(&facts);
             let passes = verdict.is_ok();
@@ -336,6 +353,23 @@ mod tests {
             request(Command::BIND, "0.0.0.0:0", &["0.0.0.0:0"]),
         );
         assert!(matches!(denied.await, Err(Denied::ByRule { .. })));
+    }
+
+    #[test]
+    fn all_addresses_of_a_request_are_judged_at_one_time() {
+        let hours = std::sync::atomic::AtomicU64::new(0);
+        let clock = move || {
+            let hour = hours.fetch_add(12, std::sync::atomic::Ordering::Relaxed);
+            std::time::UNIX_EPOCH + std::time::Duration::from_secs(hour * 3600)
+        };
+        let mornings = Match::any().during("00:00-12:00".parse().unwrap());
+        let rules = Rules::new().allow(mornings).deny_by_default();
+        let rules = rules.with_clock(clock);
+        let ask = || rules.narrow(connect("a.example:80", &["192.0.2.1:80", "192.0.2.2:80"]));
+        for morning in [true, false, true, false] {
+            let passed = ask().map(|request| request.target.addrs().len());
+            assert_eq!(passed.ok(), morning.then_some(2));
+        }
     }
 
     #[test]
