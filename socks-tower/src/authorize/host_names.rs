@@ -45,7 +45,7 @@ impl Value for HostName {
     fn find<'a>(
         table: &'a NameTable,
         asked: &DomainName,
-    ) -> impl Iterator<Item = &'a [usize]> + use<'a> {
+    ) -> impl Iterator<Item = &'a [u32]> + use<'a> {
         let asked = Asked::new(asked);
         let host = table.hosts.get(asked.host());
         let mut begin = Some(0);
@@ -78,7 +78,7 @@ impl Lookup {
         self.numbers.insert(key, numbers);
     }
 
-    fn get(&self, key: &[u8]) -> Option<&[usize]> {
+    fn get(&self, key: &[u8]) -> Option<&[u32]> {
         if key.len() > self.longest {
             return None;
         }
@@ -131,9 +131,9 @@ impl Asked {
 mod tests {
     use super::*;
 
-    fn found(names: &[HostName], asked: &str) -> Vec<usize> {
+    fn found(names: &[HostName], asked: &str) -> Vec<u32> {
         let mut filed = HashMap::<_, Numbers>::new();
-        for (number, name) in names.iter().enumerate() {
+        for (number, name) in (0..).zip(names) {
             filed.entry(name.key()).or_default().push(number);
         }
         let table = NameTable::from(filed);

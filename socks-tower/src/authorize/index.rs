@@ -22,7 +22,7 @@ pub(super) struct Index {
     networks: Table<IpNet>,
     clients: Table<IpNet>,
     /// Rules with no such condition.
-    others: Vec<usize>,
+    others: Vec<u32>,
 }
 
 type Table<V> = <V as Value>::Table;
@@ -35,7 +35,8 @@ impl Index {
         let mut networks = File::default();
         let mut clients = File::default();
         let mut others = Vec::new();
-        for (number, on) in rules.enumerate() {
+        // Four billion rules would not fit into memory.
+        for (number, on) in (0..u32::MAX).zip(rules) {
             let kinds = [
                 (Kind::Identity, identities.crowd(Some(&on.identities))),
                 (Kind::Name, names.crowd(Some(&on.names))),
@@ -61,9 +62,9 @@ impl Index {
     }
 
     /// The first rule that `holds`, of those that may.
-    pub(super) fn first(&self, facts: &Facts<'_>, holds: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(super) fn first(&self, facts: &Facts<'_>, holds: impl Fn(u32) -> bool) -> Option<u32> {
         let mut best = None;
-        let mut ask = |numbers: &[usize]| {
+        let mut ask = |numbers: &[u32]| {
             for &number in numbers {
                 if best.is_some_and(|best| best <= number) {
                     break;
@@ -126,7 +127,7 @@ impl<V: Value> File<V> {
         Some((crowd.max()?, values.len()))
     }
 
-    fn insert(&mut self, values: &Values<V>, number: usize) {
+    fn insert(&mut self, values: &Values<V>, number: u32) {
         for value in values.list() {
             self.numbers.entry(value.key()).or_default().push(number);
         }

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, sync::Arc};
 
 use ipnet::IpNet;
 use socks_core::{DomainName, v5::Command};
@@ -8,6 +8,7 @@ use super::{
     facts::Facts,
     host_names::HostName,
     networks::canonical,
+    unfiled::Unfiled,
     values::{Value, Values},
 };
 use crate::Identity;
@@ -34,15 +35,11 @@ use crate::Identity;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Match {
-    pub(super) clients: Values<IpNet>,
     pub(super) identities: Values<Identity>,
-    commands: Vec<Command>,
-    pub(super) names: Values<HostName>,
     pub(super) networks: Values<IpNet>,
-    client_groups: Vec<Group>,
-    groups: Vec<Group>,
-    ports: Vec<RangeInclusive<u16>>,
-    windows: Vec<Window>,
+    pub(super) names: Values<HostName>,
+    pub(super) clients: Values<IpNet>,
+    unfiled: Option<Box<Unfiled>>,
 }
 
 impl Match {
@@ -65,7 +62,7 @@ impl Match {
     /// It is of one kind with [`client`](Self::client): either is enough.
     #[must_use]
     pub fn client_in(mut self, group: &Group) -> Self {
-        self.client_groups.push(group.clone());
+        self.unfiled_mut().client_groups.push(group.clone());
         self
     }
 
@@ -80,7 +77,7 @@ impl Match {
     /// Requests of `command`.
     #[must_use]
     pub fn command(mut self, command: Command) -> Self {
-        self.commands.push(command);
+        self.unfiled_mut().commands.push(command);
         self
     }
 
@@ -123,7 +120,7 @@ impl Match {
     /// matches nothing.
     #[must_use]
     pub fn within(mut self, group: &Group) -> Self {
-        self.groups.push(group.clone());
+        self.unfiled_mut().groups.push(group.clone());
         self
     }
 
@@ -136,7 +133,7 @@ impl Match {
     /// Targets with a port in `range`.
     #[must_use]
     pub fn ports(mut self, range: RangeInclusive<u16>) -> Self {
-        self.ports.push(range);
+        self.unfiled_mut().ports.push(range);
         self
     }
 
@@ -157,80 +154,69 @@ impl Match {
     /// ```
     #[must_use]
     pub fn during(mut self, window: Window) -> Self {
-        self.windows.push(window);
+        self.unfiled_mut().windows.push(window);
         self
     }
 
+    fn unfiled_mut(&mut self) -> &mut Unfiled {
+        self.unfiled.get_or_insert_default()
+    }
+
     pub(super) fn is_about_names(&self) -> bool {
-        !self.names.is_empty() || self.groups.iter().any(Group::has_names)
+        let unfiled = self.unfiled.as_ref();
+        !self.names.is_empty() || unfiled.is_some_and(|unfiled| unfiled.has_names())
     }
 
     /// The networks of which every client must be from one, if there are such.
     pub(super) fn client_networks(&self) -> Option<&Values<IpNet>> {
-        self.client_groups.is_empty().then_some(&self.clients)
+        self.client_groups().is_empty().then_some(&self.clients)
+    }
+
+    fn client_groups(&self) -> &[Group] {
+        let unfiled = self.unfiled.as_ref();
+        unfiled.map_or(&[], |unfiled| &unfiled.client_groups)
     }
 
     /// The name of a group that it holds by.
     pub(super) fn group_of(&self, facts: &Facts<'_>, detours: bool) -> Option<Arc<str>> {
-        let mut groups = self.groups.iter();
-        let target = groups.find(|group| group.holds_target(facts.name, facts.ip, detours));
-        let client = || {
-            let ip = facts.client()?;
-            let mut groups = self.client_groups.iter();
-            groups.find(|group| group.holds_client(ip))
-        };
-        Some(target.or_else(client)?.shared_name())
+        self.unfiled.as_ref()?.group_of(facts, detours)
     }
 
     /// Makes now what would be made when it is first asked.
     pub(super) fn prepare(&self) {
-        self.clients.prepare();
         self.identities.prepare();
-        self.names.prepare();
         self.networks.prepare();
-        for group in self.groups.iter().chain(&self.client_groups) {
-            group.prepare();
+        self.names.prepare();
+        self.clients.prepare();
+        if let Some(unfiled) = &self.unfiled {
+            unfiled.prepare();
         }
     }
 
     /// Whether it applies to an address when it leads there by a detour, too,
     /// says `detours`.
     pub(super) fn holds(&self, facts: &Facts<'_>, detours: bool) -> bool {
-        one_of(&self.ports, |range| range.contains(&facts.port))
-            && one_of(&self.commands, |command| *command == facts.command)
-            && held_by(
-                &self.identities,
-                facts.session.identity.as_ref(),
-                |all, it| all.any_holds(it),
-            )
-            && self.holds_client(facts.client())
+        let identity = facts.session.identity.as_ref();
+        held_by(&self.identities, identity, |all, it| all.any_holds(it))
             && held_by(&self.networks, facts.ip, |all, ip| all.hold(ip, detours))
             && held_by(&self.names, facts.name, |all, name| all.any_holds(name))
-            && one_of(&self.groups, |group| {
-                group.holds_target(facts.name, facts.ip, detours)
-            })
-            && one_of(&self.windows, |window| window.contains(facts.moment.time()))
+            && self.holds_client(facts)
+            && (self.unfiled.as_ref()).is_none_or(|unfiled| unfiled.holds(facts, detours))
     }
 
-    fn holds_client(&self, ip: Option<IpAddr>) -> bool {
-        if self.client_groups.is_empty() {
-            return held_by(&self.clients, ip, |all, ip| all.hold(ip, false));
+    fn holds_client(&self, facts: &Facts<'_>) -> bool {
+        let groups = self.client_groups();
+        if groups.is_empty() && self.clients.is_empty() {
+            return true;
         }
-        let in_group = |ip| {
-            self.client_groups
-                .iter()
-                .any(|group| group.holds_client(ip))
-        };
-        ip.is_some_and(|ip| self.clients.hold(ip, false) || in_group(ip))
+        let in_group = |ip| groups.iter().any(|group| group.holds_client(ip));
+        let client = facts.client();
+        client.is_some_and(|ip| self.clients.hold(ip, false) || in_group(ip))
     }
 }
 
-/// A condition of which no value is given always holds.
-fn one_of<T>(values: &[T], holds: impl Fn(&T) -> bool) -> bool {
-    values.is_empty() || values.iter().any(holds)
-}
-
-/// As [`one_of`]; and where nothing is known, no value holds.
+/// A condition of which no value is given always holds; where nothing is known,
+/// no value holds.
 fn held_by<V: Value, T>(
     values: &Values<V>,
     asked: Option<T>,

@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{
+    ranges::{Link, Ranges, Sweep},
     special::embedded,
     values::{Numbers, Value, Values},
 };
@@ -59,14 +60,14 @@ impl Value for IpNet {
     fn find<'a>(
         table: &'a NetworkTable,
         asked: &IpAddr,
-    ) -> impl Iterator<Item = &'a [usize]> + use<'a> {
-        let narrowest = match asked {
-            IpAddr::V4(ip) => table.v4.owner(u32::from(*ip)),
-            IpAddr::V6(ip) => table.v6.owner(u128::from(*ip)),
+    ) -> impl Iterator<Item = &'a [u32]> + use<'a> {
+        let ranges = match asked {
+            IpAddr::V4(_) => &table.v4,
+            IpAddr::V6(_) => &table.v6,
         };
-        let mut next = narrowest;
+        let mut next = ranges.owner(*asked);
         std::iter::from_fn(move || {
-            let network = table.networks.get(next?)?;
+            let network = table.networks.get(next?.index())?;
             next = network.within;
             Some(network.numbers.as_slice())
         })
@@ -78,93 +79,15 @@ impl Value for IpNet {
 #[derive(Debug, Default)]
 pub(super) struct NetworkTable {
     networks: Vec<Network>,
-    v4: Ranges<u32>,
-    v6: Ranges<u128>,
+    v4: Ranges,
+    v6: Ranges,
 }
 
 #[derive(Debug)]
 struct Network {
     numbers: Numbers,
     /// The narrowest network around it.
-    within: Option<usize>,
-}
-
-/// Addresses cut into ranges, each with its narrowest network. The last one
-/// ends where the addresses do.
-#[derive(Debug)]
-struct Ranges<A> {
-    /// Where each begins, ascending. By itself, so that a search stays in few
-    /// cache lines.
-    starts: Vec<A>,
-    owners: Vec<Option<usize>>,
-}
-
-impl<A> Default for Ranges<A> {
-    fn default() -> Self {
-        Self {
-            starts: Vec::new(),
-            owners: Vec::new(),
-        }
-    }
-}
-
-impl<A: Copy + Ord> Ranges<A> {
-    fn owner(&self, ip: A) -> Option<usize> {
-        let after = self.starts.partition_point(|start| *start <= ip);
-        *self.owners.get(after.checked_sub(1)?)?
-    }
-
-    /// Ranges come in ascending order; of those that begin at the same address
-    /// the last counts.
-    fn begin(&mut self, start: A, owner: Option<usize>) {
-        if self.starts.last() == Some(&start) {
-            self.owners.pop();
-        } else {
-            self.starts.push(start);
-        }
-        self.owners.push(owner);
-    }
-}
-
-/// What builds the ranges of one family.
-struct Sweep<A> {
-    ranges: Ranges<A>,
-    /// The networks around where it has come to, and their last addresses.
-    open: Vec<(usize, A)>,
-    next: fn(A) -> Option<A>,
-}
-
-impl<A: Copy + Ord> Sweep<A> {
-    fn new(next: fn(A) -> Option<A>) -> Self {
-        Self {
-            ranges: Ranges::default(),
-            open: Vec::new(),
-            next,
-        }
-    }
-
-    /// Enters a network. They come by their first address, the wider first.
-    fn enter(&mut self, network: usize, first: A, last: A) -> Option<usize> {
-        self.leave_until(|end| end >= first);
-        let within = self.open.last().map(|(around, _)| *around);
-        self.ranges.begin(first, Some(network));
-        self.open.push((network, last));
-        within
-    }
-
-    fn leave_until(&mut self, stays: impl Fn(A) -> bool) {
-        while let Some((_, end)) = self.open.pop_if(|(_, end)| !stays(*end)) {
-            let around = self.open.last().map(|(around, _)| *around);
-            if let Some(start) = (self.next)(end) {
-                self.ranges.begin(start, around);
-            }
-        }
-    }
-
-    fn finish(mut self) -> Ranges<A> {
-        self.leave_until(|_| false);
-        self.ranges
-    }
+    within: Option<Link>,
 }
 
 impl From<HashMap<IpNet, Numbers>> for NetworkTable {
@@ -172,13 +95,13 @@ impl From<HashMap<IpNet, Numbers>> for NetworkTable {
         let mut sorted: Vec<_> = networks.into_iter().collect();
         sorted.sort_unstable_by_key(|(net, _)| (net.network(), net.prefix_len()));
 
-        let mut v4 = Sweep::new(|ip: u32| ip.checked_add(1));
-        let mut v6 = Sweep::new(|ip: u128| ip.checked_add(1));
+        let (mut v4, mut v6) = (Sweep::default(), Sweep::default());
         let enter = |(index, (net, numbers))| {
-            let within = match net {
-                IpNet::V4(net) => v4.enter(index, net.network().into(), net.broadcast().into()),
-                IpNet::V6(net) => v6.enter(index, net.network().into(), net.broadcast().into()),
+            let sweep = match net {
+                IpNet::V4(_) => &mut v4,
+                IpNet::V6(_) => &mut v6,
             };
+            let within = sweep.enter(index, &net);
             Network { numbers, within }
         };
         let networks = sorted.into_iter().enumerate().map(enter).collect();
@@ -195,12 +118,12 @@ mod tests {
     use super::*;
 
     fn table(nets: &[&str]) -> NetworkTable {
-        let nets = nets.iter().enumerate();
+        let nets = (0..).zip(nets);
         let filed = nets.map(|(number, net)| (net.parse().unwrap(), Numbers::One(number)));
         filed.collect::<HashMap<IpNet, _>>().into()
     }
 
-    fn found(table: &NetworkTable, ip: &str) -> Vec<usize> {
+    fn found(table: &NetworkTable, ip: &str) -> Vec<u32> {
         IpNet::find(table, &ip.parse().unwrap())
             .flatten()
             .copied()
@@ -243,14 +166,35 @@ mod tests {
 
     #[test]
     fn the_first_and_the_last_address_are_in_networks_like_any_other() {
-        let table = table(&["0.0.0.0/0", "255.255.255.255/32", "0.0.0.0/32", "ffff::/16"]);
-        assert_eq!(found(&table, "0.0.0.0"), [2, 0]);
-        assert_eq!(found(&table, "0.0.0.1"), [0]);
-        assert_eq!(found(&table, "255.255.255.254"), [0]);
-        assert_eq!(found(&table, "255.255.255.255"), [1, 0]);
+        let edges = table(&["0.0.0.0/0", "255.255.255.255/32", "0.0.0.0/32", "ffff::/16"]);
+        assert_eq!(found(&edges, "0.0.0.0"), [2, 0]);
+        assert_eq!(found(&edges, "0.0.0.1"), [0]);
+        assert_eq!(found(&edges, "255.255.255.254"), [0]);
+        assert_eq!(found(&edges, "255.255.255.255"), [1, 0]);
         let last = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
-        assert_eq!(found(&table, last), [3]);
-        assert!(found(&table, "::").is_empty());
+        assert_eq!(found(&edges, last), [3]);
+        assert!(found(&edges, "::").is_empty());
+    }
+
+    #[test]
+    fn addresses_whose_first_64_bits_are_the_same_are_told_apart() {
+        let ips = ["2001:db8::", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::"];
+        for ip in ips {
+            let alone = table(&[&format!("{ip}/128")]);
+            for other in ips {
+                let found = found(&alone, other);
+                assert_eq!(found.is_empty(), ip != other, "{ip} {other}");
+            }
+        }
+        let half = table(&["2001:db8::8000:0:0:0/65"]);
+        for (ip, is_in) in [
+            ("2001:db8::7fff:0:0:0", false),
+            ("2001:db8::8000:0:0:0", true),
+            ("2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8:0:1::", false),
+        ] {
+            assert_eq!(found(&half, ip).is_empty(), !is_in, "{ip}");
+        }
     }
 
     #[test]

@@ -98,8 +98,9 @@ impl Policy {
         if self.rules.len() <= FEW {
             return rules.find(|(_, rule)| rule.holds(facts));
         }
-        let holds = |number: usize| self.rules.get(number).is_some_and(|rule| rule.holds(facts));
-        let number = self.index().first(facts, holds)?;
+        let rule = |number: u32| self.rules.get(number as usize);
+        let holds = |number| rule(number).is_some_and(|rule| rule.holds(facts));
+        let number = self.index().first(facts, holds)? as usize;
         rules.nth(number)
     }
 

@@ -1,6 +1,6 @@
 //! The values of one condition, found as fast among ten thousand as among ten.
 
-use std::{collections::HashMap, fmt, hash::Hash, slice, sync::OnceLock};
+use std::{collections::HashMap, fmt, hash::Hash, mem, slice, sync::OnceLock};
 
 use crate::Identity;
 
@@ -23,32 +23,34 @@ pub(super) trait Value {
     fn find<'a>(
         table: &'a Self::Table,
         asked: &Self::Asked,
-    ) -> impl Iterator<Item = &'a [usize]> + use<'a, Self>;
+    ) -> impl Iterator<Item = &'a [u32]> + use<'a, Self>;
 }
 
-/// Numbers of rules, ascending. Most values are of one rule.
+/// Numbers of rules, ascending. Most values are of one rule, so others are kept
+/// elsewhere: two entries of a table fit into a cache line.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Numbers {
     #[default]
     None,
-    One(usize),
-    More(Vec<usize>),
+    One(u32),
+    #[expect(clippy::box_collection, reason = "half as large as a Vec")]
+    More(Box<Vec<u32>>),
 }
 
 impl Numbers {
     /// Adds `number`, which is not below the last one.
-    pub(super) fn push(&mut self, number: usize) {
+    pub(super) fn push(&mut self, number: u32) {
         match self {
             Self::None => *self = Self::One(number),
             // One rule may name a value twice.
             Self::One(last) if *last == number => {}
-            Self::One(first) => *self = Self::More(vec![*first, number]),
+            Self::One(first) => *self = Self::More(Box::new(vec![*first, number])),
             Self::More(numbers) if numbers.last() == Some(&number) => {}
             Self::More(numbers) => numbers.push(number),
         }
     }
 
-    pub(super) fn as_slice(&self) -> &[usize] {
+    pub(super) fn as_slice(&self) -> &[u32] {
         match self {
             Self::None => &[],
             Self::One(number) => slice::from_ref(number),
@@ -57,39 +59,78 @@ impl Numbers {
     }
 }
 
-/// Alternatives, of which one has to hold. The table is made when it is first
-/// needed.
-pub(super) struct Values<V: Value> {
+/// Alternatives, of which one has to hold. Most rules have one, so that one is
+/// kept without a detour through memory.
+#[derive(Clone, Default)]
+pub(super) enum Values<V: Value> {
+    #[default]
+    None,
+    One(V),
+    More(Box<Many<V>>),
+}
+
+pub(super) struct Many<V: Value> {
     list: Vec<V>,
+    /// Made when it is first needed.
     table: OnceLock<Box<V::Table>>,
 }
 
 impl<V: Value> Values<V> {
     pub(super) fn push(&mut self, value: V) {
-        self.list.push(value);
-        self.table = OnceLock::new();
+        *self = match mem::take(self) {
+            Self::None => Self::One(value),
+            Self::One(first) => Self::More(Box::new(Many::of(vec![first, value]))),
+            Self::More(mut many) => {
+                many.list.push(value);
+                many.table = OnceLock::new();
+                Self::More(many)
+            }
+        };
     }
 
     pub(super) fn list(&self) -> &[V] {
-        &self.list
+        match self {
+            Self::None => &[],
+            Self::One(value) => slice::from_ref(value),
+            Self::More(many) => &many.list,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        matches!(self, Self::None)
     }
 
     pub(super) fn any_holds(&self, asked: &V::Asked) -> bool {
-        if self.list.len() <= FEW {
-            return self.list.iter().any(|value| value.holds(asked));
+        match self {
+            Self::None => false,
+            Self::One(value) => value.holds(asked),
+            Self::More(many) => many.any_holds(asked),
         }
-        V::find(self.table(), asked).next().is_some()
     }
 
     /// Makes the table, if there is to be one.
     pub(super) fn prepare(&self) {
-        if self.list.len() > FEW {
-            self.table();
+        if let Self::More(many) = self
+            && many.list.len() > FEW
+        {
+            many.table();
         }
+    }
+}
+
+impl<V: Value> Many<V> {
+    fn of(list: Vec<V>) -> Self {
+        Self {
+            list,
+            table: OnceLock::new(),
+        }
+    }
+
+    fn any_holds(&self, asked: &V::Asked) -> bool {
+        if self.list.len() <= FEW {
+            return self.list.iter().any(|value| value.holds(asked));
+        }
+        V::find(self.table(), asked).next().is_some()
     }
 
     fn table(&self) -> &V::Table {
@@ -101,28 +142,16 @@ impl<V: Value> Values<V> {
     }
 }
 
-impl<V: Value> Default for Values<V> {
-    fn default() -> Self {
-        Self {
-            list: Vec::new(),
-            table: OnceLock::new(),
-        }
-    }
-}
-
 /// A copy is made to be added to, so the table is left behind.
-impl<V: Value + Clone> Clone for Values<V> {
+impl<V: Value + Clone> Clone for Many<V> {
     fn clone(&self) -> Self {
-        Self {
-            list: self.list.clone(),
-            table: OnceLock::new(),
-        }
+        Self::of(self.list.clone())
     }
 }
 
 impl<V: Value + fmt::Debug> fmt::Debug for Values<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.list.fmt(f)
+        self.list().fmt(f)
     }
 }
 
@@ -139,10 +168,7 @@ impl Value for Identity {
         self == asked
     }
 
-    fn find<'a>(
-        table: &'a Self::Table,
-        asked: &Self,
-    ) -> impl Iterator<Item = &'a [usize]> + use<'a> {
+    fn find<'a>(table: &'a Self::Table, asked: &Self) -> impl Iterator<Item = &'a [u32]> + use<'a> {
         table.get(asked).map(Numbers::as_slice).into_iter()
     }
 }
