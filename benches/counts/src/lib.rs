@@ -2,6 +2,7 @@
 //! memory, and the stack that they run it through.
 
 mod memory;
+pub mod rules;
 mod stack;
 
 pub use memory::Memory;
