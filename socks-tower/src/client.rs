@@ -17,7 +17,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Dialect, Error, ErrorKind, Stream, reply::ReplyHook, tcp};
+use crate::{
+    Dialect, Error, ErrorKind, ReplyCode, Session, Stream, observe::Watch, reply::ReplyHook, tcp,
+};
 
 /// The client's end of a session that has sent its request.
 ///
@@ -29,6 +31,7 @@ pub struct Client<Io> {
     pub(crate) eof: bool,
     dialect: &'static dyn Dialect,
     hook: Option<ReplyHook>,
+    watch: Watch,
 }
 
 impl<Io: Stream> Client<Io> {
@@ -54,11 +57,14 @@ impl<Io: Stream> Client<Io> {
             eof: false,
             dialect,
             hook: None,
+            watch: Watch::default(),
         }
     }
 
-    pub(crate) fn with_hook(mut self, hook: Option<ReplyHook>) -> Self {
+    /// Asks `hook` about replies, and tells whoever watches `session` of them.
+    pub(crate) fn with_hook(mut self, hook: Option<ReplyHook>, session: &Session) -> Self {
         self.hook = hook;
+        self.watch = session.watch.clone();
         self
     }
 
@@ -76,6 +82,7 @@ impl<Io: Stream> Client<Io> {
     pub async fn grant(&mut self, bound: &Target) -> Result<(), Error> {
         let mut reply = Vec::with_capacity(32);
         self.dialect.encode(Ok(bound), &mut reply);
+        self.watch.replied(ReplyCode::SUCCEEDED);
         write(&mut self.io, &reply).await.map_err(Error::client)
     }
 
@@ -88,6 +95,7 @@ impl<Io: Stream> Client<Io> {
             return error;
         }
         let code = ReplyHook::reply(self.hook.as_ref(), &error);
+        self.watch.replied(code);
         let mut reply = Vec::with_capacity(32);
         self.dialect.encode(Err(code), &mut reply);
         dismiss(&mut self.io, &reply).await;

@@ -120,6 +120,7 @@ mod listen_addrs;
 pub mod lockout;
 pub mod lookup;
 mod negotiation;
+pub mod observe;
 mod outbound;
 pub mod policy;
 #[cfg(feature = "proxy-protocol")]
@@ -184,6 +185,7 @@ pub use listen_addrs::ListenAddrs;
 pub use lockout::{Lockout, LockoutLayer};
 pub use lookup::{LookupAddr, LookupName};
 pub use negotiation::Negotiation;
+pub use observe::{Failure, Observe, ObserveLayer, Observer, Outcome, Record, StageKind, Summary};
 pub use outbound::{Outbound, Upstream};
 pub use policy::{Direction, Grant, Meter, Policy, Throttle};
 #[cfg(feature = "proxy-protocol")]

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use http::Extensions;
 use socks_core::{server::Version, v4::UserId};
 
-use crate::Policy;
+use crate::{Policy, observe::Watch};
 
 /// Who a client has been shown to be.
 ///
@@ -63,6 +63,8 @@ pub struct Session {
     pub policy: Policy,
     /// Whatever else layers want to hand inwards.
     pub extensions: Extensions,
+    /// Whoever wants to know what becomes of it.
+    pub(crate) watch: Watch,
 }
 
 impl Session {

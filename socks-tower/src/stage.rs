@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -229,7 +229,7 @@ pub(crate) fn go_on<T, S: Stage<T>>(
     state: T,
 ) -> impl Future<Output = Result<S::Future, Error>> {
     let mut state = Some(state);
-    poll_fn(move |cx| poll_next(&mut next, &mut state, cx))
+    std::future::poll_fn(move |cx| poll_next(&mut next, &mut state, cx))
 }
 
 impl<F, R, E> Future for StageFuture<F>

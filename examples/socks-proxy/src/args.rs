@@ -117,8 +117,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Runtime::PerThread)]
     pub runtime: Runtime,
 
-    /// What to log: a level, or a filter like `socks_tower=debug` [default:
-    /// RUST_LOG, else warn; the end of each session is info]
+    /// What to log: a level, or a filter like `socks::access=info`, the access
+    /// log [default: RUST_LOG, else warn]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
 

@@ -8,12 +8,11 @@ use socks_core::{
 use tokio::{io::AsyncWriteExt, time::timeout_at};
 use tokio_util::either::Either;
 use tower_service::Service;
-use tracing::Span;
 
 use super::{Attempt, AuthMethod, AuthenticateLayer};
 use crate::{
     Client, ClientStream, Error, ErrorKind, Greeted, Identity, Negotiation, Request, Requested,
-    Session, Stage, StageFuture, Stream,
+    Session, Stage, StageFuture, StageKind, Stream,
     client::dismiss,
     handshake::unexpected,
     negotiation::{ReceiveError, receive},
@@ -50,12 +49,14 @@ where
     fn call(&mut self, greeted: Greeted<Io>) -> Self::Future {
         let config = self.config.clone();
         let own = async move {
-            let deadline = greeted.deadline;
-            let requested = match timeout_at(deadline, authenticate(&config, greeted)).await {
+            let stage = trace::stage(StageKind::Authenticate, &greeted.session);
+            let bounded = timeout_at(greeted.deadline, authenticate(&config, greeted));
+            let admitted = stage.run_until(bounded, |admitted| matches!(admitted, Ok(Ok(_))));
+            let requested = match admitted.await {
                 Ok(requested) => requested?,
                 Err(elapsed) => return Err(Error::new(ErrorKind::Deadline, elapsed)),
             };
-            trace::requested(&Span::current(), &requested.request);
+            trace::requested(&requested.request);
             Ok(requested)
         };
         AuthenticateFuture::new(StageFuture::new(own, self.inner.clone()))
@@ -128,6 +129,7 @@ fn socks5<Io: Stream>(
         };
         // A layer in front may know already: a certificate told it.
         session.identity = admitted.identity.or(session.identity);
+        session.watch.learn(&session);
         let mut io = match admitted.wrap {
             None => ClientStream::Plain(io),
             Some(wrap) => {
@@ -150,7 +152,7 @@ fn socks5<Io: Stream>(
             }
         };
         Ok(Requested {
-            client: Client::new(io, buffered, &Version::V5).with_hook(hook),
+            client: Client::new(io, buffered, &Version::V5).with_hook(hook, &session),
             request: Request::new(session, request.command, request.target),
         })
     }
@@ -170,7 +172,7 @@ fn socks4<Io: Stream>(
     } = greeted;
     async move {
         let io = ClientStream::Plain(io);
-        let client = Client::new(io, buffered, &Version::V4).with_hook(hook);
+        let client = Client::new(io, buffered, &Version::V4).with_hook(hook, &session);
         match admit_socks4(config, &session, request.user_id).await {
             Ok(identity) => session.identity = identity.or(session.identity),
             Err(error) => return Err(client.refuse(error).await),

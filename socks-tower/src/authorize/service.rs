@@ -1,8 +1,9 @@
 use tower_service::Service;
 
 use crate::{
-    BoxError, Error, ErrorKind, Request, Work,
+    BoxError, Error, ErrorKind, Request, StageKind, Work,
     stage::{BoxWork, always_ready, opaque_future},
+    trace,
 };
 
 /// Asks `A`, then calls `S` with what it let through. See the
@@ -33,7 +34,8 @@ where
     fn call(&mut self, request: Request<T>) -> Self::Future {
         let Self { authorizer, inner } = self.clone();
         AuthorizeFuture::new(Box::pin(async move {
-            let verdict = authorizer.run(request).await;
+            let stage = trace::stage(StageKind::Authorize, &request.session);
+            let verdict = stage.run(authorizer.run(request)).await;
             let request = verdict.map_err(|error| Error::of_work(ErrorKind::Authorize, error))?;
             inner.run(request).await
         }))

@@ -7,10 +7,11 @@ use tower_service::Service;
 use super::{BindError, layer::Config, peer::Expected};
 use crate::{
     Client, Connected, Error, ErrorKind, Outbound, Pinned, Request, Requested, Session, Stage,
-    StageFuture, Stream, Work,
+    StageFuture, StageKind, Stream, Work,
     listen_addrs::ListenAddr,
     server::{TcpAcceptor, listen},
     stage::{always_ready, opaque_future},
+    trace,
 };
 
 /// Waits for a peer that `P` permits and replies twice, then goes on to `S`.
@@ -58,12 +59,18 @@ where
         mut client,
         request,
     } = requested;
-    match serve(policy, &config, &mut client, &request).await {
-        Ok(peer) => Ok(Connected {
-            client,
-            upstream: Outbound::new(peer),
-            request,
-        }),
+    request.session.watch.requested(&request);
+    let stage = trace::stage(StageKind::Bind, &request.session);
+    let served = stage.run(serve(policy, &config, &mut client, &request));
+    match served.await {
+        Ok(peer) => {
+            request.session.watch.established(Some(&peer));
+            Ok(Connected {
+                client,
+                upstream: Outbound::new(peer),
+                request,
+            })
+        }
         Err(error) => Err(client.refuse(error).await),
     }
 }

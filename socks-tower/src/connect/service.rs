@@ -4,9 +4,10 @@ use socks_core::{Target, v5::Command};
 use tower_service::Service;
 
 use crate::{
-    Connected, Connector, Error, ErrorKind, Request, Requested, Stage, StageFuture, Stream,
-    Upstream,
+    Connected, Connector, Error, ErrorKind, Request, Requested, Stage, StageFuture, StageKind,
+    Stream, Upstream,
     stage::{always_ready, opaque_future},
+    tcp, trace,
 };
 
 /// Connects by `C` and replies, then goes on to `S`. See the
@@ -54,13 +55,18 @@ where
         mut client,
         request,
     } = requested;
+    request.session.watch.requested(&request);
     async move {
         if request.command != Command::CONNECT {
             return Err(client.refuse(Error::bare(ErrorKind::Command)).await);
         }
         let answer = {
+            let stage = trace::stage(StageKind::Connect, &request.session);
             let dialling = pin!(connector.run(request.clone()));
-            client.watch(dialling).await?
+            let watched = client.watch(dialling);
+            stage
+                .run_until(watched, |answer| matches!(answer, Ok(Ok(_))))
+                .await?
         };
         let upstream = match answer {
             Ok(response) => response.into_outbound(),
@@ -73,6 +79,7 @@ where
             .local_addr
             .map_or(Target::UNSPECIFIED, Target::from);
         client.grant(&bound).await?;
+        request.session.watch.established(tcp(&upstream.io));
         Ok(Connected {
             client,
             upstream,

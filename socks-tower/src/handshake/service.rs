@@ -1,11 +1,10 @@
 use socks_core::server::{Event, Server, Version};
 use tokio::time::timeout_at;
 use tower_service::Service;
-use tracing::Span;
 
 use super::HandshakeLayer;
 use crate::{
-    Accepted, Error, ErrorKind, Greeted, Session, Stage, StageFuture, Stream,
+    Accepted, Error, ErrorKind, Greeted, Session, Stage, StageFuture, StageKind, Stream,
     client::dismiss,
     negotiation::{ReceiveError, receive},
     stage::{always_ready, opaque_future},
@@ -38,12 +37,13 @@ where
     always_ready!();
 
     fn call(&mut self, mut accepted: Accepted<Io>) -> Self::Future {
+        trace::speaks("socks", &accepted.session);
+        let stage = trace::stage(StageKind::Handshake, &accepted.session);
         let config = self.config.clone();
         // What is captured is used where it lies: moved into a variable, it
         // would take its room twice.
         let own = async move {
             let deadline = accepted.deadline(config.timeout);
-            trace::speaks(&Span::current(), "socks", &accepted.session);
             let mut server = Server::new(config.versions);
             let received = receive(&mut accepted.io, &mut accepted.buffered, |input| {
                 server.receive(input)
@@ -59,6 +59,7 @@ where
                 }
                 Err(elapsed) => return Err(Error::new(ErrorKind::Deadline, elapsed)),
             };
+            accepted.session.watch.learn(&accepted.session);
             Ok(Greeted {
                 io: accepted.io,
                 session: accepted.session,
@@ -69,7 +70,7 @@ where
                 hook: config.hook,
             })
         };
-        HandshakeFuture::new(StageFuture::new(own, self.inner.clone()))
+        HandshakeFuture::new(StageFuture::new(stage.run(own), self.inner.clone()))
     }
 }
 

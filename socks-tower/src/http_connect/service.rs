@@ -1,7 +1,6 @@
 use socks_core::{Credentials, v5::Command};
 use tokio::time::timeout_at;
 use tower_service::Service;
-use tracing::Span;
 
 use super::{
     HttpConnectLayer,
@@ -10,7 +9,7 @@ use super::{
 };
 use crate::{
     Accepted, Attempt, Client, ClientStream, Error, ErrorKind, Identity, Request, Requested,
-    Session, Stage, StageFuture, Stream,
+    Session, Stage, StageFuture, StageKind, Stream,
     client::dismiss,
     negotiation::{ReceiveError, receive},
     stage::{always_ready, opaque_future},
@@ -42,6 +41,7 @@ where
     always_ready!();
 
     fn call(&mut self, accepted: Accepted<Io>) -> Self::Future {
+        trace::speaks("http", &accepted.session);
         let own = negotiate(self.config.clone(), accepted);
         HttpConnectFuture::new(StageFuture::new(own, self.inner.clone()))
     }
@@ -69,8 +69,6 @@ async fn negotiate<Io: Stream>(
         mut session,
         ..
     } = accepted;
-    let span = Span::current();
-    trace::speaks(&span, "http", &session);
 
     let admitted = admit(&config, &mut io, &mut buffered, &session);
     let admitted = match timeout_at(deadline, admitted).await {
@@ -92,10 +90,10 @@ async fn negotiate<Io: Stream>(
     // A layer in front may know already: a certificate told it.
     session.identity = identity.or(session.identity);
     let request = Request::new(session, Command::CONNECT, head.target);
-    span.record("network.protocol.version", head.version);
-    trace::requested(&span, &request);
+    trace::version(head.version, &request.session);
+    trace::requested(&request);
     let io = ClientStream::Plain(io);
-    let client = Client::new(io, buffered, &Http).with_hook(config.hook);
+    let client = Client::new(io, buffered, &Http).with_hook(config.hook, &request.session);
     Ok(Requested { client, request })
 }
 
@@ -106,8 +104,9 @@ async fn admit<Io: Stream>(
     session: &Session,
 ) -> Result<(Head, Option<Identity>), Failure> {
     let mut reader = HeadReader::default();
-    let received = receive(io, buffered, |input| reader.read(input)).await;
-    let mut head = received.map_err(|error| match error {
+    let stage = trace::stage(StageKind::Handshake, session);
+    let received = stage.run(receive(io, buffered, |input| reader.read(input)));
+    let mut head = received.await.map_err(|error| match error {
         ReceiveError::Io(error) => Failure {
             error: Error::client(error),
             answer: Vec::new(),
@@ -143,7 +142,8 @@ async fn verify(
         session: session.clone(),
         credentials,
     };
-    match verify(attempt).await {
+    let stage = trace::stage(StageKind::Authenticate, session);
+    match stage.run(verify(attempt)).await {
         Ok(identity) => Ok(Some(identity)),
         Err(error) => Err(Error::of_work(ErrorKind::Authentication, error)),
     }

@@ -1,11 +1,12 @@
 use std::net::{IpAddr, SocketAddr};
 
-use socks_core::{DomainName, Host};
+use socks_core::{DomainName, Host, Target};
 use tower_service::Service;
 
 use crate::{
-    BoxError, Error, ErrorKind, Pinned, Request, Work,
+    BoxError, Error, ErrorKind, Pinned, Request, StageKind, Work,
     stage::{BoxWork, always_ready, opaque_future},
+    trace,
 };
 
 /// Looks names up by `R`, then calls `S`. See the
@@ -50,11 +51,19 @@ async fn pin<R>(resolver: R, request: &Request) -> Result<Pinned, Error>
 where
     R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
 {
-    let target = &request.target;
-    let name = match &target.host {
-        Host::Ip(ip) => return Ok(SocketAddr::new(*ip, target.port).into()),
-        Host::Name(name) => name,
-    };
+    match &request.target.host {
+        Host::Ip(ip) => Ok(SocketAddr::new(*ip, request.target.port).into()),
+        Host::Name(name) => {
+            let stage = trace::stage(StageKind::Resolve, &request.session);
+            stage.run(look_up(resolver, name, &request.target)).await
+        }
+    }
+}
+
+async fn look_up<R>(resolver: R, name: &DomainName, target: &Target) -> Result<Pinned, Error>
+where
+    R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
+{
     let looked_up = resolver.run(name.clone()).await;
     let addrs = match looked_up {
         Ok(addrs) => addrs.into_iter(),

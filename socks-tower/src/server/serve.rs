@@ -5,20 +5,29 @@ use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    task::Poll,
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
+use pin_project_lite::pin_project;
 use tokio::{
     net::ToSocketAddrs,
     time::{Instant, Sleep, sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::TaskTracker,
+};
 use tower_service::Service;
 use tracing::{Instrument, debug, warn};
 
 use super::{Listener, TcpAcceptor, listen};
-use crate::{Accepted, BoxError, Error, HasSession, Transfer, trace};
+use crate::{
+    Accepted, BoxError, HasSession, Observer, Transfer,
+    observe::{ObserveFuture, Watching},
+    trace,
+};
 
 pub(super) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -191,6 +200,7 @@ where
     L: Listener,
     S: Proxy<L::Io>,
 {
+    let access: Arc<dyn Observer> = Arc::new(trace::AccessEvents);
     let mut backoff = Backoff::default();
     let mut pulse = Pulse::default();
     loop {
@@ -199,7 +209,7 @@ where
         if let Err(error) = ready {
             return ServeError::Stack(error);
         }
-        let accepted = loop {
+        let mut accepted = loop {
             match pulse.beside(listener.accept()).await {
                 Ok(accepted) => break accepted,
                 Err(error) if is_about_one_connection(&error) => debug!(%error, "accept"),
@@ -208,19 +218,22 @@ where
             }
         };
         backoff = Backoff::default();
-        let started = accepted.accepted_at;
         let span = trace::span(accepted.session());
-        let called = {
-            // The stack may trace as it is called.
-            let _entered = span.enter();
-            // What panics in the session's task ends the session. So does what
-            // panics here, already told by the panic hook.
-            catch_unwind(AssertUnwindSafe(|| stack.call(accepted)))
-        };
-        let Ok(session) = called else {
+        // The stack may trace as it is called.
+        let entered = span.enter();
+        let watching = trace::is_wanted().then(|| Watching::begin(&access, &mut accepted));
+        // What panics in the session's task ends the session. So does what
+        // panics here, already told by the panic hook.
+        let call = || Watching::run(watching.as_ref(), || stack.call(accepted));
+        let Ok(session) = catch_unwind(AssertUnwindSafe(call)) else {
             continue;
         };
-        sessions.spawn(run(session, cut.clone(), started).instrument(span));
+        drop(entered);
+        let task = SessionTask {
+            session: ObserveFuture::new(session, watching),
+            cut: cut.clone().cancelled_owned(),
+        };
+        sessions.spawn(task.instrument(span));
     }
 }
 
@@ -265,19 +278,33 @@ impl Pulse {
     }
 }
 
-/// Runs a session to its end, or until it is cut.
-async fn run<F, E>(session: F, cut: CancellationToken, started: Instant)
+pin_project! {
+    /// Runs a session to its end, or until it is cut.
+    ///
+    /// An `async fn` would have room for the session twice.
+    struct SessionTask<F> {
+        #[pin]
+        session: ObserveFuture<F>,
+        #[pin]
+        cut: WaitForCancellationFutureOwned,
+    }
+}
+
+impl<F, E> Future for SessionTask<F>
 where
     F: Future<Output = Result<Transfer, E>>,
     E: Into<BoxError>,
 {
-    let session = pin!(session);
-    let Some(outcome) = cut.run_until_cancelled(session).await else {
-        debug!("session cut by the shutdown");
-        return;
-    };
-    let outcome = outcome.map_err(|error| Error::from_box(error.into()));
-    trace::ended(outcome.as_ref(), started.elapsed());
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        // Whoever observes it has been told how it ended.
+        if this.session.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        this.cut.poll(cx)
+    }
 }
 
 /// The connection was lost before it was accepted: the next one may be fine.

@@ -62,12 +62,14 @@ where
         mut client,
         request,
     } = requested;
+    request.session.watch.requested(&request);
     let (mut association, told) = match open(policy, &config, request) {
         Ok(opened) => opened,
         // Boxed, for it has a buffer that would stay in this future.
         Err(error) => return Err(Box::pin(client.refuse(error)).await),
     };
     client.grant(&told).await?;
+    association.carried.established();
     let started = Instant::now();
     association.carried.active = started;
 
@@ -125,7 +127,7 @@ where
     let ip = client_addr.ip().to_canonical();
     let (client, told) =
         socket::for_client(&config.listen, session, ip).map_err(AssociateError::Socket)?;
-    let carried = Carried::new(session.policy.clone(), Instant::now());
+    let carried = Carried::new(session, Instant::now());
     let sources = session.extensions.get::<SourceAddrs>();
     let association = Association {
         client,

@@ -19,7 +19,9 @@ use super::{
     socket::{Outward, Socket, has_route},
     source::Source,
 };
-use crate::{Direction, Pinned, Policy, Request, Work, session::canonical};
+use crate::{
+    Direction, Pinned, Policy, Request, Session, Work, observe::Watch, session::canonical,
+};
 
 /// Batches in a row before other tasks have their turn.
 const ROUNDS: usize = 8;
@@ -48,20 +50,27 @@ pub(super) struct Carried {
     /// When a datagram last went through.
     pub(super) active: Instant,
     policy: Policy,
+    watch: Watch,
     /// A throttle will grant no more.
     pub(super) is_exhausted: bool,
 }
 
 impl Carried {
-    pub(super) fn new(policy: Policy, now: Instant) -> Self {
+    pub(super) fn new(session: &Session, now: Instant) -> Self {
         Self {
             up: 0,
             down: 0,
             datagrams: Datagrams::default(),
             active: now,
-            policy,
+            policy: session.policy.clone(),
+            watch: session.watch.clone(),
             is_exhausted: false,
         }
+    }
+
+    /// The client has had its reply.
+    pub(super) fn established(&self) {
+        self.watch.established(None);
     }
 
     fn drop(&mut self, reason: DropReason, datagrams: u64) {
@@ -96,6 +105,13 @@ impl Carried {
         if sent.datagrams > 0 {
             self.active = now;
         }
+    }
+}
+
+impl Drop for Carried {
+    /// However the association ends: one that is cut has no `Transfer`.
+    fn drop(&mut self) {
+        self.watch.datagrams(self.datagrams);
     }
 }
 

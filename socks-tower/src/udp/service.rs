@@ -7,6 +7,7 @@ use crate::{
     Error, ListenAddrs, Pinned, Request, Requested, Stream, Transfer, Work,
     connect::SourceAddrs,
     stage::{always_ready, opaque_future},
+    trace,
 };
 
 /// Relays a client's datagrams until its connection ends. See the
@@ -139,6 +140,7 @@ where
     fn call(&mut self, requested: Requested<Io>) -> Self::Future {
         let policy = self.policy.clone();
         let config = Arc::clone(&self.config);
-        UdpAssociateFuture::new(Box::pin(associate(policy, config, requested)))
+        let stage = trace::udp_associate();
+        UdpAssociateFuture::new(Box::pin(stage.run(associate(policy, config, requested))))
     }
 }

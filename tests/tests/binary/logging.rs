@@ -59,7 +59,7 @@ async fn json_is_one_object_a_line_and_a_session_ends_in_one_event() {
     for line in &lines {
         assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
     }
-    let events = lines.iter().filter(|line| line.contains("session ended"));
+    let events = lines.iter().filter(|line| line.contains("socks::access"));
     let [event] = events.collect::<Vec<_>>()[..] else {
         panic!("not one event: {log}");
     };
@@ -84,11 +84,40 @@ async fn a_failed_session_ends_in_one_event_with_the_reason() {
     let child = Child::start(&["--log", "info", "--log-format", "json"]).await;
     let denied = socks5(child.addr(), None, "127.0.0.1:1".parse().unwrap()).await;
     assert_eq!(denied.unwrap_err(), Refused::Request(2));
-    child.wait_for_log("session ended").await;
+    child.wait_for_log("socks::access").await;
     child.terminate();
     let (_, log) = child.wait().await;
-    assert_eq!(log.matches("session ended").count(), 1, "{log}");
+    assert_eq!(log.matches("socks::access").count(), 1, "{log}");
     assert!(log.contains(r#""error.type":"denied""#), "{log}");
+}
+
+#[tokio::test]
+async fn the_access_log_alone_has_a_line_for_each_session_and_no_other() {
+    let origin = Origin::echo(V4).await;
+    let flags = ["--allow-private", "--grace", "1"];
+    let filter = ["--log", "socks::access=info"];
+    let child = Child::start(&[&flags[..], &filter].concat()).await;
+    for _ in 0..3 {
+        let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
+        assert_echoes(&mut tunnel, b"twelve bytes").await;
+    }
+    // Held open: it is cut by the shutdown, and in the log all the same.
+    let mut held = socks5(child.addr(), None, origin.addr()).await.unwrap();
+    assert_echoes(&mut held, b"twelve bytes").await;
+    child.terminate();
+    let (_, log) = child.wait().await;
+    assert_eq!(log.lines().count(), 4, "{log}");
+    for line in log.lines() {
+        assert!(line.contains(" socks::access: "), "{line}");
+        assert!(line.contains("bytes_up=12 bytes_down=12 "), "{line}");
+        // The span's copy of the fields is not in it.
+        assert_eq!(
+            line.matches("client.address=127.0.0.1 ").count(),
+            1,
+            "{line}"
+        );
+    }
+    assert_eq!(log.matches(r#"error.type="cut""#).count(), 1, "{log}");
 }
 
 #[tokio::test]

@@ -1,0 +1,13 @@
+//! What is told of sessions: to observers, and in the log.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may panic, in its helpers too"
+)]
+
+mod calls;
+mod events;
+mod outcomes;
+mod proxy;
+mod udp;
