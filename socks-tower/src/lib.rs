@@ -83,6 +83,7 @@
 //! | `lockout` | no | `LockoutLayer`: locks out clients that fail to authenticate again and again |
 //! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
+//! | `access-log` | no | `AccessLogLayer`: a line for each session, in 3proxy's form or JSON |
 //! | `bandwidth` | no | `BandwidthLayer`: bytes per second of a tunnel, a client, a user, and all |
 //! | `quota` | no | `QuotaLayer`: bytes per day or month of a client, a user, or all |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
@@ -91,6 +92,8 @@
 //! | `time-zones` | no | windows of rules in local time and in named time zones; UTC and fixed offsets need nothing |
 //! | `full` | no | all of these |
 
+#[cfg(feature = "access-log")]
+pub mod access_log;
 #[cfg(any(feature = "limit", feature = "lockout"))]
 mod admission;
 pub mod authenticate;
@@ -148,6 +151,8 @@ pub mod tls;
 mod trace;
 pub mod udp;
 
+#[cfg(feature = "access-log")]
+pub use access_log::AccessLogLayer;
 pub use authenticate::{
     Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, NoAuth, UsernamePassword,
     Users, UsersError,

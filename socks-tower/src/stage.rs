@@ -224,6 +224,7 @@ fn poll_next<T, S: Stage<T>>(
 }
 
 /// Readies `next` and calls it.
+#[cfg(feature = "http-connect")]
 pub(crate) fn go_on<T, S: Stage<T>>(
     mut next: S,
     state: T,

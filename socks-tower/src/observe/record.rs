@@ -87,6 +87,8 @@ impl Record {
             self.version = Some(version.as_str());
         }
         self.identity.clone_from(&session.identity);
-        self.user_id.clone_from(&session.user_id);
+        // Most say nothing.
+        let user_id = session.user_id.as_ref();
+        self.user_id = user_id.filter(|id| !id.as_bytes().is_empty()).cloned();
     }
 }

@@ -73,7 +73,7 @@ impl Client {
     pub(crate) async fn hears_the_end(&mut self) {
         let mut heard = Vec::new();
         self.io.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(heard, []);
+        assert_eq!(heard, b"");
     }
 
     /// Hangs up, and lets the session end.

@@ -6,6 +6,7 @@
     reason = "a test may panic, in its helpers too"
 )]
 
+mod access_log;
 mod calls;
 mod events;
 mod outcomes;

@@ -10,7 +10,7 @@ use crate::proxy::{Proxy, patiently};
 
 /// An association that has carried five bytes up and back, in a datagram each,
 /// and dropped one that is malformed.
-async fn associate(proxy: &Proxy) -> (TcpStream, UdpSocket) {
+pub(crate) async fn associate(proxy: &Proxy) -> (TcpStream, UdpSocket) {
     let mut control = proxy
         .client(b"\x05\x01\x00\x05\x03\x00\x01\0\0\0\0\0\0")
         .await;
