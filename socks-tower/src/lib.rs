@@ -84,6 +84,7 @@
 //! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
 //! | `access-log` | no | `AccessLogLayer`: a line for each session, in 3proxy's form or JSON |
+//! | `metrics` | no | `MetricsLayer`: sessions, bytes, failures and latencies, by the `metrics` facade |
 //! | `bandwidth` | no | `BandwidthLayer`: bytes per second of a tunnel, a client, a user, and all |
 //! | `quota` | no | `QuotaLayer`: bytes per day or month of a client, a user, or all |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
@@ -122,6 +123,8 @@ mod listen_addrs;
 #[cfg(feature = "lockout")]
 pub mod lockout;
 pub mod lookup;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod negotiation;
 pub mod observe;
 mod outbound;
@@ -189,6 +192,8 @@ pub use listen_addrs::ListenAddrs;
 #[cfg(feature = "lockout")]
 pub use lockout::{Lockout, LockoutLayer};
 pub use lookup::{LookupAddr, LookupName};
+#[cfg(feature = "metrics")]
+pub use metrics::MetricsLayer;
 pub use negotiation::Negotiation;
 pub use observe::{Failure, Observe, ObserveLayer, Observer, Outcome, Record, StageKind, Summary};
 pub use outbound::{Outbound, Upstream};

@@ -9,6 +9,7 @@
 mod access_log;
 mod calls;
 mod events;
+mod metrics;
 mod outcomes;
 mod proxy;
 mod udp;
