@@ -35,6 +35,7 @@
 
 mod listener;
 mod serve;
+mod task;
 mod tcp;
 mod threads;
 

@@ -6,23 +6,22 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
-use pin_project_lite::pin_project;
 use tokio::{
     net::ToSocketAddrs,
     time::{Instant, Sleep, sleep, timeout},
 };
-use tokio_util::{
-    sync::{CancellationToken, WaitForCancellationFutureOwned},
-    task::TaskTracker,
-};
+use tokio_util::task::TaskTracker;
 use tower_service::Service;
 use tracing::{Instrument, debug, warn};
 
-use super::{Listener, TcpAcceptor, listen};
+use super::{
+    Listener, TcpAcceptor, listen,
+    task::{Cut, CutAtTheEnd, SessionTask},
+};
 use crate::{
     Accepted, BoxError, HasSession, Observer, Transfer,
     observe::{ObserveFuture, Watching},
@@ -165,9 +164,9 @@ impl<L: Listener> Server<L> {
             grace,
         } = self;
         let sessions = TaskTracker::new();
-        let cut = CancellationToken::new();
+        let cut = Arc::new(Cut::default());
         // However this ends, also when it is dropped.
-        let _cut_at_the_end = cut.clone().drop_guard();
+        let _cut_at_the_end = CutAtTheEnd(Arc::clone(&cut));
 
         let accepting = accept(listener, stack, &sessions, &cut);
         match shutdown {
@@ -182,7 +181,7 @@ impl<L: Listener> Server<L> {
         debug!(sessions = sessions.len(), "draining");
         if timeout(grace, sessions.wait()).await.is_err() {
             debug!(sessions = sessions.len(), "cutting what is left");
-            cut.cancel();
+            cut.now();
             sessions.wait().await;
         }
         Ok(())
@@ -194,7 +193,7 @@ async fn accept<L, S>(
     mut listener: L,
     mut stack: S,
     sessions: &TaskTracker,
-    cut: &CancellationToken,
+    cut: &Arc<Cut>,
 ) -> ServeError
 where
     L: Listener,
@@ -229,10 +228,7 @@ where
             continue;
         };
         drop(entered);
-        let task = SessionTask {
-            session: ObserveFuture::new(session, watching),
-            cut: cut.clone().cancelled_owned(),
-        };
+        let task = SessionTask::new(ObserveFuture::new(session, watching), cut);
         sessions.spawn(task.instrument(span));
     }
 }
@@ -275,35 +271,6 @@ impl Pulse {
             Some(_) => {}
         }
         accepted
-    }
-}
-
-pin_project! {
-    /// Runs a session to its end, or until it is cut.
-    ///
-    /// An `async fn` would have room for the session twice.
-    struct SessionTask<F> {
-        #[pin]
-        session: ObserveFuture<F>,
-        #[pin]
-        cut: WaitForCancellationFutureOwned,
-    }
-}
-
-impl<F, E> Future for SessionTask<F>
-where
-    F: Future<Output = Result<Transfer, E>>,
-    E: Into<BoxError>,
-{
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        // Whoever observes it has been told how it ended.
-        if this.session.poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        this.cut.poll(cx)
     }
 }
 
