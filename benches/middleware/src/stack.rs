@@ -1,13 +1,21 @@
 //! The stacks.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use anyhow::Result;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use socks_tower::{
-    AuthenticateLayer, AuthorizeLayer, BandwidthLayer, ByteRate, Command, ConnectLayer,
-    HandshakeLayer, LiveLimitLayer, LockoutLayer, LoopGuard, Match, MemoryQuota, NoAuth, Proxy,
-    QuotaLayer, Rate, RateLimitLayer, RegisterLayer, Relay, ResolveLayer, Rules, Sessions,
-    SystemResolver, TcpConnector, Users,
+    AccessLogLayer, AuthenticateLayer, AuthorizeLayer, BandwidthLayer, ByteRate, Command,
+    ConnectLayer, HandshakeLayer, LiveLimitLayer, LockoutLayer, LoopGuard, Match, MemoryQuota,
+    MetricsLayer, NoAuth, Proxy, QuotaLayer, Rate, RateLimitLayer, RegisterLayer, Relay,
+    ResolveLayer, Rules, Sessions, SystemResolver, TcpConnector, Users,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder};
@@ -47,14 +55,13 @@ pub(crate) fn bare(users: Option<Users>) -> impl Proxy<TcpStream> + Clone + Send
         .service(Relay::new())
 }
 
-/// The same with every middleware but TLS, the PROXY protocol and HTTP.
+/// The same with every middleware but TLS, the PROXY protocol and HTTP, each
+/// once.
 pub(crate) fn all(
     users: Option<Users>,
     addr: SocketAddr,
 ) -> Result<impl Proxy<TcpStream> + Clone + Send + 'static> {
     let connector = ServiceBuilder::new()
-        .layer(RateLimitLayer::per_identity(GENEROUS))
-        .layer(LiveLimitLayer::per_identity(CONNECTIONS))
         .timeout(TIMEOUT)
         .layer(ResolveLayer::new(SystemResolver::new()))
         .layer(AuthorizeLayer::new(LoopGuard::new([addr])))
@@ -75,10 +82,9 @@ pub(crate) fn all(
 
     Ok(ServiceBuilder::new()
         .concurrency_limit(CONNECTIONS)
-        // Here goes what observes whole sessions: the access log, metrics.
-        .layer(RateLimitLayer::overall(GENEROUS))
+        .layer(metrics()?)
+        .layer(access_log()?)
         .layer(RateLimitLayer::per_client(GENEROUS))
-        .layer(LiveLimitLayer::overall(CONNECTIONS))
         .layer(LiveLimitLayer::per_client(CONNECTIONS))
         .layer(lockout.gate())
         .layer(HandshakeLayer::new())
@@ -94,6 +100,28 @@ pub(crate) fn all(
 pub(crate) fn limited() -> impl Proxy<TcpStream> + Clone + Send + 'static {
     let bandwidth = BandwidthLayer::new().with_overall(LIMIT);
     ServiceBuilder::new().layer(bandwidth).service(bare(None))
+}
+
+/// Counted by a recorder that is in use: Prometheus's.
+fn metrics() -> Result<MetricsLayer> {
+    let recorder = PrometheusBuilder::new().install_recorder()?;
+    thread::spawn(move || {
+        loop {
+            thread::sleep(Duration::from_secs(5));
+            recorder.run_upkeep();
+        }
+    });
+    Ok(MetricsLayer::new())
+}
+
+/// Lines in 3proxy's form, many to a write, to where they cost no disk.
+fn access_log() -> Result<AccessLogLayer> {
+    let file = File::options().append(true).open("/dev/null")?;
+    let buffer = Mutex::new(BufWriter::with_capacity(64 * 1024, file));
+    Ok(AccessLogLayer::three_proxy(move |line| {
+        let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = buffer.write_all(line.as_bytes());
+    }))
 }
 
 /// Three dozen rules of the usual kinds. All are asked: the last allows.
