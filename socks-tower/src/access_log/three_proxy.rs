@@ -165,6 +165,10 @@ impl<T: fmt::Display> fmt::Display for Escaped<T> {
 
         impl fmt::Write for Escaping<'_, '_> {
             fn write_str(&mut self, text: &str) -> fmt::Result {
+                let plain = |byte: u8| byte.is_ascii_graphic() && !b"\\\"'".contains(&byte);
+                if text.bytes().all(plain) {
+                    return self.0.write_str(text);
+                }
                 for char in text.chars() {
                     match char {
                         ' ' => self.0.write_str("\\u{20}")?,

@@ -109,6 +109,11 @@ impl<'a> Lane<'a> {
         Self { lanes, direction }
     }
 
+    /// Whether somebody is asked what may be read.
+    pub(super) fn is_throttled(&self) -> bool {
+        self.lanes.is_some()
+    }
+
     /// What may be read now, `want` bytes at most; none if the flow is held back.
     pub(super) fn take(&mut self, want: usize) -> Option<Allowance<'_>> {
         let Some(lanes) = self.lanes.as_deref_mut() else {

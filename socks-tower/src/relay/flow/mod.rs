@@ -14,7 +14,7 @@ use tokio::io::ReadBuf;
 
 use self::pipe::Pipe;
 use super::lane::{Allowance, Lane};
-use crate::Stream;
+use crate::{Stream, tcp};
 
 /// Reads in a row before the other direction, and other tasks, have their turn.
 const READS: usize = 16;
@@ -128,6 +128,13 @@ impl Flow {
                 State::Open => {}
                 State::SourceEnded => return self.poll_end(cx, destination, pass_fin),
                 State::Ended => return Poll::Ready(Ok(())),
+            }
+            // A throttle that is asked for nothing's sake reckons twice.
+            if lane.is_throttled()
+                && tcp(source).is_some_and(|source| source.poll_read_ready(cx).is_pending())
+            {
+                ready!(self.poll_flush(cx, destination))?;
+                return Poll::Pending;
             }
             let want = if self.splicing {
                 splice::MOST
