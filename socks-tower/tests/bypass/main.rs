@@ -11,6 +11,7 @@
 )]
 
 mod addresses;
+mod conditions;
 mod trial;
 mod words;
 
