@@ -86,3 +86,76 @@ async fn a_policy_is_charged_for_what_was_sent_and_ends_the_association() {
     assert_eq!(dropped.of(DropReason::Throttled), 2);
     assert_eq!(dropped.of(DropReason::Unsendable), 1);
 }
+
+/// Sets what `layer` does in front of an association.
+#[cfg(feature = "bandwidth")]
+fn behind<Io: Send + 'static>(
+    layer: socks_tower::BandwidthLayer,
+) -> impl Fn(Accepted<Io>) -> Accepted<Io> + Clone + Send + Sync {
+    use std::{convert::Infallible, future::ready};
+
+    use tower::{Layer, Service, service_fn};
+
+    move |accepted| {
+        let set = service_fn(|accepted| ready(Ok::<_, Infallible>(accepted)));
+        layer.layer(set).call(accepted).into_inner().unwrap()
+    }
+}
+
+#[cfg(feature = "bandwidth")]
+#[tokio::test]
+async fn what_a_bandwidth_limit_has_no_room_for_is_dropped_each_way() {
+    use socks_tower::{BandwidthLayer, ByteRate};
+
+    // So slow that the burst is all there is.
+    let slow = ByteRate::per_second(1).with_burst(2000);
+    for (rate, echoed, up, down) in [
+        (slow.with_down(None), 2, 2, 2),
+        (slow.with_up(None), 2, 3, 2),
+        (ByteRate::per_second(1_000_000_000), 3, 3, 3),
+    ] {
+        let target = echo("127.0.0.1").await;
+        let layer = BandwidthLayer::new().with_per_tunnel(rate);
+        let mut proxy = Proxy::start_behind(behind(layer), UdpAssociate::new(policy())).await;
+        let client = Client::new(&proxy).await;
+
+        for _ in 0..echoed {
+            client.echo(&target.into(), target, &[7; 1000]).await;
+        }
+        for _ in echoed..3 {
+            client.send(&target.into(), &[7; 1000]).await;
+        }
+        // Nothing is in the way of an empty one, which comes behind the rest.
+        client.echo(&target.into(), target, b"").await;
+
+        drop(client);
+        let transfer = proxy.ended().await.unwrap();
+        assert_eq!((transfer.up, transfer.down), (up * 1000, down * 1000));
+        let dropped = transfer.datagrams.unwrap().dropped;
+        assert_eq!(dropped.of(DropReason::Throttled), 3 - echoed);
+        assert_eq!(dropped.total(), 3 - echoed);
+    }
+}
+
+#[cfg(feature = "bandwidth")]
+#[tokio::test]
+async fn the_associations_of_a_client_share_its_bandwidth() {
+    use socks_tower::{BandwidthLayer, ByteRate};
+
+    let rate = ByteRate::per_second(1).with_burst(1000);
+    let layer = BandwidthLayer::new().with_per_client(rate);
+    let target = echo("127.0.0.1").await;
+    let mut proxy = Proxy::start_behind(behind(layer), UdpAssociate::new(policy())).await;
+    for (has_room, throttled) in [(true, 0), (false, 1)] {
+        let client = Client::new(&proxy).await;
+        if has_room {
+            client.echo(&target.into(), target, &[7; 1000]).await;
+        } else {
+            client.send(&target.into(), &[7; 1000]).await;
+            client.echo(&target.into(), target, b"").await;
+        }
+        drop(client);
+        let dropped = proxy.ended().await.unwrap().datagrams.unwrap().dropped;
+        assert_eq!(dropped.of(DropReason::Throttled), throttled);
+    }
+}
