@@ -160,6 +160,11 @@ impl Drop for Account {
         {
             live.remove(&self.key);
         }
+        // What a flood has grown does not stay for ever.
+        let room = live.capacity();
+        if room > 1024 && live.len() < room / 8 {
+            live.shrink_to(room / 4);
+        }
         drop(live);
         let left = self.lock().left;
         if left > 0 {
@@ -262,5 +267,41 @@ impl Throttle for Share {
     fn is_exhausted(&self) -> bool {
         let state = self.0.lock();
         state.left == 0 && (state.is_empty() || state.failures >= MOST_FAILURES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::MemoryQuota;
+
+    fn of(accounts: &Arc<Accounts>, client: u32) -> Arc<Account> {
+        let addr = (Ipv4Addr::from_bits(client), 1).into();
+        accounts.of(&Session::new().with_client_addr(addr))
+    }
+
+    #[tokio::test]
+    async fn a_hundred_thousand_clients_leave_no_account_when_they_are_gone() {
+        let quota = MemoryQuota::new(10, Duration::from_secs(60));
+        let accounts = Arc::new(Accounts::new(Per::Client, Arc::new(quota), 10));
+
+        for client in 0..100_000 {
+            assert!(of(&accounts, client).admits().await.unwrap());
+            assert_eq!(accounts.lock().len(), 0);
+        }
+        let live: Vec<_> = (0..100_000).map(|client| of(&accounts, client)).collect();
+        let (same, first) = (of(&accounts, 0), live.first().unwrap());
+        assert!(Arc::ptr_eq(&same, first));
+        assert_eq!(
+            accounts.lock().len(),
+            live.len(),
+            "one for each that is live"
+        );
+        drop((same, live));
+
+        assert_eq!(accounts.lock().len(), 0);
+        assert!(accounts.lock().capacity() <= 2048);
     }
 }

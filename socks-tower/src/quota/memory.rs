@@ -159,4 +159,16 @@ mod tests {
         }
         assert!(quota.state().used.len() >= MOST / 2);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_thousand_keys_leave_it_within_its_bound() {
+        let quota = MemoryQuota::new(10, Duration::from_secs(60));
+        for number in 0..100_000 {
+            assert_eq!(quota.take(&key(number), 10).await.unwrap(), 10);
+            assert!(quota.state().used.len() <= MOST, "{number}");
+        }
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(quota.take(&key(0), 10).await.unwrap(), 10);
+        assert_eq!(quota.state().used.len(), 1);
+    }
 }
