@@ -221,3 +221,25 @@ async fn one_that_hangs_up_while_it_waits_leaves_its_turn_to_the_next() {
 
     third.hears(GRANTED5).await;
 }
+
+#[cfg(feature = "proxy-protocol")]
+#[tokio::test(start_paused = true)]
+async fn behind_a_load_balancer_the_client_that_it_names_counts() {
+    let balancer = "192.0.2.1";
+    let believing = socks_tower::ProxyProtocolLayer::new();
+    let proxy = ServiceBuilder::new()
+        .layer(believing.trust("192.0.2.1/32".parse().unwrap()))
+        .layer(LiveLimitLayer::per_client(1))
+        .service(open(service_fn(target)));
+    let named = |ip: &str, hello: &[u8]| {
+        let line = format!("PROXY TCP4 {ip} 198.51.100.1 50123 1080\r\n");
+        [line.as_bytes(), hello].concat()
+    };
+    let mut first = Client::says(&proxy, balancer, &named("203.0.113.1", SOCKS5)).await;
+    first.hears(GRANTED5).await;
+
+    let mut other = Client::says(&proxy, balancer, &named("203.0.113.2", SOCKS4)).await;
+    other.hears(GRANTED4).await;
+    let mut again = Client::says(&proxy, balancer, &named("203.0.113.1", SOCKS4)).await;
+    again.hears_the_end().await;
+}

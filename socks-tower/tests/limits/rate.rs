@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use socks_tower::{
-    Attempt, AuthenticateLayer, ConnectLayer, HandshakeLayer, Rate, RateLimitLayer, Relay, Users,
+    Attempt, AuthenticateLayer, ConnectLayer, HandshakeLayer, Rate, RateLimitLayer, Relay, Session,
+    Users,
 };
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceBuilder, service_fn};
@@ -111,6 +112,26 @@ async fn a_rate_on_all_counts_them_together_and_a_rate_of_0_refuses_all() {
         .await
         .hears(REFUSED5)
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_one_s_own_has_a_rate_of_its_own_and_what_has_none_is_not_limited() {
+    let family = |session: &Session| session.client_addr.map(|addr| addr.is_ipv4());
+    let connector = ServiceBuilder::new()
+        .layer(RateLimitLayer::by(Rate::per_second(1), family))
+        .service_fn(target);
+    let proxy = open(connector);
+    for (from, hello, heard) in [
+        ("192.0.2.1", SOCKS5, GRANTED5),
+        ("192.0.2.2", SOCKS5, REFUSED5),
+        ("192.0.2.3", SOCKS4, REFUSED4),
+        ("2001:db8::1", SOCKS5, GRANTED5),
+        ("nowhere", SOCKS5, GRANTED5),
+        ("nowhere", SOCKS4, GRANTED4),
+    ] {
+        let mut client = Client::says(&proxy, from, hello).await;
+        client.hears(heard).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
