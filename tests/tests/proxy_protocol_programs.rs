@@ -105,6 +105,7 @@ async fn haproxy_names_the_client_in_either_version() {
         let log = proxy.log();
         let event = log.lines().find(|line| line.contains("bytes_up")).unwrap();
         for field in [
+            r#""target":"socks::access""#.to_owned(),
             r#""client.address":"127.0.0.9""#.to_owned(),
             format!(r#""client.port":{}"#, client.port()),
             r#""network.peer.address":"127.0.0.1""#.to_owned(),

@@ -272,3 +272,43 @@ async fn no_target_forges_a_field() {
         assert!(line["server.address"].is_null() || line["server.address"] == name);
     }
 }
+
+#[cfg(feature = "proxy-protocol")]
+#[tokio::test]
+async fn the_client_is_the_one_that_a_trusted_sender_names_and_no_other() {
+    const NAMED: &str = "203.0.113.7";
+    let (target, addr) = listen().await;
+    for (trusted, is_named) in [("127.0.0.0/8", true), ("198.51.100.0/24", false)] {
+        let (keep, told) = Keep::new();
+        let sessions = Sessions::new();
+        let (three_proxy, json) = (Lines::default(), Lines::default());
+        let believing = socks_tower::ProxyProtocolLayer::new();
+        let stack = ServiceBuilder::new()
+            .layer(ObserveLayer::new(keep))
+            .layer(AccessLogLayer::three_proxy(three_proxy.sink()))
+            .layer(AccessLogLayer::json(json.sink()))
+            .layer(believing.trust(trusted.parse().unwrap()))
+            .service(stack(&sessions));
+        let mut proxy = Proxy::serve(stack, sessions, told).await;
+        for way in Way::all(addr) {
+            let header = format!("PROXY TCP4 {NAMED} 198.51.100.1 50123 1080\r\n");
+            let words = [header.as_bytes(), &way.words].concat();
+            let mut client = proxy.client(&words).await;
+            if is_named {
+                drop(target.accept().await.unwrap());
+            } else {
+                all_of(&mut client).await;
+            }
+            drop(client);
+            proxy.told().await;
+
+            let (line, object) = (three_proxy.take_one(), json.take_one());
+            let object: Value = serde_json::from_str(&object).unwrap();
+            assert_eq!(line.contains(NAMED), is_named, "{line}");
+            let client = object["client.address"].as_str().unwrap();
+            assert_eq!(client, if is_named { NAMED } else { "127.0.0.1" });
+            assert_eq!(object["network.peer.address"], "127.0.0.1");
+            assert_eq!(object.get("server.address").is_some(), is_named);
+        }
+    }
+}
