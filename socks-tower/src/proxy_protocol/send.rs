@@ -268,19 +268,51 @@ mod tests {
         assert_eq!(banner, "banner");
     }
 
-    #[tokio::test]
-    async fn a_target_that_does_not_take_it_is_a_failed_dial() {
-        let refusing = service_fn(|_: Request| async {
+    fn refusing() -> SendProxyHeader<impl Connector<Request, Io = Mock>> {
+        let broken = service_fn(|_: Request| async {
             let error = io::Error::from(io::ErrorKind::BrokenPipe);
             Ok::<_, Infallible>(Builder::new().write_error(error).build())
         });
-        let connector = SendProxyHeaderLayer::v1().layer(refusing);
+        SendProxyHeaderLayer::v1().layer(broken)
+    }
+
+    #[tokio::test]
+    async fn a_target_that_does_not_take_it_is_a_failed_dial() {
         let target = "192.0.2.1:80".parse().unwrap();
         let request = Request::new(session(CLIENT), Command::CONNECT, target);
 
-        let error = connector.run(request).await.unwrap_err();
+        let error = refusing().run(request).await.unwrap_err();
 
         let error = error.downcast::<io::Error>().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn its_client_hears_01_or_91() {
+        use tokio::io::{AsyncReadExt, duplex};
+        use tower::ServiceExt;
+
+        use crate::{
+            Client, ConnectLayer, ErrorKind, Requested, Version, test_support::MustNotBeCalled,
+        };
+
+        for (version, expected) in [(&Version::V5, [5, 1]), (&Version::V4, [0, 91])] {
+            let (mut near, io) = duplex(64);
+            let target = "192.0.2.1:80".parse().unwrap();
+            let requested = Requested {
+                client: Client::new(io, Vec::new(), version),
+                request: Request::new(session(CLIENT), Command::CONNECT, target),
+            };
+            let stage = ConnectLayer::new(refusing()).layer(MustNotBeCalled);
+            let hearing = async {
+                let mut reply = [0; 2];
+                near.read_exact(&mut reply).await.unwrap();
+                drop(near);
+                reply
+            };
+            let (result, reply) = tokio::join!(stage.oneshot(requested), hearing);
+            assert_eq!(reply, expected);
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::Connect);
+        }
     }
 }
