@@ -211,6 +211,18 @@ mod tests {
         server: &Certificate,
         client: Option<&Certificate>,
     ) -> (io::Result<Vec<u8>>, Greeted) {
+        says(layer, server, client, &[HELLO, CONNECT].concat(), 2).await
+    }
+
+    /// As [`socks`], with other words, and so many bytes to hear before the
+    /// request is known.
+    async fn says(
+        layer: TlsLayer,
+        server: &Certificate,
+        client: Option<&Certificate>,
+        words: &[u8],
+        hears: usize,
+    ) -> (io::Result<Vec<u8>>, Greeted) {
         let (near, far) = duplex(16 * 1024);
         let mut stack = ServiceBuilder::new()
             .layer(layer)
@@ -219,13 +231,15 @@ mod tests {
             .service(Stop);
         let client = async {
             let mut io = connect(near, server, client).await?;
-            io.write_all(&[HELLO, CONNECT].concat()).await?;
+            io.write_all(words).await?;
             io.flush().await?;
-            let mut heard = vec![0; 2];
+            let mut heard = vec![0; hears];
             io.read_exact(&mut heard).await?;
-            Ok(heard)
+            Ok((heard, io))
         };
-        tokio::join!(client, stack.call(accepted(far)))
+        // The client stays for as long as the proxy is at it.
+        let (client, served) = tokio::join!(client, stack.call(accepted(far)));
+        (client.map(|(heard, _io)| heard), served)
     }
 
     fn server() -> Certificate {
@@ -249,6 +263,19 @@ mod tests {
                 .get::<PeerCertificates>()
                 .is_none()
         );
+    }
+
+    #[tokio::test]
+    async fn socks4_runs_within_tls_too() {
+        let server = server();
+        let words = b"\x04\x01\x00\x50\x7f\x00\x00\x01joe\x00";
+
+        let (heard, requested) = says(tls(&server, None), &server, None, words, 0).await;
+
+        heard.unwrap();
+        let request = requested.unwrap().request;
+        assert_eq!(request.session.version, Some(crate::Version::V4));
+        assert_eq!(request.target.to_string(), "127.0.0.1:80");
     }
 
     #[tokio::test]
