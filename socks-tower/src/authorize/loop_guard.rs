@@ -49,7 +49,8 @@ use crate::{Command, Error, Pinned, Request, Session, session::canonical, stage:
 ///   socket to it: three system calls, for targets with the listener's port
 ///   alone. `::` counts for IPv4 too. With the sysctl `ip_nonlocal_bind` every
 ///   address passes for one of the machine's, and all targets with that port
-///   are denied: name the addresses that are listened on then.
+///   are denied: name the addresses that are listened on then. For targets
+///   with another port it compares ports, and that is all.
 /// - The address of a NAT or a load balancer in front is not the machine's:
 ///   [`with_addr`](Self::with_addr) adds it.
 /// - A loop by way of another proxy is not seen. A limit per client that both
@@ -99,7 +100,11 @@ impl LoopGuard {
             .iter()
             .chain(reached_by)
             .filter(|addr| addr.port() == target.port())
-            .map(SocketAddr::ip);
+            .map(SocketAddr::ip)
+            .peekable();
+        if same_port.peek().is_none() {
+            return false;
+        }
         // A gateway may bring to an IPv4 address what is sent to its IPv6 form.
         let within = match target.ip() {
             IpAddr::V4(_) => None,
