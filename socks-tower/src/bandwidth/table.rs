@@ -62,6 +62,8 @@ impl<K: Eq + Hash> State<K> {
         }
         // Not sooner than after as many newcomers again.
         self.sweep_at = (2 * self.entries.len()).clamp(FEW, MOST.max(self.entries.len() + FEW));
+        // What a flood has grown does not stay for ever.
+        self.entries.shrink_to(self.sweep_at);
     }
 }
 
