@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use socks_tower::{Target, UdpAssociate, udp::DropReason};
+use socks_tower::{Accepted, Target, UdpAssociate, udp::DropReason};
 use tokio::net::UdpSocket;
 
 use super::support::{Client, Proxy, datagram, echo, policy};
@@ -48,6 +48,26 @@ async fn another_address_can_neither_use_an_association_nor_take_it() {
     // The system may have turned the second one away.
     let counted = datagrams.dropped.of(DropReason::NotTheClient);
     assert!((1..=2).contains(&counted), "{counted}");
+}
+
+#[tokio::test]
+async fn behind_a_load_balancer_the_client_is_whom_it_names() {
+    let (target, addr) = target().await;
+    let named = socket("127.0.0.2").await;
+    // As a PROXY header that is believed sets it.
+    let client_addr = named.local_addr().unwrap();
+    let believing = move |mut accepted: Accepted<_>| {
+        accepted.session.client_addr = Some(client_addr);
+        accepted
+    };
+    let proxy = Proxy::start_behind(believing, UdpAssociate::new(policy())).await;
+    let balancer = Client::new(&proxy).await;
+
+    balancer.send(&addr.into(), b"evil").await;
+    let hello = datagram(0, &addr.into(), b"hello");
+    named.send_to(&hello, balancer.relay).await.unwrap();
+
+    assert_eq!(next(&target).await, b"hello");
 }
 
 #[tokio::test]
