@@ -37,7 +37,8 @@
 //! # Where it stands
 //!
 //! Outermost, as [`ObserveLayer`](crate::ObserveLayer) does, which it is. Every
-//! connection that comes to it makes one line, whatever becomes of it.
+//! connection that comes to it makes one line, whatever becomes of it. Clients
+//! hear nothing of it.
 //!
 //! # Nobody forges a line
 //!

@@ -54,7 +54,10 @@
 //! hardly waits. Over a time, no more passes than the rate allows in it and
 //! one burst.
 //!
-//! A datagram that finds too little is dropped.
+//! A datagram that finds too little is dropped, and counted as
+//! [`DropReason::Throttled`](crate::udp::DropReason::Throttled).
+//!
+//! Nobody is refused, so there is no reply: a client sees a slow tunnel.
 //!
 //! # What it costs
 //!

@@ -73,6 +73,16 @@
 //! where the head ends. Lines end in CR LF, a CONNECT with `Transfer-Encoding`
 //! or a `Content-Length` other than 0 is refused, and so is one with two
 //! `Proxy-Authorization` fields. `Host` is not looked at.
+//!
+//! # What it costs
+//!
+//! An allocation for the stage, and one for the head's bytes, of which there are
+//! 8 KiB and a read at most. The head is parsed again for each read that ends a
+//! line, so once if it comes at once.
+//!
+//! With `or`, every connection, SOCKS too, costs one more allocation, for a
+//! stage that waits for the first byte. What comes with that byte is handed on,
+//! so it is no system call more.
 
 mod by_protocol;
 mod head;

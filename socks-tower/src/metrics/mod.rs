@@ -55,7 +55,7 @@
 //! # Where it stands
 //!
 //! Outermost, as [`ObserveLayer`](crate::ObserveLayer) does, which it is.
-//! Several may be made: they add up.
+//! Several may be made: they add up. Clients hear nothing of it.
 //!
 //! # What it costs
 //!

@@ -44,7 +44,8 @@
 //!
 //! Outermost, around [`HandshakeLayer`](crate::HandshakeLayer) and whatever
 //! stands in front of that: what is further out, it does not see. Several may
-//! stand one in the other, and each observer is told all.
+//! stand one in the other, and each observer is told all. Clients hear nothing of
+//! it.
 //!
 //! # What the server tells by itself
 //!

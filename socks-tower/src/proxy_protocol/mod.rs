@@ -51,7 +51,17 @@
 //!
 //! # Replies
 //!
-//! None: a load balancer has no words for it. The connection is closed.
+//! None: a load balancer has no words for it. The connection is closed. Where
+//! the target does not take the header that it is sent, the dial has failed: the
+//! client hears what its I/O error means, mostly 01, general failure (SOCKS4: 91).
+//!
+//! # What it costs
+//!
+//! Every connection, a look at each trusted network. Those of trusted senders,
+//! an allocation for the stage while it reads, and some that stay with the
+//! session, for what is in its `extensions` then. What the client sent behind
+//! the header is read with it. A header to an upstream is a write by itself,
+//! before the client hears that it is granted.
 
 mod layer;
 mod send;

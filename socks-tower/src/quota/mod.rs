@@ -1,8 +1,9 @@
 //! Limits how many bytes a client, a user, or all together may move in a
 //! period: a day, a month.
 //!
-//! [`QuotaLayer`] stands behind [`AuthenticateLayer`](crate::AuthenticateLayer).
-//! Who has nothing left is refused; and a tunnel that uses up the last of it
+//! [`QuotaLayer`] stands between the stages, behind
+//! [`AuthenticateLayer`](crate::AuthenticateLayer) and in front of
+//! [`ConnectLayer`](crate::ConnectLayer) or [`ByCommand`](crate::ByCommand). Who has nothing left is refused; and a tunnel that uses up the last of it
 //! ends there, with [`End::QuotaExceeded`](crate::End::QuotaExceeded). Bytes up
 //! and bytes down count alike, and are counted when they are read.
 //!
@@ -73,6 +74,13 @@
 //! or says nothing for 5 seconds, lets nobody in: general failure (01), 91.
 //! Tunnels that stand wait for it once their lease is used up; when it has
 //! failed ten times in a row, a second apart, they end.
+//!
+//! # Cost and bounds
+//!
+//! A read takes, and gives back what it did not find, under a lock that the
+//! tunnels of one key share; splicing goes on. A question to the quota for each
+//! lease. An account for each key that has a session now, which a limit on
+//! sessions bounds; [`MemoryQuota`] remembers 65,536 keys.
 
 mod account;
 mod key;

@@ -36,9 +36,10 @@
 //! What certificates a client shows, and which are valid, the configuration's
 //! verifier decides. Those that it let through are in the session's
 //! `extensions`, as [`PeerCertificates`]. [`with_identity`] makes an identity of
-//! them, which stays if the stages within ask for none
-//! ([`NoAuth`](crate::NoAuth)); a client with a certificate of nobody is
-//! refused. One without any goes on unknown: let the verifier insist.
+//! them: of the subject, which any parser of X.509 finds in the leaf, or by
+//! looking up the whole. It stays if the stages within ask for none
+//! ([`NoAuth`](crate::NoAuth)); a client with a certificate of nobody is refused.
+//! One without any goes on unknown: let the verifier insist.
 //!
 //! # Replies
 //!
@@ -49,6 +50,15 @@
 //!
 //! The handshake has 10 seconds from accept unless set, which are part of the
 //! time that the first stage gives the negotiation.
+//!
+//! # What it costs
+//!
+//! rustls's handshake, in the session's task: a signature of the server's, and
+//! the check of the client's if it shows a certificate. Resumption, which the
+//! configuration governs, saves both. For as long as the session lives, rustls's
+//! state and buffers. Every byte is encrypted or decrypted, and copied: what
+//! runs within TLS is no plain socket, so [`Relay`](crate::Relay) cannot
+//! splice it.
 //!
 //! [rustls]: https://docs.rs/rustls
 //! [`with_identity`]: TlsLayer::with_identity
