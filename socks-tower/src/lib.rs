@@ -64,6 +64,25 @@
 //! Around a work, the failure becomes a reply. Between the stages it acts on
 //! the connection, and the client sees it close.
 //!
+//! # Middleware
+//!
+//! tower's own goes around any work, and in front. What a proxy needs besides,
+//! from the outside in; SOCKS5's codes, for each of which SOCKS4 says 91:
+//!
+//! | middleware | where it stands | what a client hears of it |
+//! |---|---|---|
+//! | [`ObserveLayer`], `AccessLogLayer`, `MetricsLayer` | outermost | nothing |
+//! | `ProxyProtocolLayer` | before TLS and the first stage | a close |
+//! | `TlsLayer` | before the first stage | TLS's alert |
+//! | `LiveLimitLayer`, `RateLimitLayer` | between the stages, or around the connector | a close, or 01; or it waits |
+//! | `LockoutLayer` | around a verifier, its gate before the first stage | the method's refusal, or a close |
+//! | `HttpConnectLayer` | in the place of the SOCKS stages, or beside them | HTTP's statuses |
+//! | `RegisterLayer` | behind authentication | a close, if its session is ended |
+//! | `QuotaLayer` | behind authentication | 02, and a close where the last byte was |
+//! | `BandwidthLayer` | between the stages | nothing: it is slow |
+//! | `SendProxyHeaderLayer` | around the connector | what a failed dial is |
+//! | [`Rules`], [`NameRules`], [`ReloadRules`], `LoopGuard` | in an [`AuthorizeLayer`], around the connector | 02 |
+//!
 //! # Safe by default
 //!
 //! [`Rules`] see the addresses that will be dialled, and the connector may dial
