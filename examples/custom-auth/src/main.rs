@@ -40,7 +40,7 @@ async fn main() -> Result<(), BoxError> {
             let mut password = String::new();
             io::stdin().read_line(&mut password)?;
             let password = password.trim_end_matches(['\r', '\n']);
-            Users::open(file)?.add(name, password)
+            Users::open_or_create(file)?.add(name, password)
         }
         ["remove", file, name] => Users::open(file)?.remove(name),
         ["serve", file] => serve(file, "127.0.0.1:1080").await,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use socks_tower::{Attempt, BoxError, Credentials, Identity};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use tower::Service;
@@ -27,11 +27,21 @@ pub struct Users {
 
 impl Users {
     /// Opens the file, which is made if it is missing.
-    pub fn open(file: &str) -> Result<Self, BoxError> {
+    pub fn open_or_create(file: &str) -> Result<Self, BoxError> {
         let file = Connection::open(file)?;
         file.execute_batch(
             "CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, hash TEXT NOT NULL) STRICT",
         )?;
+        Self::new(file)
+    }
+
+    /// Opens the file, which must be there: a mistyped name would serve nobody.
+    pub fn open(file: &str) -> Result<Self, BoxError> {
+        let flags = OpenFlags::default() - OpenFlags::SQLITE_OPEN_CREATE;
+        Self::new(Connection::open_with_flags(file, flags)?)
+    }
+
+    fn new(file: Connection) -> Result<Self, BoxError> {
         Ok(Self {
             file: Arc::new(Mutex::new(file)),
             nobody: hash("")?.into(),

@@ -125,3 +125,15 @@ fn nobody_has_no_name_and_nothing_is_longer_than_a_client_can_say() {
     }
     assert!(file.add(&"n".repeat(255), &"p".repeat(255)).success());
 }
+
+#[test]
+fn a_file_that_is_not_there_is_neither_served_nor_made() {
+    let file = File::new("missing.db");
+    for (action, what) in [("serve", "127.0.0.1:0"), ("remove", "joe")] {
+        let ran = file.command(action).arg(what).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1));
+        let error = String::from_utf8_lossy(&ran.stderr);
+        assert!(error.contains("missing.db"), "{error}");
+        assert!(!file.0.exists());
+    }
+}
