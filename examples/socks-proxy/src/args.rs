@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgGroup, Parser, ValueEnum};
 use socks_tower::{IpNet, ListenAddrs};
 
 /// A SOCKS4, SOCKS4a and SOCKS5 proxy, which serves HTTP CONNECT too.
 #[derive(Parser)]
 #[command(version)]
+#[command(group = ArgGroup::new("logins").args(["user", "users"]).multiple(true))]
 pub struct Args {
     /// Address to listen on; may be given again
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1080")]
@@ -25,14 +26,16 @@ pub struct Args {
     #[arg(long, value_name = "NAME:PASSWORD")]
     pub user: Vec<String>,
 
-    /// Let in the users of a file, one NAME:PASSWORD a line
+    /// Let in the users of a file, one NAME:PASSWORD a line; # begins a comment
     #[arg(long, value_name = "FILE")]
     pub users: Option<PathBuf>,
 
     /// Lock a client out, an IPv4 address or an IPv6 /64, once it has given so
     /// many wrong passwords, by SOCKS or HTTP CONNECT: it is refused then, even
-    /// with the right one [default: never]
-    #[arg(long, value_name = "N")]
+    /// with the right one; needs --user or --users [default: never]
+    // Without users nobody gives a password: who asks for this alone takes the
+    // proxy for a closed one.
+    #[arg(long, value_name = "N", requires = "logins")]
     pub lockout_after: Option<NonZeroU32>,
 
     /// Time that a client is locked out for: twice as long with each further
@@ -117,13 +120,14 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Runtime::PerThread)]
     pub runtime: Runtime,
 
-    /// What to log: a level, or a filter like `socks::access=info`, the access
-    /// log [default: RUST_LOG, else warn]
+    /// What to log: a level, or a filter; `warn,socks::access=info` adds the
+    /// access log, an event for each session, to the warnings [default:
+    /// RUST_LOG, else warn]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
 
-    /// How to log
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    /// Form of the log: lines for people, or an object of JSON on each line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 

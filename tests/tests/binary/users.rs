@@ -210,3 +210,20 @@ async fn the_time_of_a_lock_without_a_number_of_failures_is_a_mistake() {
     let ran = child::run(&["--user", "joe:s3cret", "--lockout-after", "0"]).await;
     ran.expect_failure(2, "--lockout-after");
 }
+
+#[tokio::test]
+async fn a_lockout_without_users_is_a_mistake_that_names_what_is_missing() {
+    let ran = child::run(&["--lockout-after", "3"]).await;
+    ran.expect_failure(2, "--user <NAME:PASSWORD>|--users <FILE>");
+}
+
+#[tokio::test]
+async fn users_of_the_file_alone_can_be_locked_out() {
+    let origin = Origin::echo(V4).await;
+    let file = File::new("joe:s3cret\n");
+    let child = Child::start(&["--users", file.name(), "--lockout-after", "1"]).await;
+    for login in [WRONG, RIGHT] {
+        let refused = socks5(child.addr(), login, origin.addr()).await;
+        assert_eq!(refused.unwrap_err(), Refused::Password);
+    }
+}
