@@ -2,10 +2,10 @@
 //! by where the load balancer is.
 //!
 //! ```sh
-//! cargo run -p example-proxy-protocol
+//! cargo run -p proxy-protocol
 //! ```
 //!
-//! Then, with what a load balancer on this machine would send:
+//! It prints `listening on 127.0.0.1:1080`. Then, with what a load balancer on this machine would send:
 //!
 //! ```sh
 //! { printf 'PROXY TCP4 192.0.2.7 127.0.0.1 50123 1080\r\n'
@@ -36,7 +36,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(ConnectLayer::new(connector))
         .service(Relay::new());
 
-    Server::bind("127.0.0.1:1080").await?.serve(proxy).await?;
+    let server = Server::bind("127.0.0.1:1080").await?;
+    println!("listening on {}", server.local_addr());
+    server.serve(proxy).await?;
     Ok(())
 }
 

@@ -2,10 +2,10 @@
 //! clear.
 //!
 //! ```sh
-//! cargo run -p example-tls
+//! cargo run -p tls
 //! ```
 //!
-//! It writes its certificate to `example-tls.pem`, and says how to use it. A
+//! It writes its certificate to `proxy.pem`, and says how to use it. A
 //! real one would read certificate and key from files.
 
 use std::{error::Error, fs, sync::Arc};
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .service(Relay::new());
 
     let server = Server::bind("127.0.0.1:1080").await?;
-    println!("curl --proxy-cacert example-tls.pem --proxy-user joe:secret --proxytunnel \\");
+    println!("curl --proxy-cacert proxy.pem --proxy-user joe:secret --proxytunnel \\");
     println!("     --proxy https://localhost:1080 https://example.com/");
     server.serve(proxy).await?;
     Ok(())
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// TLS with a certificate of our own, for `localhost`.
 fn config() -> Result<ServerConfig, Box<dyn Error>> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()])?;
-    fs::write("example-tls.pem", cert.pem())?;
+    fs::write("proxy.pem", cert.pem())?;
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
