@@ -10,8 +10,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The failure of a session: what failed, and why.
 ///
-/// It is the error of every stage. What the client hears of it says
-/// [`Error::reply`].
+/// It is the error of every stage. [`Error::reply`] says what the client hears
+/// of it.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,

@@ -83,6 +83,79 @@
 //! | `SendProxyHeaderLayer` | around the connector | what a failed dial is |
 //! | [`Rules`], [`NameRules`], [`ReloadRules`], `LoopGuard` | in an [`AuthorizeLayer`], around the connector | 02 |
 //!
+//! # Your own middleware
+//!
+//! Around a work it is any tower middleware: a [`Refusal`] chooses the reply,
+//! and any other error becomes one. Between the stages it is a service that
+//! takes what the stage before it hands on. Behind [`AuthenticateLayer`] that is
+//! a [`Requested`], whose client waits for its reply and can be given one:
+//!
+//! ```
+//! use std::{
+//!     sync::{Arc, atomic::{AtomicBool, Ordering}},
+//!     task::{Context, Poll},
+//! };
+//! use socks_tower::{
+//!     AuthenticateLayer, ConnectLayer, Error, ErrorKind, HandshakeLayer, NoAuth, Relay, Requested,
+//!     Stage, StageFuture, Stream,
+//! };
+//! # use socks_tower::{BoxError, Request};
+//! use tower::{Service, ServiceBuilder, layer::layer_fn};
+//!
+//! /// While it is on, all requests are refused: 01, general failure.
+//! #[derive(Clone)]
+//! struct Maintenance<S> {
+//!     on: Arc<AtomicBool>,
+//!     inner: S,
+//! }
+//!
+//! impl<Io: Stream, S: Stage<Requested<Io>>> Service<Requested<Io>> for Maintenance<S> {
+//!     type Response = S::Response;
+//!     type Error = Error;
+//!     type Future = StageFuture<S::Future>;
+//!
+//!     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+//!         Poll::Ready(Ok(())) // `StageFuture` readies `inner`.
+//!     }
+//!
+//!     fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+//!         let on = self.on.load(Ordering::Relaxed);
+//!         let own = async move {
+//!             if on {
+//!                 let error = Error::new(ErrorKind::Other, "down for maintenance");
+//!                 return Err(requested.client.refuse(error).await);
+//!             }
+//!             Ok(requested)
+//!         };
+//!         StageFuture::new(own, self.inner.clone())
+//!     }
+//! }
+//!
+//! let on = Arc::new(AtomicBool::new(false));
+//! # let connector = tower::service_fn(|_: Request| async { Ok::<_, BoxError>(tokio::io::duplex(1).0) });
+//! let proxy = ServiceBuilder::new()
+//!     .layer(HandshakeLayer::new())
+//!     .layer(AuthenticateLayer::new(NoAuth))
+//!     .layer(layer_fn(|inner| Maintenance { on: Arc::clone(&on), inner }))
+//!     .layer(ConnectLayer::new(connector))
+//!     .service(Relay::new());
+//! # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
+//! # check(proxy);
+//! ```
+//!
+//! A layer that wants no more than to know the client stands anywhere: see
+//! [`HasSession`].
+//!
+//! # In operation
+//!
+//! - [`ReloadRules`] are replaced while tunnels live; a [`Group`] comes from a
+//!   file, a [`Window`] says when a rule holds.
+//! - Every session ends in one [`tracing`] event, `socks::access`
+//!   ([`observe`] lists its fields). `AccessLogLayer` writes a line for each,
+//!   `MetricsLayer` counts them, and an [`Observer`] of your own is told all.
+//! - [`Server`] and [`ThreadedServer`] stop when told to, and let sessions end
+//!   within a grace period.
+//!
 //! # Safe by default
 //!
 //! [`Rules`] see the addresses that will be dialled, and the connector may dial

@@ -101,8 +101,52 @@ pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-/// Lets one middleware stand before any stage and around any work: all that
-/// travels through a stack knows its session.
+/// Lets one middleware stand before any stage and around any work: what travels
+/// through a stack knows its session. A resolver alone is asked about a name and
+/// nothing else.
+///
+/// ```
+/// use std::{future::Future, net::IpAddr, pin::Pin, task::{Context, Poll}};
+/// use socks_tower::{BoxError, HasSession, Socks};
+/// use tower::{Service, ServiceBuilder, layer::layer_fn};
+///
+/// /// Lets one client on, and nobody else.
+/// #[derive(Clone)]
+/// struct Only<S> {
+///     ip: IpAddr,
+///     inner: S,
+/// }
+///
+/// impl<T, S> Service<T> for Only<S>
+/// where
+///     T: HasSession,
+///     S: Service<T, Error: Into<BoxError>, Future: Send + 'static>,
+/// {
+///     type Response = S::Response;
+///     type Error = BoxError;
+///     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+///
+///     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+///         self.inner.poll_ready(cx).map_err(Into::into)
+///     }
+///
+///     fn call(&mut self, passing: T) -> Self::Future {
+///         let client = passing.session().client_addr;
+///         if client.is_none_or(|addr| addr.ip() != self.ip) {
+///             return Box::pin(async { Err("not from here".into()) });
+///         }
+///         let served = self.inner.call(passing);
+///         Box::pin(async move { served.await.map_err(Into::into) })
+///     }
+/// }
+///
+/// let ip = [192, 0, 2, 1].into();
+/// let proxy = ServiceBuilder::new()
+///     .layer(layer_fn(|inner| Only { ip, inner }))
+///     .service(Socks::new());
+/// # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
+/// # check(proxy);
+/// ```
 pub trait HasSession {
     /// The session.
     fn session(&self) -> &Session;

@@ -36,9 +36,9 @@
 //!
 //! # Where it stands
 //!
-//! Outermost, as [`ObserveLayer`](crate::ObserveLayer) does, which it is. Every
-//! connection that comes to it makes one line, whatever becomes of it. Clients
-//! hear nothing of it.
+//! Outermost: it is an [`ObserveLayer`](crate::ObserveLayer) with an observer
+//! that writes. Every connection that comes to it makes one line, whatever
+//! becomes of it. Clients hear nothing of it.
 //!
 //! # Nobody forges a line
 //!

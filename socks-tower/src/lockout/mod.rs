@@ -54,7 +54,8 @@
 //! # What it does not do
 //!
 //! - Attempts that are with the verifier already when their client is locked
-//!   out are let finish. How many these are, a limit bounds.
+//!   out are let finish. A limit on how many a client may have at once bounds
+//!   them.
 //! - Clients behind one NAT share their failures, and their successes. One that
 //!   has a password of its own can clear its failures with that as it goes.
 //! - Clients without an address (Unix sockets) are never locked out.

@@ -22,15 +22,15 @@
 //!
 //! | name | type | unit | labels | what |
 //! |---|---|---|---|---|
-//! | `socks_sessions_total` | counter | | `version`, `command`, `outcome` | connections that have ended |
-//! | `socks_live_sessions` | gauge | | | connections that have not |
-//! | `socks_tunnels_total` | counter | | `end` | tunnels and associations that have ended |
-//! | `socks_live_tunnels` | gauge | | | those that have not |
-//! | `socks_refusals_total` | counter | | `reason` | sessions that ended before they had either |
+//! | `socks_sessions_total` | counter | | `version`, `command`, `outcome` | sessions that have ended |
+//! | `socks_live_sessions` | gauge | | | sessions that live |
+//! | `socks_tunnels_total` | counter | | `end` | tunnels and UDP associations that have ended |
+//! | `socks_live_tunnels` | gauge | | | tunnels and UDP associations that live |
+//! | `socks_refusals_total` | counter | | `reason` | sessions that ended before they had a tunnel or an association |
 //! | `socks_bytes_total` | counter | bytes | `direction` | payload, as it goes |
 //! | `socks_stage_duration_seconds` | histogram | seconds | `stage`, `result` | how long stages took |
-//! | `socks_datagrams_total` | counter | | `direction` | datagrams of associations that have ended |
-//! | `socks_datagrams_dropped_total` | counter | | `reason` | those that were dropped |
+//! | `socks_datagrams_total` | counter | | `direction` | datagrams carried, of associations that have ended |
+//! | `socks_datagrams_dropped_total` | counter | | `reason` | datagrams dropped, of associations that have ended |
 //!
 //! | label | values |
 //! |---|---|
@@ -54,8 +54,9 @@
 //!
 //! # Where it stands
 //!
-//! Outermost, as [`ObserveLayer`](crate::ObserveLayer) does, which it is.
-//! Several may be made: they add up. Clients hear nothing of it.
+//! Outermost: it is an [`ObserveLayer`](crate::ObserveLayer) with an observer
+//! that counts. Make it once and clone it, or make several: they add up. Clients
+//! hear nothing of it.
 //!
 //! # What it costs
 //!
