@@ -185,6 +185,9 @@
 //! | `time-zones` | no | windows of rules in local time and in named time zones; UTC and fixed offsets need nothing |
 //! | `full` | no | all of these |
 
+// docs.rs says of each item which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "access-log")]
 pub mod access_log;
 #[cfg(any(feature = "limit", feature = "lockout"))]
