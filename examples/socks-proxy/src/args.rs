@@ -72,7 +72,7 @@ pub struct Args {
     /// Address by which peers (BIND) and clients' datagrams reach this machine
     /// from behind its NAT; may be given once for IPv4 and once for IPv6
     #[arg(long, value_name = "ADDR")]
-    advertise: Vec<IpAddr>,
+    pub advertise: Vec<IpAddr>,
 
     /// Ports to listen on for peers and clients' datagrams [default: any]
     #[arg(long, value_name = "LOW-HIGH", value_parser = parse_ports)]

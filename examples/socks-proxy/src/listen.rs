@@ -4,8 +4,18 @@ use std::{error::Error, io, net::SocketAddr};
 
 use crate::args::Args;
 
-/// Refuses what would be an open proxy, unless told that it shall be one.
+/// Refuses what would be an open proxy, unless told that it shall be one, and
+/// addresses that no client could be told.
 pub fn check(args: &Args, has_users: bool) -> Result<(), Box<dyn Error>> {
+    for (i, ip) in args.advertise.iter().enumerate() {
+        if ip.is_unspecified() {
+            return Err(format!("--advertise: nobody can reach {ip}").into());
+        }
+        let mut earlier = args.advertise.iter().take(i);
+        if earlier.any(|it| it.is_ipv4() == ip.is_ipv4()) {
+            return Err(format!("--advertise: {ip} is the second of its family").into());
+        }
+    }
     let exposed = args.listen.iter().find(|addr| !addr.ip().is_loopback());
     match exposed {
         Some(addr) if !has_users && !args.open => Err(format!(

@@ -105,3 +105,16 @@ async fn a_filter_that_is_none_is_said_to_be_none() {
     let ran = child::run(&["--listen", "127.0.0.1:0", "--log", "a=b=c"]).await;
     ran.expect_failure(1, "a=b=c");
 }
+
+#[tokio::test]
+async fn an_address_that_cannot_be_advertised_is_a_mistake() {
+    for (addrs, why) in [
+        (["192.0.2.1", "192.0.2.2"], "192.0.2.2 is the second"),
+        (["2001:db8::1", "2001:db8::2"], "2001:db8::2 is the second"),
+        (["192.0.2.1", "::"], "nobody can reach ::"),
+    ] {
+        let [first, second] = addrs;
+        let ran = child::run(&["--advertise", first, "--advertise", second]).await;
+        ran.expect_failure(1, &format!("--advertise: {why}"));
+    }
+}
