@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use rustix::{
     buffer::spare_capacity,
     event::epoll,
-    io::Errno,
+    io::{Errno, retry_on_intr},
     net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt},
 };
 
@@ -117,7 +117,7 @@ fn serve(listeners: &[(TcpListener, Kind)]) -> Result<Infallible> {
     let mut buffer = vec![7; CHUNK];
     loop {
         events.clear();
-        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
+        retry_on_intr(|| epoll::wait(&epoll, spare_capacity(&mut events), None))?;
         for event in &events {
             let fd = RawFd::try_from(event.data.u64()).context("a descriptor")?;
             let listener = listeners.iter().find(|it| it.0.as_raw_fd() == fd);
