@@ -83,6 +83,10 @@
 //! | `SendProxyHeaderLayer` | around the connector | what a failed dial is |
 //! | [`Rules`], [`NameRules`], [`ReloadRules`], `LoopGuard` | in an [`AuthorizeLayer`], around the connector | 02 |
 //!
+//! With all of them but TLS, the PROXY protocol and HTTP, a connection costs 1.10
+//! times the CPU that it does with none: measured side by side, as the
+//! benchmarks' README says.
+//!
 //! # Your own middleware
 //!
 //! Around a work it is any tower middleware: a [`Refusal`] chooses the reply,
