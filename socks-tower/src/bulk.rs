@@ -6,7 +6,7 @@ thread_local! {
     static MOVED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A relay has moved bulk on this thread.
+/// A relay has moved bulk on this thread: a large splice, or several datagrams.
 pub(crate) fn moved() {
     // A thread that is being torn down has no more to wait for.
     let _ = MOVED.try_with(|moved| moved.set(true));
@@ -18,7 +18,7 @@ pub(crate) fn moved() {
 /// else wake for each piece, and waking is what costs.
 ///
 /// Where nobody waits for the core, that is one system call for some hundred
-/// KiB.
+/// KiB, or for several datagrams.
 pub(crate) fn before_waiting() {
     let moved = MOVED.try_with(|moved| moved.replace(false));
     if moved.is_ok_and(|moved| moved) {

@@ -1,4 +1,4 @@
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use tower_layer::Layer;
 
@@ -35,9 +35,8 @@ impl AccessLogLayer {
     }
 
     fn new(write: Write, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        let observer = Arc::new(Lines { write, sink });
         Self {
-            observe: ObserveLayer::shared(observer),
+            observe: ObserveLayer::new(Lines { write, sink }),
         }
     }
 }

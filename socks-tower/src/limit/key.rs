@@ -12,6 +12,7 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> LimitKey for T {}
 pub(super) const MAX_KEYS: usize = 65_536;
 
 /// Finds a session's key; none if it has none.
+#[derive(Clone)]
 pub(super) struct KeyOf<K>(Arc<dyn Fn(&Session) -> Option<K> + Send + Sync>);
 
 impl<K> KeyOf<K> {
@@ -39,12 +40,6 @@ impl KeyOf<ClientKey> {
 impl KeyOf<Identity> {
     pub(super) fn identity() -> Self {
         Self::new(|session| session.identity.clone())
-    }
-}
-
-impl<K> Clone for KeyOf<K> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
     }
 }
 

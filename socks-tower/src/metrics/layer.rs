@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use tower_layer::Layer;
 
@@ -16,7 +16,7 @@ impl MetricsLayer {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            observe: ObserveLayer::shared(Arc::new(Numbers::register())),
+            observe: ObserveLayer::new(Numbers::register()),
         }
     }
 }

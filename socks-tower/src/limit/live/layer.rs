@@ -21,6 +21,7 @@ pub(super) type Permit = Option<Box<dyn Any + Send>>;
 /// [module's page](crate::limit).
 ///
 /// Its clones, and all that it is wrapped around, count together.
+#[derive(Clone)]
 pub struct LiveLimitLayer<K: LimitKey> {
     key: KeyOf<K>,
     places: Arc<Places<K>>,
@@ -105,16 +106,6 @@ impl<K: LimitKey> LiveLimitLayer<K> {
                     Ok(None) | Err(_) => Err(Error::from(Limited::Waited { max })),
                 }
             })),
-        }
-    }
-}
-
-impl<K: LimitKey> Clone for LiveLimitLayer<K> {
-    fn clone(&self) -> Self {
-        Self {
-            key: self.key.clone(),
-            places: Arc::clone(&self.places),
-            wait: self.wait,
         }
     }
 }

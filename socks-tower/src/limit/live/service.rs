@@ -13,19 +13,10 @@ use crate::{BoxError, HasSession, admission::Admitted, limit::LimitKey};
 
 /// Calls `S` while there are fewer connections than may be. See the
 /// [module's page](crate::limit).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LiveLimit<K: LimitKey, S> {
     pub(super) limit: LiveLimitLayer<K>,
     pub(super) inner: S,
-}
-
-impl<K: LimitKey, S: Clone> Clone for LiveLimit<K, S> {
-    fn clone(&self) -> Self {
-        Self {
-            limit: self.limit.clone(),
-            inner: self.inner.clone(),
-        }
-    }
 }
 
 impl<T, K, S> Service<T> for LiveLimit<K, S>

@@ -17,6 +17,7 @@ use crate::{
 /// [module's page](crate::limit).
 ///
 /// Its clones, and all that it is wrapped around, count together.
+#[derive(Clone)]
 pub struct RateLimitLayer<K: LimitKey> {
     key: KeyOf<K>,
     rate: Rate,
@@ -112,17 +113,6 @@ impl<K: LimitKey> RateLimitLayer<K> {
                 let waited = timeout(max, bucket.wait()).await.is_ok();
                 waited.then_some(()).ok_or(Limited::Waited { max }.into())
             })),
-        }
-    }
-}
-
-impl<K: LimitKey> Clone for RateLimitLayer<K> {
-    fn clone(&self) -> Self {
-        Self {
-            key: self.key.clone(),
-            rate: self.rate,
-            buckets: self.buckets.clone(),
-            wait: self.wait,
         }
     }
 }
