@@ -5,14 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use socks_tower::{
-    AuthorizeLayer, BoxError, DomainName, Permit, ResolveLayer, Rules, Target, UdpAssociate,
-    udp::DropReason,
-};
+use socks_tower::{BoxError, DomainName, Target, UdpAssociate, udp::DropReason};
 use tokio::{net::UdpSocket, sync::Semaphore};
-use tower::{ServiceBuilder, service_fn};
+use tower::service_fn;
 
-use super::support::{Client, Proxy, datagram, echo, name, policy, resolve};
+use super::support::{Client, Proxy, datagram, echo, name, policy, policy_by, resolve};
 
 #[tokio::test]
 async fn a_slow_name_holds_up_nothing_else() {
@@ -28,11 +25,7 @@ async fn a_slow_name_holds_up_nothing_else() {
             Ok::<_, BoxError>(vec![IpAddr::from([127, 0, 0, 1])])
         }
     });
-    let policy = ServiceBuilder::new()
-        .layer(ResolveLayer::new(resolver))
-        .layer(AuthorizeLayer::new(Rules::new().permit_all_special()))
-        .service(Permit::new());
-    let mut proxy = Proxy::start(UdpAssociate::new(policy)).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(policy_by(resolver))).await;
     let client = Client::new(&proxy).await;
     let by_name = |label: &str| name(&format!("{label}.example"), target.port());
 
@@ -68,11 +61,7 @@ async fn what_waited_for_a_name_goes_out_once_it_is_known() {
             resolve(name).await
         }
     });
-    let policy = ServiceBuilder::new()
-        .layer(ResolveLayer::new(resolver))
-        .layer(AuthorizeLayer::new(Rules::new().permit_all_special()))
-        .service(Permit::new());
-    let mut proxy = Proxy::start(UdpAssociate::new(policy)).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(policy_by(resolver))).await;
     let client = Client::new(&proxy).await;
     let by_name = name("v4.example", target.port());
 
@@ -102,11 +91,7 @@ async fn a_policy_that_panics_costs_one_datagram() {
         assert!(name.as_str() != "boom.example", "as the test wants it");
         resolve(name).await
     });
-    let policy = ServiceBuilder::new()
-        .layer(ResolveLayer::new(resolver))
-        .layer(AuthorizeLayer::new(Rules::new().permit_all_special()))
-        .service(Permit::new());
-    let mut proxy = Proxy::start(UdpAssociate::new(policy)).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(policy_by(resolver))).await;
     let client = Client::new(&proxy).await;
     client.send(&name("boom.example", 53), b"").await;
     client

@@ -38,8 +38,16 @@ pub(crate) async fn resolve(name: DomainName) -> Result<Vec<IpAddr>, BoxError> {
 
 /// Lets everybody send everywhere.
 pub(crate) fn policy() -> impl Work<Request, Response = Request<Pinned>> + Sync {
+    policy_by(service_fn(resolve))
+}
+
+/// As [`policy`], with another resolver.
+pub(crate) fn policy_by<R>(resolver: R) -> impl Work<Request, Response = Request<Pinned>> + Sync
+where
+    R: Work<DomainName, Response: IntoIterator<Item = IpAddr>> + Sync,
+{
     ServiceBuilder::new()
-        .layer(ResolveLayer::new(service_fn(resolve)))
+        .layer(ResolveLayer::new(resolver))
         .layer(AuthorizeLayer::new(Rules::new().permit_all_special()))
         .service(Permit::new())
 }
