@@ -1,27 +1,160 @@
-//! A word between the relays of a thread and whoever runs that thread.
+//! A word between those who move much on a thread and whoever runs that thread.
 
-use std::{cell::Cell, thread};
+use std::{
+    cell::Cell,
+    thread,
+    time::{Duration, Instant},
+};
 
 thread_local! {
-    static MOVED: Cell<bool> = const { Cell::new(false) };
+    static TURN: Turn = const { Turn::new() };
 }
 
-/// A relay has moved bulk on this thread: a large splice, or several datagrams.
-pub(crate) fn moved() {
+/// What a thread has moved much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bulk {
+    /// By a large splice.
+    Bytes,
+    /// Several by one call.
+    #[cfg(target_os = "linux")]
+    Datagrams,
+}
+
+/// What a timer needs to fire, and no less: some fifty microseconds on Linux,
+/// where those of a thread may be that late (its timer slack).
+const MOMENT: Duration = Duration::from_micros(1);
+
+/// A wait that takes longer than this was worth it.
+const BRIEF: Duration = Duration::from_micros(100);
+
+/// More than this long to give way for nobody.
+const AT_ONCE: Duration = Duration::from_micros(5);
+
+/// Moments in a row, however much was moved.
+const MOST: u8 = 8;
+
+/// What happened on a thread since it last waited, and how that wait was.
+struct Turn {
+    /// For how many moments more may be left to gather; none if little was moved.
+    moments: Cell<u8>,
+    /// Of a wait behind bulk.
+    waiting_since: Cell<Option<Instant>>,
+    /// The last such wait was over at once.
+    was_brief: Cell<bool>,
+}
+
+/// Much has been moved on this thread.
+pub(crate) fn moved(what: Bulk) {
     // A thread that is being torn down has no more to wait for.
-    let _ = MOVED.try_with(|moved| moved.set(true));
+    let _ = TURN.try_with(|turn| turn.moved(what));
 }
 
-/// Called before a thread waits for more to do. If it has moved bulk, whoever
+/// Called before a thread waits for more to do. If it has moved much, whoever
 /// else can run on its core goes first, so that there is more to be moved when
-/// it looks: of what many fast tunnels carry, two threads on two cores would
-/// else wake for each piece, and waking is what costs.
+/// it looks: threads that are faster than those they serve would else wake for
+/// each piece, and waking is what costs. If nobody can run, and the last wait was
+/// hardly one, it lies down for some moments.
 ///
-/// Where nobody waits for the core, that is one system call for some hundred
-/// KiB, or for several datagrams.
+/// So a thread is late only while it is busy with bulk, and by half a millisecond
+/// at most.
 pub(crate) fn before_waiting() {
-    let moved = MOVED.try_with(|moved| moved.replace(false));
-    if moved.is_ok_and(|moved| moved) {
-        thread::yield_now();
+    let _ = TURN.try_with(Turn::before_waiting);
+}
+
+/// Called once a thread has waited.
+pub(crate) fn after_waiting() {
+    let _ = TURN.try_with(Turn::after_waiting);
+}
+
+impl Turn {
+    const fn new() -> Self {
+        Self {
+            moments: Cell::new(0),
+            waiting_since: Cell::new(None),
+            was_brief: Cell::new(false),
+        }
+    }
+
+    fn moved(&self, what: Bulk) {
+        let moments = self.moments.get();
+        self.moments.set(match what {
+            // From so many streams, or from one that is so fast.
+            Bulk::Bytes => moments.saturating_add(1).min(MOST),
+            // Who sends them waits for answers.
+            #[cfg(target_os = "linux")]
+            Bulk::Datagrams => moments.max(1),
+        });
+    }
+
+    fn before_waiting(&self) {
+        let moments = self.moments.take();
+        if moments == 0 {
+            return;
+        }
+        let mut now = Instant::now();
+        for _ in 0..moments {
+            let before = now;
+            thread::yield_now();
+            now = Instant::now();
+            if !self.was_brief.get() || now - before > AT_ONCE {
+                break;
+            }
+            thread::sleep(MOMENT);
+            now = Instant::now();
+        }
+        self.waiting_since.set(Some(now));
+    }
+
+    fn after_waiting(&self) {
+        if let Some(since) = self.waiting_since.take() {
+            self.was_brief.set(since.elapsed() < BRIEF);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_wait_behind_bulk_is_looked_at() {
+        let turn = Turn::new();
+        turn.before_waiting();
+        assert_eq!(turn.waiting_since.get(), None);
+        turn.after_waiting();
+        assert!(!turn.was_brief.get());
+
+        turn.moments.set(2);
+        turn.before_waiting();
+        assert_eq!(turn.moments.get(), 0);
+        assert!(turn.waiting_since.get().is_some());
+        turn.after_waiting();
+        assert_eq!(turn.waiting_since.get(), None);
+    }
+
+    #[test]
+    fn a_wait_that_was_worth_it_is_not_put_off() {
+        let turn = Turn::new();
+        turn.was_brief.set(true);
+        turn.waiting_since
+            .set(Instant::now().checked_sub(2 * BRIEF));
+        turn.after_waiting();
+        assert!(!turn.was_brief.get());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_more_was_moved_the_longer_more_may_gather_up_to_a_bound() {
+        let turn = Turn::new();
+        for _ in 0..3 {
+            turn.moved(Bulk::Datagrams);
+        }
+        assert_eq!(turn.moments.get(), 1);
+        turn.moved(Bulk::Bytes);
+        assert_eq!(turn.moments.get(), 2);
+        for _ in 0..1000 {
+            turn.moved(Bulk::Bytes);
+        }
+        assert_eq!(turn.moments.get(), MOST);
     }
 }

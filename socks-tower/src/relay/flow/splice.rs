@@ -8,7 +8,11 @@ use std::{
 use tokio::io::Interest;
 
 use super::{Allowance, Broken, Flow, Held, Pipe, State};
-use crate::{Stream, bulk, tcp};
+use crate::{
+    Stream,
+    bulk::{self, Bulk},
+    tcp,
+};
 
 /// A splice that brings fewer bytes than this was not worth it.
 pub(super) const LEAST: usize = 16 * 1024;
@@ -43,7 +47,7 @@ impl Flow {
                 // What the policy cut short is no sign of a slow source.
                 self.splicing = moved >= LEAST.min(most);
                 if moved >= LEAST {
-                    bulk::moved();
+                    bulk::moved(Bulk::Bytes);
                 }
                 allowance.spend(moved);
                 self.held = Held::Pipe(pipe);

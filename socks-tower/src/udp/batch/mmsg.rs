@@ -20,7 +20,10 @@ use super::{
     Datagram, HEADROOM, LEN, Received, SLOT, System, is_about_one_datagram, is_news_of_another,
     segments, send_one,
 };
-use crate::{bulk, udp::socket::Socket};
+use crate::{
+    bulk::{self, Bulk},
+    udp::socket::Socket,
+};
 
 /// What `recvmmsg` wants, prepared once.
 ///
@@ -72,7 +75,7 @@ impl System for Mmsg {
             });
             drop(all);
             if count > 1 {
-                bulk::moved();
+                bulk::moved(Bulk::Datagrams);
             }
             if count > 0 {
                 return Poll::Ready(count);
