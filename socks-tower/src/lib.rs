@@ -83,7 +83,7 @@
 //! | `SendProxyHeaderLayer` | around the connector | what a failed dial is |
 //! | [`Rules`], [`NameRules`], [`ReloadRules`], `LoopGuard` | in an [`AuthorizeLayer`], around the connector | 02 |
 //!
-//! With all of them but TLS, the PROXY protocol and HTTP, a connection costs 1.10
+//! With all of them but TLS, the PROXY protocol and HTTP, a connection costs 1.11
 //! times the CPU that it does with none: measured side by side, as the
 //! benchmarks' README says.
 //!
