@@ -15,7 +15,7 @@ use crate::Identity;
 
 /// Each rule is filed under all values of one of its conditions, and so is
 /// found by every request that it holds for. Whether it does hold, the rule
-/// itself is asked.
+/// itself is asked, unless that is all there is to it.
 pub(super) struct Index {
     identities: Table<Identity>,
     names: Table<HostName>,
@@ -23,6 +23,15 @@ pub(super) struct Index {
     clients: Table<IpNet>,
     /// Rules with no such condition.
     others: Vec<u32>,
+}
+
+/// How a rule was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// By a condition that holds.
+    ByItself,
+    /// By an address that the one asked for leads to, or by nothing.
+    Otherwise,
 }
 
 type Table<V> = <V as Value>::Table;
@@ -62,35 +71,46 @@ impl Index {
     }
 
     /// The first rule that `holds`, of those that may.
-    pub(super) fn first(&self, facts: &Facts<'_>, holds: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(super) fn first(
+        &self,
+        facts: &Facts<'_>,
+        holds: impl Fn(usize, Found) -> bool,
+    ) -> Option<usize> {
         let mut best = None;
-        let mut ask = |numbers: &[u32]| {
+        let mut ask = |numbers: &[u32], found| {
             for &number in numbers {
+                let number = number as usize;
                 if best.is_some_and(|best| best <= number) {
                     break;
                 }
-                if holds(number) {
+                if holds(number, found) {
                     best = Some(number);
                     break;
                 }
             }
         };
         if let Some(identity) = &facts.session.identity {
-            Identity::find(&self.identities, identity).for_each(&mut ask);
+            let found = Identity::find(&self.identities, identity);
+            found.for_each(|numbers| ask(numbers, Found::ByItself));
         }
         if let Some(name) = facts.name {
-            HostName::find(&self.names, name).for_each(&mut ask);
+            let found = HostName::find(&self.names, name);
+            found.for_each(|numbers| ask(numbers, Found::ByItself));
         }
         if let Some(ip) = facts.ip {
+            let found = IpNet::find(&self.networks, &ip);
+            found.for_each(|numbers| ask(numbers, Found::ByItself));
             // Rules that deny count detours; those that allow will say no.
-            for ip in std::iter::once(ip).chain(ways(ip)) {
-                IpNet::find(&self.networks, &ip).for_each(&mut ask);
+            for ip in ways(ip) {
+                let found = IpNet::find(&self.networks, &ip);
+                found.for_each(|numbers| ask(numbers, Found::Otherwise));
             }
         }
         if let Some(client) = facts.client() {
-            IpNet::find(&self.clients, &client).for_each(&mut ask);
+            let found = IpNet::find(&self.clients, &client);
+            found.for_each(|numbers| ask(numbers, Found::ByItself));
         }
-        ask(&self.others);
+        ask(&self.others, Found::Otherwise);
         best
     }
 }

@@ -193,6 +193,17 @@ impl Match {
         }
     }
 
+    /// Whether it has one kind of condition, of those that rules are found by.
+    pub(super) fn is_plain(&self) -> bool {
+        let kinds = [
+            self.identities.is_empty(),
+            self.networks.is_empty(),
+            self.names.is_empty(),
+            self.clients.is_empty(),
+        ];
+        self.unfiled.is_none() && kinds.into_iter().filter(|is_empty| !is_empty).count() == 1
+    }
+
     /// Whether it applies to an address when it leads there by a detour, too,
     /// says `detours`.
     pub(super) fn holds(&self, facts: &Facts<'_>, detours: bool) -> bool {

@@ -191,26 +191,26 @@
 //! take up to about twice the time, where each request is about another one of
 //! them and memory is what it waits for. All of a judgement, of which
 //! 660 instructions and 75 ns are there without rules (one thread of an AMD
-//! EPYC that had other work as well, Rust 1.95):
+//! EPYC, Rust 1.95, medians of seven runs):
 //!
 //! | entries | found | instructions: 10 | 10,000 | ns: 10 | 10,000 |
 //! |---|---|---:|---:|---:|---:|
-//! | IPv4 networks, one in a rule | any | 1,126 | 1,296 | 122 | 224 |
-//! | IPv4 networks, one in a rule | none | 883 | 973 | 100 | 139 |
-//! | IPv4 networks, all in a group | any | 982 | 1,152 | 109 | 152 |
-//! | IPv4 networks, all in a group | none | 915 | 1,005 | 102 | 140 |
-//! | IPv6 networks, one in a rule | any | 1,340 | 1,510 | 143 | 260 |
-//! | IPv6 networks, one in a rule | none | 1,006 | 1,096 | 121 | 155 |
-//! | IPv6 networks, all in a group | any | 1,045 | 1,215 | 112 | 159 |
-//! | IPv6 networks, all in a group | none | 978 | 1,068 | 106 | 142 |
-//! | domains, one in a rule | any | 2,499 | 2,523 | 177 | 254 |
-//! | domains, one in a rule | none | 1,841 | 1,892 | 159 | 164 |
-//! | domains, all in a group | any | 1,728 | 1,747 | 143 | 186 |
-//! | domains, all in a group | none | 1,828 | 1,903 | 157 | 164 |
-//! | identities, one in a rule | any | 1,181 | 1,181 | 107 | 135 |
-//! | identities, one in a rule | none | 1,058 | 1,058 | 98 | 102 |
-//! | identities, all in a rule | any | 1,002 | 1,002 | 97 | 150 |
-//! | identities, all in a rule | none | 1,017 | 964 | 94 | 97 |
+//! | IPv4 networks, one in a rule | any | 956 | 1,126 | 106 | 178 |
+//! | IPv4 networks, one in a rule | none | 842 | 932 | 87 | 121 |
+//! | IPv4 networks, all in a group | any | 990 | 1,160 | 107 | 155 |
+//! | IPv4 networks, all in a group | none | 921 | 1,011 | 99 | 138 |
+//! | IPv6 networks, one in a rule | any | 1,080 | 1,250 | 112 | 203 |
+//! | IPv6 networks, one in a rule | none | 966 | 1,056 | 103 | 137 |
+//! | IPv6 networks, all in a group | any | 1,053 | 1,223 | 110 | 154 |
+//! | IPv6 networks, all in a group | none | 984 | 1,074 | 102 | 141 |
+//! | domains, one in a rule | any | 2,080 | 2,080 | 157 | 237 |
+//! | domains, one in a rule | none | 1,801 | 1,801 | 154 | 160 |
+//! | domains, all in a group | any | 1,764 | 1,740 | 134 | 224 |
+//! | domains, all in a group | none | 1,833 | 1,833 | 146 | 151 |
+//! | identities, one in a rule | any | 1,054 | 1,054 | 96 | 180 |
+//! | identities, one in a rule | none | 1,020 | 1,020 | 93 | 98 |
+//! | identities, all in a rule | any | 1,009 | 1,009 | 95 | 166 |
+//! | identities, all in a rule | none | 1,023 | 970 | 91 | 96 |
 //!
 //! The index is built at the first request, or by [`ReloadRules`] before it:
 //! for ten thousand rules in 1 to 2 ms, and as long again for the rules.

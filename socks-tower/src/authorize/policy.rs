@@ -13,7 +13,7 @@ use super::{
     Denied, Match,
     clock::Clock,
     facts::Facts,
-    index::Index,
+    index::{Found, Index},
     networks::canonical,
     special_purpose,
     values::{FEW, Values},
@@ -22,7 +22,10 @@ use super::{
 #[derive(Default)]
 pub(super) struct Policy {
     special: Special,
-    rules: Vec<Rule>,
+    /// Apart from the rules, of which most requests need no more than this: of
+    /// ten thousand, that fits into the caches.
+    heads: Vec<Head>,
+    rules: Vec<Match>,
     pub(super) deny_by_default: bool,
     pub(super) about_names: bool,
     pub(super) clock: Clock,
@@ -43,10 +46,12 @@ impl Default for Special {
     }
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Rule {
-    pub(super) verdict: Verdict,
-    on: Match,
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    verdict: Verdict,
+    /// It has one kind of condition, which the index knows: it holds for what
+    /// finds it there.
+    is_plain: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +63,11 @@ pub(super) enum Verdict {
 impl Policy {
     pub(super) fn push(&mut self, verdict: Verdict, on: Match) {
         self.about_names |= on.is_about_names();
-        self.rules.push(Rule { verdict, on });
+        self.heads.push(Head {
+            verdict,
+            is_plain: on.is_plain(),
+        });
+        self.rules.push(on);
         self.index = OnceLock::new();
     }
 
@@ -92,16 +101,37 @@ impl Policy {
         }
     }
 
-    /// The rule that decides, and its number, from 0.
-    pub(super) fn first(&self, facts: &Facts<'_>) -> Option<(usize, &Rule)> {
-        let mut rules = self.rules.iter().enumerate();
-        if self.rules.len() <= FEW {
-            return rules.find(|(_, rule)| rule.holds(facts));
+    /// The number of the rule that decides, from 0, and what it says.
+    pub(super) fn first(&self, facts: &Facts<'_>) -> Option<(usize, Verdict)> {
+        let number = if self.rules.len() <= FEW {
+            (0..self.rules.len()).find(|&number| self.holds(number, facts))?
+        } else {
+            let holds = |number, found| match found {
+                Found::ByItself if self.is_plain(number) => true,
+                _ => self.holds(number, facts),
+            };
+            self.index().first(facts, holds)?
+        };
+        Some((number, self.heads.get(number)?.verdict))
+    }
+
+    fn is_plain(&self, number: usize) -> bool {
+        self.heads.get(number).is_some_and(|head| head.is_plain)
+    }
+
+    fn holds(&self, number: usize, facts: &Facts<'_>) -> bool {
+        let rule = self.rules.get(number).zip(self.heads.get(number));
+        rule.is_some_and(|(on, head)| on.holds(facts, head.verdict.counts_detours()))
+    }
+
+    /// The name of a group that the rule holds by.
+    pub(super) fn group_of(&self, number: usize, facts: &Facts<'_>) -> Option<Arc<str>> {
+        if self.is_plain(number) {
+            return None;
         }
-        let rule = |number: u32| self.rules.get(number as usize);
-        let holds = |number| rule(number).is_some_and(|rule| rule.holds(facts));
-        let number = self.index().first(facts, holds)? as usize;
-        rules.nth(number)
+        let head = self.heads.get(number)?;
+        let detours = head.verdict.counts_detours();
+        self.rules.get(number)?.group_of(facts, detours)
     }
 
     /// Makes now what would be made when it is first asked.
@@ -110,7 +140,7 @@ impl Policy {
             nets.prepare();
         }
         for rule in &self.rules {
-            rule.on.prepare();
+            rule.prepare();
         }
         if self.rules.len() > FEW {
             self.index();
@@ -118,8 +148,7 @@ impl Policy {
     }
 
     fn index(&self) -> &Index {
-        self.index
-            .get_or_init(|| Index::new(self.rules.iter().map(|rule| &rule.on)))
+        self.index.get_or_init(|| Index::new(self.rules.iter()))
     }
 }
 
@@ -128,6 +157,7 @@ impl Clone for Policy {
     fn clone(&self) -> Self {
         Self {
             special: self.special.clone(),
+            heads: self.heads.clone(),
             rules: self.rules.clone(),
             deny_by_default: self.deny_by_default,
             about_names: self.about_names,
@@ -139,27 +169,20 @@ impl Clone for Policy {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdicts = self.heads.iter().map(|head| head.verdict);
+        let rules: Vec<_> = verdicts.zip(&self.rules).collect();
         f.debug_struct("Policy")
             .field("special", &self.special)
-            .field("rules", &self.rules)
+            .field("rules", &rules)
             .field("deny_by_default", &self.deny_by_default)
             .finish_non_exhaustive()
     }
 }
 
-impl Rule {
-    fn holds(&self, facts: &Facts<'_>) -> bool {
-        self.on.holds(facts, self.counts_detours())
-    }
-
-    /// The name of a group that it holds by.
-    pub(super) fn group_of(&self, facts: &Facts<'_>) -> Option<Arc<str>> {
-        self.on.group_of(facts, self.counts_detours())
-    }
-
+impl Verdict {
     /// What is denied is denied by every way there; what is allowed is allowed
     /// by the straight one.
-    fn counts_detours(&self) -> bool {
-        self.verdict == Verdict::Deny
+    fn counts_detours(self) -> bool {
+        self == Self::Deny
     }
 }

@@ -116,14 +116,12 @@ impl Rules {
             self.policy.judge_special(ip, facts.command)?;
         }
         match self.policy.first(facts) {
-            Some((number, rule)) => match rule.verdict {
-                Verdict::Allow => Ok(()),
-                Verdict::Deny => Err(Denied::ByRule {
-                    rule: number.saturating_add(1),
-                    target: target(facts),
-                    group: rule.group_of(facts),
-                }),
-            },
+            Some((_, Verdict::Allow)) => Ok(()),
+            Some((number, Verdict::Deny)) => Err(Denied::ByRule {
+                rule: number.saturating_add(1),
+                target: target(facts),
+                group: self.policy.group_of(number, facts),
+            }),
             None if self.policy.deny_by_default => Err(Denied::ByDefault(target(facts))),
             None => Ok(()),
         }
