@@ -30,6 +30,9 @@ const BRIEF: Duration = Duration::from_micros(100);
 /// More than this long to give way for nobody.
 const AT_ONCE: Duration = Duration::from_micros(5);
 
+/// For so long behind a small message, another may come.
+const TALK: Duration = Duration::from_millis(1);
+
 /// Moments in a row, however much was moved.
 const MOST: u8 = 8;
 
@@ -41,6 +44,10 @@ struct Turn {
     waiting_since: Cell<Option<Instant>>,
     /// The last such wait was over at once.
     was_brief: Cell<bool>,
+    /// A small message was moved since.
+    talked: Cell<bool>,
+    /// When that was last known.
+    talked_at: Cell<Option<Instant>>,
 }
 
 /// Much has been moved on this thread.
@@ -49,14 +56,19 @@ pub(crate) fn moved(what: Bulk) {
     let _ = TURN.try_with(|turn| turn.moved(what));
 }
 
+/// A message has been moved whose sender may wait for an answer.
+pub(crate) fn talked() {
+    let _ = TURN.try_with(|turn| turn.talked.set(true));
+}
+
 /// Called before a thread waits for more to do. If it has moved much, whoever
 /// else can run on its core goes first, so that there is more to be moved when
 /// it looks: threads that are faster than those they serve would else wake for
-/// each piece, and waking is what costs. If nobody can run, and the last wait was
-/// hardly one, it lies down for some moments.
+/// each piece, and waking is what costs. If nobody can run, the last wait was
+/// hardly one, and nobody is talking, it lies down for some moments.
 ///
-/// So a thread is late only while it is busy with bulk, and by half a millisecond
-/// at most.
+/// So a thread is late only while it is busy with bulk and little else, by half a
+/// millisecond, and by what others make of its core meanwhile.
 pub(crate) fn before_waiting() {
     let _ = TURN.try_with(Turn::before_waiting);
 }
@@ -72,6 +84,8 @@ impl Turn {
             moments: Cell::new(0),
             waiting_since: Cell::new(None),
             was_brief: Cell::new(false),
+            talked: Cell::new(false),
+            talked_at: Cell::new(None),
         }
     }
 
@@ -92,17 +106,25 @@ impl Turn {
             return;
         }
         let mut now = Instant::now();
+        if self.talked.take() {
+            self.talked_at.set(Some(now));
+        }
+        let may_sleep = self.was_brief.get() && self.is_quiet(now);
         for _ in 0..moments {
             let before = now;
             thread::yield_now();
             now = Instant::now();
-            if !self.was_brief.get() || now - before > AT_ONCE {
+            if !may_sleep || now - before > AT_ONCE {
                 break;
             }
             thread::sleep(MOMENT);
             now = Instant::now();
         }
         self.waiting_since.set(Some(now));
+    }
+
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.talked_at.get().is_none_or(|at| now - at > TALK)
     }
 
     fn after_waiting(&self) {
@@ -130,6 +152,18 @@ mod tests {
         assert!(turn.waiting_since.get().is_some());
         turn.after_waiting();
         assert_eq!(turn.waiting_since.get(), None);
+    }
+
+    #[test]
+    fn who_talks_is_not_kept_waiting_for_bulk() {
+        let turn = Turn::new();
+        turn.talked.set(true);
+        turn.moments.set(1);
+        turn.before_waiting();
+        assert!(!turn.talked.get());
+        let at = turn.talked_at.get().unwrap();
+        assert!(!turn.is_quiet(at));
+        assert!(turn.is_quiet(at + 2 * TALK));
     }
 
     #[test]

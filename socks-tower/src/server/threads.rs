@@ -26,8 +26,9 @@ use crate::bulk;
 /// [`Server`] on Tokio's multi-thread runtime evens that out.
 ///
 /// A thread that is woken again and again for bulk, or for batches of datagrams,
-/// lets more of it gather before it looks: everything else on that thread is then
-/// late by half a millisecond at most (by a twentieth of one for datagrams alone).
+/// and carries no small messages beside them, lets more of it gather before it
+/// looks: by half a millisecond at most (a twentieth of one for datagrams alone),
+/// where no other thread wants its core.
 ///
 /// ```no_run
 /// use std::num::NonZeroUsize;

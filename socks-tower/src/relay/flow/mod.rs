@@ -14,13 +14,16 @@ use tokio::io::ReadBuf;
 
 use self::pipe::Pipe;
 use super::lane::{Allowance, Lane};
-use crate::{Stream, tcp};
+use crate::{Stream, bulk, tcp};
 
 /// Reads in a row before the other direction, and other tasks, have their turn.
 const READS: usize = 16;
 
 /// Bytes after which it is their turn as well: some milliseconds' worth.
 const BURST: u64 = 4 * 1024 * 1024;
+
+/// Who sends no more than this may wait for an answer.
+const MESSAGE: usize = 4 * 1024;
 
 /// Bytes on their way from one stream, the source, to the other.
 #[derive(Debug, Default)]
@@ -181,6 +184,9 @@ impl Flow {
             let mut rest = buffer.filled();
             if rest.is_empty() {
                 self.state = State::SourceEnded;
+            }
+            if rest.len() < MESSAGE {
+                bulk::talked();
             }
             // There may be much more where this came from.
             self.splicing |= rest.len() == most && most >= splice::LEAST;
