@@ -120,8 +120,14 @@ impl Policy {
     }
 
     fn holds(&self, number: usize, facts: &Facts<'_>) -> bool {
-        let rule = self.rules.get(number).zip(self.heads.get(number));
-        rule.is_some_and(|(on, head)| on.holds(facts, head.verdict.counts_detours()))
+        let rule = self.rule(number);
+        rule.is_some_and(|(on, detours)| on.holds(facts, detours))
+    }
+
+    /// What the rule applies to, and whether that counts detours.
+    fn rule(&self, number: usize) -> Option<(&Match, bool)> {
+        let head = self.heads.get(number)?;
+        Some((self.rules.get(number)?, head.verdict.counts_detours()))
     }
 
     /// The name of a group that the rule holds by.
@@ -129,9 +135,8 @@ impl Policy {
         if self.is_plain(number) {
             return None;
         }
-        let head = self.heads.get(number)?;
-        let detours = head.verdict.counts_detours();
-        self.rules.get(number)?.group_of(facts, detours)
+        let (on, detours) = self.rule(number)?;
+        on.group_of(facts, detours)
     }
 
     /// Makes now what would be made when it is first asked.

@@ -22,7 +22,7 @@ const READS: usize = 16;
 /// Bytes after which it is their turn as well: some milliseconds' worth.
 const BURST: u64 = 4 * 1024 * 1024;
 
-/// Who sends no more than this may wait for an answer.
+/// Who sends less than this may wait for an answer.
 const MESSAGE: usize = 4 * 1024;
 
 /// Bytes on their way from one stream, the source, to the other.
