@@ -56,9 +56,9 @@
 //! | reach the target | [`ConnectLayer`] | a [`Connector`]: `Service<Request>` → a stream |
 //! | … its addresses | [`ResolveLayer`] | a resolver: `Service<DomainName>` → addresses |
 //! | … may it? | [`AuthorizeLayer`] | an authorizer: `Service<Request<Pinned>, Response = Request<Pinned>>` |
-//! | … or wait for a peer | [`BindLayer`] behind [`ByCommand`] | a policy: `Service<Request, Response = Request<Pinned>>` |
+//! | … or wait for a peer | [`BindLayer`] behind [`ByCommand`] | a judge: `Service<Request, Response = Request<Pinned>>` |
 //! | carry bytes | [`Relay`] | |
-//! | … or datagrams | [`UdpAssociate`] behind [`ByCommand`] | a policy, as for [`BindLayer`] |
+//! | … or datagrams | [`UdpAssociate`] behind [`ByCommand`] | a judge, as for [`BindLayer`] |
 //!
 //! **Where a middleware stands decides what the client sees of its failure.**
 //! Around a work, the failure becomes a reply. Between the stages it acts on
@@ -66,12 +66,12 @@
 //!
 //! # Middleware
 //!
-//! tower's own goes around any work, and in front. What a proxy needs besides,
-//! from the outside in; SOCKS5's codes, for each of which SOCKS4 says 91:
+//! tower's own goes around any work, and in front. What a proxy needs besides is
+//! in [`middleware`] and [`front`], and stands so, from the outside in; SOCKS5's codes, for each of which SOCKS4 says 91:
 //!
 //! | middleware | where it stands | what a client hears of it |
 //! |---|---|---|
-//! | [`ObserveLayer`], `AccessLogLayer`, `MetricsLayer` | outermost | nothing |
+//! | [`ObserveLayer`](middleware::ObserveLayer), `AccessLogLayer`, `MetricsLayer` | outermost | nothing |
 //! | `ProxyProtocolLayer` | before TLS and the first stage | a close |
 //! | `TlsLayer` | before the first stage | TLS's alert |
 //! | `LiveLimitLayer`, `RateLimitLayer` | between the stages, or around the connector | a close, or 01; or it waits |
@@ -155,8 +155,9 @@
 //! - [`ReloadRules`] are replaced while tunnels live; a [`Group`] comes from a
 //!   file, a [`Window`] says when a rule holds.
 //! - Every session ends in one [`tracing`] event, `socks::access`
-//!   ([`observe`] lists its fields). `AccessLogLayer` writes a line for each,
-//!   `MetricsLayer` counts them, and an [`Observer`] of your own is told all.
+//!   ([`observe`](middleware::observe) lists its fields). `AccessLogLayer` writes a line for each,
+//!   `MetricsLayer` counts them, and an
+//!   [`Observer`](middleware::Observer) of your own is told all.
 //! - [`Server`] and [`ThreadedServer`] stop when told to, and let sessions end
 //!   within a grace period.
 //!
@@ -192,136 +193,55 @@
 // docs.rs says of each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "access-log")]
-pub mod access_log;
-#[cfg(any(feature = "limit", feature = "lockout"))]
-mod admission;
-pub mod authenticate;
-pub mod authorize;
-#[cfg(feature = "bandwidth")]
-pub mod bandwidth;
-pub mod bind;
-mod bulk;
-mod client;
-#[cfg(any(
-    feature = "bandwidth",
-    feature = "limit",
-    feature = "lockout",
-    feature = "quota"
-))]
-mod client_key;
-pub mod command;
-pub mod connect;
-mod error;
-pub mod handshake;
-#[cfg(feature = "http-connect")]
-pub mod http_connect;
-#[cfg(feature = "limit")]
-pub mod limit;
-mod listen_addrs;
-#[cfg(feature = "lockout")]
-pub mod lockout;
-pub mod lookup;
-#[cfg(feature = "metrics")]
-pub mod metrics;
-mod negotiation;
-pub mod observe;
-mod outbound;
-pub mod policy;
-#[cfg(feature = "proxy-protocol")]
-pub mod proxy_protocol;
-#[cfg(feature = "quota")]
-pub mod quota;
-pub mod relay;
-mod reply;
-mod request;
-pub mod resolve;
+pub mod front;
+pub mod middleware;
 pub mod server;
-mod session;
-#[cfg(feature = "sessions")]
-pub mod sessions;
-mod socks;
-mod stage;
-mod states;
-mod stream;
-#[cfg(any(feature = "rate-limit", feature = "lockout"))]
-mod table;
+pub mod session;
+pub mod stages;
 #[cfg(test)]
 mod test_support;
-#[cfg(feature = "tls")]
-pub mod tls;
-mod trace;
-pub mod udp;
+pub mod works;
 
-#[cfg(feature = "access-log")]
-pub use access_log::AccessLogLayer;
-pub use authenticate::{
-    Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, NoAuth, UsernamePassword,
-    Users, UsersError,
-};
-#[cfg(feature = "loop-guard")]
-pub use authorize::LoopGuard;
-pub use authorize::{
-    Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit, ReloadRules,
-    RuleSet, Rules, SpecialPurpose, Window, WindowError, special_purpose,
-};
-#[cfg(feature = "bandwidth")]
-pub use bandwidth::{Bandwidth, BandwidthLayer, ByteRate};
-pub use bind::{Bind, BindLayer};
-pub use client::Client;
-#[cfg(any(
-    feature = "bandwidth",
-    feature = "limit",
-    feature = "lockout",
-    feature = "quota"
-))]
-pub use client_key::ClientKey;
-pub use command::ByCommand;
-pub use connect::{Connect, ConnectLayer, TcpConnector};
-pub use error::{BoxError, Error, ErrorKind, Refusal};
-pub use handshake::{Handshake, HandshakeLayer};
-#[cfg(feature = "http-connect")]
-pub use http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpConnectLayer};
 pub use ipnet::IpNet;
-#[cfg(feature = "limit")]
-pub use limit::{Limited, LiveLimit, LiveLimitLayer};
-#[cfg(feature = "rate-limit")]
-pub use limit::{Rate, RateLimit, RateLimitLayer};
-pub use listen_addrs::ListenAddrs;
-#[cfg(feature = "lockout")]
-pub use lockout::{Lockout, LockoutLayer};
-pub use lookup::{LookupAddr, LookupName};
-#[cfg(feature = "metrics")]
-pub use metrics::MetricsLayer;
-pub use negotiation::Negotiation;
-pub use observe::{Failure, Observe, ObserveLayer, Observer, Outcome, Record, StageKind, Summary};
-pub use outbound::{Outbound, Upstream};
-pub use policy::{Direction, Grant, Meter, Policy, Throttle};
-#[cfg(feature = "proxy-protocol")]
-pub use proxy_protocol::{PeerAddr, ProxyProtocol, ProxyProtocolLayer, SendProxyHeaderLayer};
-#[cfg(feature = "quota")]
-pub use quota::{MemoryQuota, Quota, QuotaKey, QuotaLayer};
-pub use relay::{End, Relay, Transfer};
-pub use reply::Dialect;
-pub use request::{Pinned, Request};
-pub use resolve::{Hosts, HostsLayer, Resolve, ResolveLayer, SystemResolver};
 pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServer, listen};
-pub use session::{HasSession, Identity, Session};
-#[cfg(feature = "sessions")]
-pub use sessions::{LiveSession, Register, RegisterLayer, SessionId, Sessions};
-pub use socks::{Socks, Socks4, Socks5};
+pub use session::{
+    Accepted, BoxError, BoxStream, Client, ClientStream, Connected, Connector, Dialect, Direction,
+    End, Error, ErrorKind, Grant, Greeted, HasSession, Identity, Meter, Negotiation, Outbound,
+    Pinned, Policy, Refusal, Request, Requested, Rewind, Session, Stage, StageFuture, Stream,
+    Throttle, Transfer, Upstream, Work, tcp,
+};
 pub use socks_core::{
     Credentials, DomainName, Host, Password, Target, Username,
     server::{Version, Versions},
     v4,
     v5::{Command, Method, ReplyCode},
 };
-pub use stage::{Connector, Stage, StageFuture, Work};
-pub use states::{Accepted, Connected, Greeted, Requested};
-pub use stream::{BoxStream, ClientStream, Rewind, Stream, tcp};
-#[cfg(feature = "tls")]
-pub use tls::{PeerCertificates, Tls, TlsLayer};
-pub use udp::UdpAssociate;
+#[cfg(feature = "http-connect")]
+pub use stages::http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpConnectLayer};
+pub use stages::{
+    ListenAddrs, Socks, Socks4, Socks5,
+    authenticate::{
+        Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, NoAuth, UsernamePassword,
+        Users, UsersError,
+    },
+    bind::{Bind, BindLayer},
+    command::ByCommand,
+    connect::{Connect, ConnectLayer},
+    handshake::{Handshake, HandshakeLayer},
+    lookup::{LookupAddr, LookupName},
+    relay::Relay,
+    udp::UdpAssociate,
+};
+#[cfg(feature = "loop-guard")]
+pub use works::authorize::LoopGuard;
+pub use works::{
+    authorize::{
+        Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit,
+        ReloadRules, RuleSet, Rules, SpecialPurpose, Window, WindowError, special_purpose,
+    },
+    resolve::{Hosts, HostsLayer, Resolve, ResolveLayer, SystemResolver},
+    tcp::TcpConnector,
+};
 
 /// The README's programs compile.
 #[cfg(doctest)]

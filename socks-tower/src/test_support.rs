@@ -13,8 +13,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Accepted, AuthenticateLayer, BoxError, Client, ClientStream, Error, Greeted, HandshakeLayer,
-    Request, Requested, Session, stage::always_ready,
+    session::{
+        Accepted, BoxError, Client, ClientStream, Error, Greeted, Request, Requested, Session,
+        always_ready,
+    },
+    stages::{authenticate::AuthenticateLayer, handshake::HandshakeLayer},
 };
 
 /// SOCKS5, no authentication, CONNECT to 127.0.0.1:80.
@@ -86,11 +89,11 @@ pub(crate) async fn negotiate_from(
 }
 
 /// A client that waits for the reply to its request, at `io`.
-pub(crate) fn requested<Io: crate::Stream>(
+pub(crate) fn requested<Io: crate::session::Stream>(
     io: Io,
     early: &[u8],
     request: Request,
 ) -> Requested<Io> {
-    let client = Client::new(io, early.to_vec(), &socks_core::server::Version::V5);
+    let client = Client::new(io, early.to_vec(), &socks_core::server::Version::Socks5);
     Requested { client, request }
 }

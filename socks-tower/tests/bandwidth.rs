@@ -12,8 +12,9 @@ use std::{
 };
 
 use socks_tower::{
-    BandwidthLayer, ByteRate, Client, Command, Connected, Identity, Outbound, Relay, Request,
-    Requested, Session, Stream, Target, Transfer, Version,
+    Client, Command, Connected, Identity, Outbound, Relay, Request, Requested, Session, Stream,
+    Target, Transfer, Version,
+    middleware::{BandwidthLayer, ByteRate},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -31,7 +32,7 @@ fn tunnel<Io: Stream, Up: Stream>(
     upstream: Up,
 ) -> JoinHandle<Transfer> {
     let future = layer.layer(Relay::new()).call(Connected {
-        client: Client::new(client, Vec::new(), &Version::V5),
+        client: Client::new(client, Vec::new(), &Version::Socks5),
         upstream: Outbound::new(upstream),
         request: Request::new(session, Command::CONNECT, Target::UNSPECIFIED),
     });
@@ -254,7 +255,7 @@ async fn the_layer_stands_between_any_stages() {
     let outermost = layer.layer(tower::service_fn(policy_of));
     assert_eq!(outermost.oneshot(accepted).await.unwrap(), expected);
     let requested = Requested {
-        client: Client::new(duplex(1).0, Vec::new(), &Version::V5),
+        client: Client::new(duplex(1).0, Vec::new(), &Version::Socks5),
         request: Request::new(Session::new(), Command::CONNECT, Target::UNSPECIFIED),
     };
     let further_in = layer.layer(tower::service_fn(policy_of));

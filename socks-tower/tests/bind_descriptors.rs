@@ -38,7 +38,7 @@ async fn every_end_of_a_bind_closes_its_sockets() {
         let (mut client, io) = duplex(256);
         let target: Target = "127.0.0.1:21".parse().unwrap();
         let requested = Requested {
-            client: Client::new(io, Vec::new(), &Version::V5),
+            client: Client::new(io, Vec::new(), &Version::Socks5),
             request: Request::new(Session::new(), Command::BIND, target),
         };
         let session = tokio::spawn(layer.layer(Relay::new()).oneshot(requested));

@@ -15,8 +15,9 @@ use std::{
 use async_trait::async_trait;
 use socks_tower::{
     Accepted, Attempt, AuthenticateLayer, BoxError, ConnectLayer, Direction, End, HandshakeLayer,
-    Identity, MemoryQuota, NoAuth, Quota, QuotaKey, QuotaLayer, Relay, Request, Session, Transfer,
-    Versions, v4::UserId,
+    Identity, NoAuth, Relay, Request, Session, Transfer, Versions,
+    middleware::{MemoryQuota, Quota, QuotaKey, QuotaLayer},
+    v4::UserId,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -272,7 +273,7 @@ async fn an_association_ends_when_its_quota_is_too_small_for_a_datagram() {
         }
     });
     let requested = socks_tower::Requested {
-        client: socks_tower::Client::new(duplex(1).0, Vec::new(), &socks_tower::Version::V5),
+        client: socks_tower::Client::new(duplex(1).0, Vec::new(), &socks_tower::Version::Socks5),
         request: Request::new(
             Session::new(),
             socks_tower::Command::UDP_ASSOCIATE,

@@ -43,7 +43,7 @@ async fn tunnel() -> (TcpStream, TcpStream, JoinHandle<Transfer>) {
 
 fn run<Io: Stream, Up: Stream>(client: Io, upstream: Up) -> JoinHandle<Transfer> {
     let future = Relay::new().call(Connected {
-        client: Client::new(client, Vec::new(), &Version::V5),
+        client: Client::new(client, Vec::new(), &Version::Socks5),
         upstream: Outbound::new(upstream),
         request: Request::new(Session::default(), Command::CONNECT, Target::UNSPECIFIED),
     });

@@ -15,7 +15,7 @@
 mod support;
 
 use socks_tower::UdpAssociate;
-use support::{Client, Proxy, echo, policy};
+use support::{Client, Proxy, echo, judge};
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
@@ -24,7 +24,7 @@ fn descriptors() -> usize {
 #[tokio::test]
 async fn an_association_that_ends_closes_its_sockets() {
     let (v4, v6) = (echo("127.0.0.1").await, echo("::1").await);
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let before = descriptors();
     for reset in [false, true] {
         let mut clients = Vec::new();

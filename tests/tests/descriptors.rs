@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
 #![cfg(target_os = "linux")]
 
-use socks_tower::{Command, Pinned, Request, Session, Target, TcpConnector, connect::Race};
+use socks_tower::{Command, Pinned, Request, Session, Target, TcpConnector, works::tcp::Race};
 use tokio::{
     net::{TcpSocket, TcpStream},
     sync::mpsc,

@@ -11,7 +11,7 @@ use std::{
 use socket2::SockRef;
 use socks_tower::{
     Command, Pinned, Request, Session, Target, TcpConnector,
-    connect::{ConnectError, Keepalive, Race, SourceAddrs},
+    works::tcp::{ConnectError, Keepalive, Race, SourceAddrs},
 };
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::ServiceExt;
@@ -177,7 +177,7 @@ async fn a_family_without_a_source_address_is_not_dialled() {
     let (_v6_listener, v6) = listen("[::1]:0").await;
     let connector = TcpConnector::new().with_source(Ipv4Addr::new(127, 0, 0, 2).into());
     let error = connector.clone().oneshot(request(&[v6])).await;
-    assert!(matches!(error, Err(ConnectError::NoSource)));
+    assert!(matches!(error, Err(ConnectError::NoSource(_))));
 
     let (_v4_listener, v4) = listen("127.0.0.1:0").await;
     let stream = connector.clone().oneshot(request(&[v6, v4])).await.unwrap();

@@ -19,7 +19,7 @@ use tower::{Layer, ServiceBuilder};
 async fn proxy() -> SocketAddr {
     let name = "echo.example".parse().unwrap();
     let hosts = HostsLayer::new().with_host(name, ["127.0.0.1".parse().unwrap()]);
-    let policy = ServiceBuilder::new()
+    let judge = ServiceBuilder::new()
         .layer(ResolveLayer::new(hosts.layer(SystemResolver::new())))
         .layer(AuthorizeLayer::new(Rules::new().permit_all_special()))
         .service(Permit::new());
@@ -27,7 +27,7 @@ async fn proxy() -> SocketAddr {
     let proxy = ServiceBuilder::new()
         .layer(HandshakeLayer::new())
         .layer(AuthenticateLayer::password(users))
-        .service(ByCommand::new().udp_associate(UdpAssociate::new(policy)));
+        .service(ByCommand::new().udp_associate(UdpAssociate::new(judge)));
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     let addr = server.local_addr();
     tokio::spawn(server.serve(proxy));

@@ -3,11 +3,14 @@
 //!
 //! It speaks SOCKS by hand and knows none of the proxies, ours included.
 
+mod batch;
 mod bulk;
 mod floor;
 mod idle;
+mod load;
 mod memory;
 mod origin;
+mod page;
 mod pingpong;
 mod plot;
 mod proxy;

@@ -17,7 +17,7 @@ use rustix::{
     net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt},
 };
 
-use crate::udp;
+use crate::batch::Batch;
 
 /// What a server does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Origin {
         };
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         let udp = v4(socket.local_addr()?)?;
-        thread::spawn(move || udp::echo(&socket));
+        thread::spawn(move || echo_datagrams(&socket));
         thread::spawn(move || {
             let Err(error) = serve(&listeners);
             // Without it every figure would be wrong.
@@ -198,4 +198,14 @@ impl Connection {
 
 fn would_block<T>(result: rustix::io::Result<T>) -> bool {
     !matches!(result, Err(error) if error != Errno::AGAIN)
+}
+
+/// Sends back what comes, for ever.
+fn echo_datagrams(socket: &UdpSocket) {
+    let mut batch = Batch::new();
+    loop {
+        if batch.receive(socket).is_ok() {
+            let _ = batch.send(socket);
+        }
+    }
 }

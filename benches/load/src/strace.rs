@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Syscalls, bulk::Way, origin::Origin, proxy::Proxy, rounds::Load, socks::Auth, window::Extent,
+    Syscalls, bulk::Way, load::Load, origin::Origin, proxy::Proxy, socks::Auth, window::Extent,
 };
 
 /// The calls of one proxy in one test.

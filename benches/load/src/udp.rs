@@ -1,99 +1,22 @@
 //! Datagrams there and back through an association, many at a time.
 
 use std::{
-    io::{IoSlice, IoSliceMut},
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
-    os::fd::AsRawFd,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use nix::{
-    errno::Errno,
-    sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg},
-};
+use nix::errno::Errno;
 
 use crate::{
+    batch::{Batch, FLIGHT},
     origin::Origin,
     proxy::Proxy,
     socks::{self, Auth},
     window::{Extent, Figures, Window},
 };
 
-/// Datagrams in flight, and the most that one system call moves.
-const FLIGHT: usize = 32;
 const PAYLOAD: usize = 64;
-
-/// Buffers for a batch of datagrams.
-struct Batch {
-    buffers: Vec<[u8; 2048]>,
-    lens: Vec<usize>,
-    peers: Vec<Option<SockaddrIn>>,
-    /// Not one for both: sending leaves pointers to its addresses behind.
-    to_receive: MultiHeaders<SockaddrIn>,
-    to_send: MultiHeaders<SockaddrIn>,
-}
-
-impl Batch {
-    fn new() -> Self {
-        Self {
-            buffers: vec![[0; 2048]; FLIGHT],
-            lens: Vec::with_capacity(FLIGHT),
-            peers: Vec::with_capacity(FLIGHT),
-            to_receive: MultiHeaders::preallocate(FLIGHT, None),
-            to_send: MultiHeaders::preallocate(FLIGHT, None),
-        }
-    }
-
-    /// Waits for the first datagram, and takes what has come by then.
-    fn receive(&mut self, socket: &UdpSocket) -> Result<usize, Errno> {
-        let slices = self.buffers.iter_mut().map(|it| [IoSliceMut::new(it)]);
-        let mut slices: Vec<_> = slices.collect();
-        let flags = MsgFlags::MSG_WAITFORONE;
-        let received = recvmmsg(
-            socket.as_raw_fd(),
-            &mut self.to_receive,
-            &mut slices,
-            flags,
-            None,
-        )?;
-        self.lens.clear();
-        self.peers.clear();
-        for datagram in received {
-            self.lens.push(datagram.bytes);
-            self.peers.push(datagram.address);
-        }
-        Ok(self.lens.len())
-    }
-
-    /// Sends as many as there are `lens`.
-    fn send(&mut self, socket: &UdpSocket) -> Result<usize, Errno> {
-        let slices = self.buffers.iter().zip(&self.lens);
-        let slices: Vec<_> = slices
-            .map(|(it, &len)| [IoSlice::new(&it[..len])])
-            .collect();
-        let flags = MsgFlags::empty();
-        let sent = sendmmsg(
-            socket.as_raw_fd(),
-            &mut self.to_send,
-            &slices,
-            &self.peers,
-            [],
-            flags,
-        )?;
-        Ok(sent.count())
-    }
-}
-
-/// Sends back what comes, for ever.
-pub(crate) fn echo(socket: &UdpSocket) {
-    let mut batch = Batch::new();
-    loop {
-        if batch.receive(socket).is_ok() {
-            let _ = batch.send(socket);
-        }
-    }
-}
 
 /// The units are datagrams that came back; each crossed the proxy twice.
 pub(crate) fn udp(proxy: &Proxy, origin: &Origin, extent: Extent) -> Result<Figures> {

@@ -12,10 +12,12 @@ use std::{
 use anyhow::Result;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use socks_tower::{
-    AccessLogLayer, AuthenticateLayer, AuthorizeLayer, BandwidthLayer, ByteRate, Command,
-    ConnectLayer, HandshakeLayer, LiveLimitLayer, LockoutLayer, LoopGuard, Match, MemoryQuota,
-    MetricsLayer, NoAuth, Proxy, QuotaLayer, Rate, RateLimitLayer, RegisterLayer, Relay,
-    ResolveLayer, Rules, Sessions, SystemResolver, TcpConnector, Users,
+    AuthenticateLayer, AuthorizeLayer, Command, ConnectLayer, HandshakeLayer, LoopGuard, Match,
+    NoAuth, Proxy, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector, Users,
+    middleware::{
+        AccessLogLayer, BandwidthLayer, ByteRate, LiveLimitLayer, LockoutLayer, MemoryQuota,
+        MetricsLayer, QuotaLayer, Rate, RateLimitLayer, RegisterLayer, Sessions,
+    },
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder};

@@ -10,7 +10,7 @@
 
 use std::{env, error::Error, fs::File, io::Write};
 
-use socks_tower::{AccessLogLayer, Rules, Server, Socks};
+use socks_tower::{Rules, Server, Socks, middleware::AccessLogLayer};
 use tower::ServiceBuilder;
 use tracing_appender::non_blocking::NonBlockingBuilder;
 

@@ -17,9 +17,9 @@ use std::{
 };
 
 use socks_tower::{
-    Accepted, AuthenticateLayer, AuthorizeLayer, BandwidthLayer, ByteRate, ConnectLayer, Direction,
-    HandshakeLayer, Meter, NoAuth, Relay, ResolveLayer, Rules, Server, SystemResolver,
-    TcpConnector,
+    Accepted, AuthenticateLayer, AuthorizeLayer, ConnectLayer, Direction, HandshakeLayer, Meter,
+    NoAuth, Relay, ResolveLayer, Rules, Server, SystemResolver, TcpConnector,
+    middleware::{BandwidthLayer, ByteRate},
 };
 use tokio::time::interval;
 use tower::ServiceBuilder;

@@ -11,7 +11,7 @@
 mod cache;
 #[cfg(test)]
 mod tests;
-mod users;
+mod user_file;
 
 use std::{env, io, time::Duration};
 
@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder};
 
 use cache::CacheLayer;
-use users::Users;
+use user_file::UserFile;
 
 const USAGE: &str = "usage: custom-auth add FILE NAME < PASSWORD
        custom-auth remove FILE NAME
@@ -40,9 +40,9 @@ async fn main() -> Result<(), BoxError> {
             let mut password = String::new();
             io::stdin().read_line(&mut password)?;
             let password = password.trim_end_matches(['\r', '\n']);
-            Users::open_or_create(file)?.add(name, password)
+            UserFile::open_or_create(file)?.add(name, password)
         }
-        ["remove", file, name] => Users::open(file)?.remove(name),
+        ["remove", file, name] => UserFile::open(file)?.remove(name),
         ["serve", file] => serve(file, "127.0.0.1:1080").await,
         ["serve", file, addr] => serve(file, addr).await,
         _ => Err(USAGE.into()),
@@ -50,7 +50,7 @@ async fn main() -> Result<(), BoxError> {
 }
 
 async fn serve(file: &str, addr: &str) -> Result<(), BoxError> {
-    let verifier = CacheLayer::new(TTL)?.layer(Users::open(file)?);
+    let verifier = CacheLayer::new(TTL)?.layer(UserFile::open(file)?);
     let server = Server::bind(addr).await?;
     println!("listening on {}", server.local_addr());
     server.serve(proxy(verifier)?).await?;

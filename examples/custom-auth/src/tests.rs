@@ -20,7 +20,7 @@ use super::*;
 /// A file with `joe`, whose password is `good`, until it is dropped.
 struct File {
     path: PathBuf,
-    users: Users,
+    users: UserFile,
 }
 
 impl File {
@@ -29,7 +29,7 @@ impl File {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("custom-auth-{}-{number}.db", std::process::id());
         let path = env::temp_dir().join(name);
-        let users = Users::open_or_create(path.to_str().unwrap()).unwrap();
+        let users = UserFile::open_or_create(path.to_str().unwrap()).unwrap();
         users.add("joe", "good").unwrap();
         Self { path, users }
     }

@@ -14,13 +14,13 @@ use tower::{Layer, ServiceBuilder};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // One policy for both commands. All is on loopback here, so let that pass.
+    // One judge for both commands. All is on loopback here, so let that pass.
     let rules = Rules::new().permit_special("127.0.0.0/8".parse()?);
-    let policy = ServiceBuilder::new()
+    let judged = ServiceBuilder::new()
         .layer(ResolveLayer::new(SystemResolver::new()))
         .layer(AuthorizeLayer::new(rules));
-    let connect = ConnectLayer::new(policy.clone().service(TcpConnector::new()));
-    let bind = BindLayer::new(policy.service(Permit::new()));
+    let connect = ConnectLayer::new(judged.clone().service(TcpConnector::new()));
+    let bind = BindLayer::new(judged.service(Permit::new()));
     let commands = ByCommand::new()
         .bind(bind.layer(Relay::new()))
         .connect(connect.layer(Relay::new()));

@@ -15,8 +15,9 @@
 use std::{convert::Infallible, error::Error};
 
 use socks_tower::{
-    AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, NoAuth, PeerAddr,
-    ProxyProtocolLayer, Relay, Request, ResolveLayer, Rules, Server, SystemResolver, TcpConnector,
+    AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, NoAuth, Relay, Request,
+    ResolveLayer, Rules, Server, SystemResolver, TcpConnector,
+    front::proxy_protocol::{PeerAddr, ProxyProtocolLayer},
 };
 use tower::{ServiceBuilder, service_fn};
 

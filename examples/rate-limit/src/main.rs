@@ -10,8 +10,9 @@
 use std::{error::Error, time::Duration};
 
 use socks_tower::{
-    AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, LiveLimitLayer, Rate,
-    RateLimitLayer, Relay, ResolveLayer, Rules, Server, SystemResolver, TcpConnector, Users,
+    AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, Relay, ResolveLayer, Rules,
+    Server, SystemResolver, TcpConnector, Users,
+    middleware::{LiveLimitLayer, Rate, RateLimitLayer},
 };
 use tower::ServiceBuilder;
 

@@ -4,9 +4,11 @@ use std::{sync::Once, time::Duration};
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
-    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LiveLimitLayer, LockoutLayer, LookupAddr,
-    LookupName, NoAuth, Permit, Proxy, ProxyProtocolLayer, Relay, ResolveLayer, Rules,
-    SystemResolver, TcpConnector, UdpAssociate, Users, command::RefuseCommand,
+    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LookupAddr, LookupName, NoAuth, Permit,
+    Proxy, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector, UdpAssociate, Users,
+    front::proxy_protocol::ProxyProtocolLayer,
+    middleware::{LiveLimitLayer, LockoutLayer},
+    stages::command::RefuseCommand,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder, util::Either};
@@ -26,13 +28,13 @@ pub fn stack(
 
     // Who may be reached, and who may come.
     let resolver = SystemResolver::new();
-    let policy = ServiceBuilder::new()
+    let judged = ServiceBuilder::new()
         .timeout(args.connect_timeout())
         .layer(ResolveLayer::new(resolver.clone()))
         .map_err(explain_denial)
         .layer(AuthorizeLayer::new(rules));
-    let connector = policy.clone().service(TcpConnector::new());
-    let permit = policy.service(Permit::new());
+    let connector = judged.clone().service(TcpConnector::new());
+    let permit = judged.service(Permit::new());
 
     // What clients may ask for. All tunnels end at the same relay.
     let relay = Relay::new().with_idle_timeout(args.idle_timeout());

@@ -14,7 +14,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, HttpConnectLayer, Relay,
-    ResolveLayer, Rules, Server, SystemResolver, TcpConnector, TlsLayer, Users,
+    ResolveLayer, Rules, Server, SystemResolver, TcpConnector, Users, front::tls::TlsLayer,
 };
 use tower::ServiceBuilder;
 

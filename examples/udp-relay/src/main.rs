@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The client is that of the crate `fast-socks5`. It has its association for as
-//! long as its connection to the proxy stands, and may send to whom the policy
+//! long as its connection to the proxy stands, and may send to whom the judge
 //! lets it.
 
 use std::{error::Error, io};
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Asked about each new destination. All is on loopback here, so let that
     // pass.
     let hosts = HostsLayer::new().with_host("echo.example".parse()?, [target_addr.ip()]);
-    let policy = ServiceBuilder::new()
+    let judge = ServiceBuilder::new()
         .map_request(show)
         .layer(ResolveLayer::new(hosts.layer(SystemResolver::new())))
         .layer(AuthorizeLayer::new(Rules::new().permit_all_special()))
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let proxy = ServiceBuilder::new()
         .layer(HandshakeLayer::new())
         .layer(AuthenticateLayer::new(NoAuth))
-        .service(ByCommand::new().udp_associate(UdpAssociate::new(policy)));
+        .service(ByCommand::new().udp_associate(UdpAssociate::new(judge)));
     let server = Server::bind("127.0.0.1:0").await?;
     let proxy_addr = server.local_addr();
     tokio::spawn(server.serve(proxy));
@@ -49,9 +49,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Any middleware around the policy sees the destinations, each once.
+/// Any middleware around the judge sees the destinations, each once.
 fn show(request: Request) -> Request {
-    println!("policy: {} {}", request.command, request.target.host);
+    println!("judge: {} {}", request.command, request.target.host);
     request
 }
 

@@ -3,8 +3,6 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::name::stem;
-
 /// An address in any spelling that a resolver takes without asking anybody.
 pub(super) fn ip_literal(host: &str) -> Option<IpAddr> {
     let bare = host
@@ -59,4 +57,9 @@ pub(super) fn ends_in_a_number(host: &str) -> bool {
 
 pub(super) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A name without the dot that may end it.
+pub(super) fn stem(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }

@@ -7,7 +7,7 @@ use core::{
     str::FromStr,
 };
 
-use super::literal::{ends_in_a_number, ip_literal};
+use super::literal::{ends_in_a_number, ip_literal, stem};
 use crate::DomainNameError;
 
 /// A host name of 1 to 255 bytes, as the one-byte length field can carry.
@@ -102,11 +102,6 @@ impl DomainName {
         let len = u8::try_from(self.0.len()).unwrap_or(u8::MAX);
         (len, self.0.as_bytes())
     }
-}
-
-/// A name without the dot that may end it.
-pub(super) fn stem(name: &str) -> &str {
-    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// The URL standard's "forbidden domain code points", and all spaces and

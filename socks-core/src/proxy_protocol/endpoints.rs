@@ -1,5 +1,10 @@
 use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+/// The lengths of both addresses in version 2, by family.
+pub(super) const V4_LEN: usize = 12;
+pub(super) const V6_LEN: usize = 36;
+pub(super) const UNIX_LEN: usize = 216;
+
 /// Where a connection comes from and where it went, both of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoints {

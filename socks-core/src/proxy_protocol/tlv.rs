@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::ProxyHeaderError;
+use super::{ProxyHeaderError, endpoints::UNIX_LEN};
 use crate::DecodeError;
 
 /// The extensions of a header, in the order in which they stand.
@@ -37,7 +37,7 @@ impl Tlvs {
 
     /// All of them together, in bytes with types and lengths: what a header has
     /// room for beside the longest addresses.
-    pub const MAX_LEN: usize = 65_535 - super::v2::UNIX_LEN;
+    pub const MAX_LEN: usize = 65_535 - UNIX_LEN;
 
     /// None.
     #[must_use]

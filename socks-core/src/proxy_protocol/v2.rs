@@ -6,7 +6,12 @@ use core::{
     net::{SocketAddrV4, SocketAddrV6},
 };
 
-use super::{Endpoints, ProxyHeaderError, Tlvs, crc32c::crc32c, tlv::Checksum};
+use super::{
+    Endpoints, ProxyHeaderError, Tlvs,
+    crc32c::crc32c,
+    endpoints::{UNIX_LEN, V4_LEN, V6_LEN},
+    tlv::Checksum,
+};
 use crate::{
     DecodeError,
     codec::{Decode, Decoded, Encode, Reader, Stop},
@@ -16,11 +21,6 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Signature, command, family and length.
 const FRONT: usize = 16;
-
-/// The lengths of both addresses, by family.
-const V4_LEN: usize = 12;
-const V6_LEN: usize = 36;
-pub(super) const UNIX_LEN: usize = 216;
 
 /// A header of version 2.
 #[derive(Clone, Debug, PartialEq, Eq)]

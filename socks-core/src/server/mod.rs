@@ -212,10 +212,10 @@ impl Server {
                 Selection { method }.encode(out);
             }
             (State::Start, Error::VersionNotServed(v4::VERSION) | Error::Decode(_)) => {
-                reply(Version::V4, Err(ReplyCode::GENERAL_FAILURE), out);
+                reply(Version::Socks4, Err(ReplyCode::GENERAL_FAILURE), out);
             }
             (State::Authenticated, Error::Decode(error)) => {
-                reply(Version::V5, Err(reply::decode_reply(error)), out);
+                reply(Version::Socks5, Err(reply::decode_reply(error)), out);
             }
             _ => {}
         }

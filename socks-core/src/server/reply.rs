@@ -46,11 +46,11 @@ pub fn reply(version: Version, outcome: Result<&Target, ReplyCode>, out: &mut Ve
         Host::Name(_) => bound.host.clone(),
     };
     match version {
-        Version::V5 => {
+        Version::Socks5 => {
             let bound = Target { host, port };
             v5::Reply { code, bound }.encode(out);
         }
-        Version::V4 | Version::V4a => {
+        Version::Socks4 | Version::Socks4a => {
             let code = match outcome {
                 Ok(_) => v4::ReplyCode::GRANTED,
                 Err(_) => v4::ReplyCode::REJECTED,

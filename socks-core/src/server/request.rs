@@ -12,11 +12,11 @@ use crate::{
 #[non_exhaustive]
 pub enum Version {
     /// SOCKS4.
-    V4,
+    Socks4,
     /// SOCKS4 with names.
-    V4a,
+    Socks4a,
     /// SOCKS5.
-    V5,
+    Socks5,
 }
 
 impl Version {
@@ -24,9 +24,9 @@ impl Version {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::V4 => "4",
-            Self::V4a => "4a",
-            Self::V5 => "5",
+            Self::Socks4 => "4",
+            Self::Socks4a => "4a",
+            Self::Socks5 => "5",
         }
     }
 }
@@ -48,12 +48,12 @@ impl Versions {
     /// SOCKS4, SOCKS4a and SOCKS5.
     pub const ALL: Self = Self { v4: true, v5: true };
     /// SOCKS4 and SOCKS4a.
-    pub const V4: Self = Self {
+    pub const SOCKS4: Self = Self {
         v4: true,
         v5: false,
     };
     /// SOCKS5.
-    pub const V5: Self = Self {
+    pub const SOCKS5: Self = Self {
         v4: false,
         v5: true,
     };
@@ -76,9 +76,9 @@ pub struct Request {
 impl From<v4::Request> for Request {
     fn from(request: v4::Request) -> Self {
         let version = if request.is_v4a() {
-            Version::V4a
+            Version::Socks4a
         } else {
-            Version::V4
+            Version::Socks4
         };
         Self {
             version,
@@ -92,7 +92,7 @@ impl From<v4::Request> for Request {
 impl From<v5::Request> for Request {
     fn from(request: v5::Request) -> Self {
         Self {
-            version: Version::V5,
+            version: Version::Socks5,
             command: request.command,
             target: request.target,
             user_id: None,

@@ -28,11 +28,11 @@ fn answer(versions: Versions, input: &[u8]) -> (Error, Vec<u8>) {
 #[test]
 fn a_version_that_is_not_served_is_refused_in_its_own_words() {
     assert_eq!(
-        answer(Versions::V4, b"\x05"),
+        answer(Versions::SOCKS4, b"\x05"),
         (Error::VersionNotServed(5), b"\x05\xff".to_vec())
     );
     assert_eq!(
-        answer(Versions::V5, b"\x04"),
+        answer(Versions::SOCKS5, b"\x04"),
         (Error::VersionNotServed(4), b"\0\x5b\0\0\0\0\0\0".to_vec())
     );
 }
@@ -159,35 +159,44 @@ fn replies_say_what_their_version_can() {
 
     for bound in [&v4, &mapped] {
         assert_eq!(
-            written(Version::V5, Ok(bound)),
+            written(Version::Socks5, Ok(bound)),
             b"\x05\0\0\x01\xc0\0\x02\x07\0\x50"
         );
         assert_eq!(
-            written(Version::V4, Ok(bound)),
+            written(Version::Socks4, Ok(bound)),
             b"\0\x5a\0\x50\xc0\0\x02\x07"
         );
     }
     for bound in [&v6, &name] {
-        assert_eq!(written(Version::V4a, Ok(bound)), b"\0\x5a\0\x50\0\0\0\0");
+        assert_eq!(
+            written(Version::Socks4a, Ok(bound)),
+            b"\0\x5a\0\x50\0\0\0\0"
+        );
     }
-    assert_eq!(written(Version::V5, Ok(&name)), b"\x05\0\0\x03\x01a\0\x50");
-    assert_eq!(written(Version::V5, Ok(&v6))[..4], *b"\x05\0\0\x04");
+    assert_eq!(
+        written(Version::Socks5, Ok(&name)),
+        b"\x05\0\0\x03\x01a\0\x50"
+    );
+    assert_eq!(written(Version::Socks5, Ok(&v6))[..4], *b"\x05\0\0\x04");
 
     let refused = Err(ReplyCode::CONNECTION_REFUSED);
-    assert_eq!(written(Version::V5, refused), b"\x05\x05\0\x01\0\0\0\0\0\0");
-    assert_eq!(written(Version::V4, refused), b"\0\x5b\0\0\0\0\0\0");
+    assert_eq!(
+        written(Version::Socks5, refused),
+        b"\x05\x05\0\x01\0\0\0\0\0\0"
+    );
+    assert_eq!(written(Version::Socks4, refused), b"\0\x5b\0\0\0\0\0\0");
     // Not even this one is a success.
     let refused = Err(ReplyCode::SUCCEEDED);
-    assert_eq!(written(Version::V5, refused)[..2], *b"\x05\x01");
-    assert_eq!(written(Version::V4, refused)[..2], *b"\0\x5b");
+    assert_eq!(written(Version::Socks5, refused)[..2], *b"\x05\x01");
+    assert_eq!(written(Version::Socks4, refused)[..2], *b"\0\x5b");
 }
 
 #[test]
 fn a_socks4_request_tells_its_version_and_user() {
     for (input, version) in [
-        (&b"\x04\x01\0\x50\xc0\0\x02\x07joe\0"[..], Version::V4),
-        (b"\x04\x01\0\x50\0\0\0\x01joe\0a.b\0", Version::V4a),
-        (b"\x04\x01\0\x50\0\0\0\x01joe\0::1\0", Version::V4a),
+        (&b"\x04\x01\0\x50\xc0\0\x02\x07joe\0"[..], Version::Socks4),
+        (b"\x04\x01\0\x50\0\0\0\x01joe\0a.b\0", Version::Socks4a),
+        (b"\x04\x01\0\x50\0\0\0\x01joe\0::1\0", Version::Socks4a),
     ] {
         match receive(&mut Server::new(Versions::ALL), input) {
             Event::Request(request) => {

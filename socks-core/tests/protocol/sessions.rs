@@ -245,19 +245,23 @@ fn clients(command: Command, target: &Target) -> Vec<(Version, Client, Method)> 
             .or(Offer::method(PRIVATE))
     };
     let mut clients = vec![
-        (Version::V5, v5(Offer::none()), Method::NONE),
-        (Version::V5, v5(Offer::password(joe("secret"))), password),
-        (Version::V5, v5(Offer::method(PRIVATE)), PRIVATE),
-        (Version::V5, v5(all()), Method::NONE),
-        (Version::V5, v5(all()), password),
-        (Version::V5, v5(all()), PRIVATE),
-        (Version::V5, flight(None), Method::NONE),
-        (Version::V5, flight(Some(joe("secret"))), password),
+        (Version::Socks5, v5(Offer::none()), Method::NONE),
+        (
+            Version::Socks5,
+            v5(Offer::password(joe("secret"))),
+            password,
+        ),
+        (Version::Socks5, v5(Offer::method(PRIVATE)), PRIVATE),
+        (Version::Socks5, v5(all()), Method::NONE),
+        (Version::Socks5, v5(all()), password),
+        (Version::Socks5, v5(all()), PRIVATE),
+        (Version::Socks5, flight(None), Method::NONE),
+        (Version::Socks5, flight(Some(joe("secret"))), password),
     ];
     if let Ok(client) = Client::v4(user(), command, target.clone()) {
-        clients.push((Version::V4, client, Method::NONE));
+        clients.push((Version::Socks4, client, Method::NONE));
     } else if let Ok(client) = Client::v4a(user(), command, target.clone()) {
-        clients.push((Version::V4a, client, Method::NONE));
+        clients.push((Version::Socks4a, client, Method::NONE));
     }
     clients
 }
@@ -305,7 +309,7 @@ fn heard(
     assert_eq!(request.command, command);
     // SOCKS4 sends a mapped address as the IPv4 address that it is.
     let unmapped = match &wanted.host {
-        Host::Ip(ip) if version != Version::V5 => Target::new(ip.to_canonical(), wanted.port),
+        Host::Ip(ip) if version != Version::Socks5 => Target::new(ip.to_canonical(), wanted.port),
         _ => wanted.clone(),
     };
     assert_eq!(request.target, unmapped);
@@ -366,11 +370,14 @@ fn a_refusal_reaches_the_client_with_its_code() {
                 other => panic!("{other:?}"),
             };
             let expected = match version {
-                Version::V5 => ReplyCode::HOST_UNREACHABLE,
+                Version::Socks5 => ReplyCode::HOST_UNREACHABLE,
                 _ => ReplyCode::GENERAL_FAILURE,
             };
             assert_eq!(refusal.reply_code(), expected);
-            assert_eq!(matches!(refusal, Refusal::V5(_)), version == Version::V5);
+            assert_eq!(
+                matches!(refusal, Refusal::V5(_)),
+                version == Version::Socks5
+            );
         }
     }
 }

@@ -2,7 +2,7 @@ use std::{future::Future, io};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Accepted, Session, Stream};
+use crate::session::{Accepted, Session, Stream};
 
 /// Where connections come from: TCP, a Unix socket, memory.
 ///

@@ -33,6 +33,7 @@
 //! left waits, longer each time up to a second, and goes on when there are some
 //! again. Better is a limit outermost in the stack, as above.
 
+mod access;
 mod listener;
 mod serve;
 mod task;

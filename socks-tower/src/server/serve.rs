@@ -19,13 +19,17 @@ use tower_service::Service;
 use tracing::{Instrument, debug, warn};
 
 use super::{
-    Listener, TcpAcceptor, listen,
+    Listener, TcpAcceptor,
+    access::{self, AccessEvents},
+    listen,
     task::{Cut, CutAtTheEnd, SessionTask},
 };
 use crate::{
-    Accepted, BoxError, HasSession, Observer, Transfer,
-    observe::{ObserveFuture, Watching},
-    trace,
+    middleware::observe::ObserveFuture,
+    session::{
+        Accepted, BoxError, HasSession, Transfer, trace,
+        watch::{Observer, Watching},
+    },
 };
 
 pub(super) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -199,7 +203,7 @@ where
     L: Listener,
     S: Proxy<L::Io>,
 {
-    let access: Arc<dyn Observer> = Arc::new(trace::AccessEvents);
+    let access: Arc<dyn Observer> = Arc::new(AccessEvents);
     let mut backoff = Backoff::default();
     let mut pulse = Pulse::default();
     loop {
@@ -220,7 +224,7 @@ where
         let span = trace::span(accepted.session());
         // The stack may trace as it is called.
         let entered = span.enter();
-        let watching = trace::is_wanted().then(|| Watching::begin(&access, &mut accepted));
+        let watching = access::is_wanted().then(|| Watching::begin(&access, &mut accepted));
         // What panics in the session's task ends the session. So does what
         // panics here, already told by the panic hook.
         let call = || Watching::run(watching.as_ref(), || stack.call(accepted));

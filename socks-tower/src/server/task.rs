@@ -13,7 +13,10 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::{BoxError, Transfer, observe::ObserveFuture};
+use crate::{
+    middleware::observe::ObserveFuture,
+    session::{BoxError, Transfer},
+};
 
 /// What cuts a server's sessions.
 #[derive(Default)]

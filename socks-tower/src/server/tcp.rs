@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Listener;
-use crate::{Accepted, Session};
+use crate::session::{Accepted, Session};
 
 /// How many connections may wait to be accepted. The system cuts it to its own
 /// maximum.

@@ -16,7 +16,7 @@ use super::{
     serve::Signal,
     tcp::{TcpAcceptor, bound},
 };
-use crate::bulk;
+use crate::session::bulk;
 
 /// A server of several threads, each with a runtime and listeners of its own.
 ///

@@ -35,11 +35,11 @@ async fn proxy(ip: &str, listen: ListenAddrs) -> SocketAddr {
     let rules = Rules::new()
         .permit_special("127.0.0.0/8".parse().unwrap())
         .permit_special("::1/128".parse().unwrap());
-    let policy = ServiceBuilder::new()
+    let judged = ServiceBuilder::new()
         .layer(ResolveLayer::new(resolver))
         .layer(AuthorizeLayer::new(rules));
-    let permit = policy.clone().service(Permit::new());
-    let connect = ConnectLayer::new(policy.service(TcpConnector::new()));
+    let permit = judged.clone().service(Permit::new());
+    let connect = ConnectLayer::new(judged.service(TcpConnector::new()));
     let bind = BindLayer::new(permit.clone()).with_listen_addrs(listen);
     let commands = ByCommand::new()
         .on(Command::RESOLVE, LookupAddr::new(permit.clone()))

@@ -17,7 +17,7 @@ use crate::{client_of, hears, pinned};
 
 #[derive(Clone)]
 struct Bind<P, S> {
-    policy: P,
+    judge: P,
     inner: S,
 }
 
@@ -36,11 +36,11 @@ where
     }
 
     fn call(&mut self, requested: Requested<Io>) -> Self::Future {
-        StageFuture::new(bind(self.policy.clone(), requested), self.inner.clone())
+        StageFuture::new(bind(self.judge.clone(), requested), self.inner.clone())
     }
 }
 
-async fn bind<Io, P>(policy: P, requested: Requested<Io>) -> Result<Connected<Io, TcpStream>, Error>
+async fn bind<Io, P>(judge: P, requested: Requested<Io>) -> Result<Connected<Io, TcpStream>, Error>
 where
     Io: Stream,
     P: Work<Request, Response = Pinned>,
@@ -49,7 +49,7 @@ where
         mut client,
         request,
     } = requested;
-    let expected = match client.watch(policy.run(request.clone())).await? {
+    let expected = match client.watch(judge.run(request.clone())).await? {
         Ok(pinned) => pinned,
         Err(error) => return Err(client.refuse(Error::from_box(error)).await),
     };
@@ -69,12 +69,12 @@ where
 
 #[tokio::test]
 async fn a_peer_reaches_the_client() {
-    let policy = ServiceBuilder::new()
+    let judge = ServiceBuilder::new()
         .layer(ResolveLayer::new(SystemResolver::new()))
         .layer(AuthorizeLayer::new(Rules::new().permit_all_special()))
         .service(service_fn(pinned));
     let bind = layer_fn(move |inner| Bind {
-        policy: policy.clone(),
+        judge: judge.clone(),
         inner,
     });
     let proxy = ServiceBuilder::new()

@@ -1,5 +1,5 @@
 //! UDP ASSOCIATE: a command that is an end of the stack itself, and asks the
-//! same policy as CONNECT about each destination.
+//! same judge as CONNECT about each destination.
 
 use std::{
     future::Future,
@@ -23,7 +23,7 @@ use crate::{client_of, hears, pinned};
 
 #[derive(Clone)]
 struct Associate<P> {
-    policy: P,
+    judge: P,
 }
 
 impl<Io: Stream, P: Work<Request, Response = Pinned> + Sync> Service<Requested<Io>>
@@ -38,7 +38,7 @@ impl<Io: Stream, P: Work<Request, Response = Pinned> + Sync> Service<Requested<I
     }
 
     fn call(&mut self, requested: Requested<Io>) -> Self::Future {
-        let policy = self.policy.clone();
+        let judge = self.judge.clone();
         Box::pin(async move {
             let Requested {
                 mut client,
@@ -48,7 +48,7 @@ impl<Io: Stream, P: Work<Request, Response = Pinned> + Sync> Service<Requested<I
             let socket = UdpSocket::bind("127.0.0.1:0").await.map_err(failed)?;
             let bound = socket.local_addr().map_err(failed)?;
             client.grant(&bound.into()).await?;
-            let relayed = client.watch(relay_one(&socket, policy, request)).await?;
+            let relayed = client.watch(relay_one(&socket, judge, request)).await?;
             relayed.map_err(|error| Error::new(ErrorKind::Relay, error))?;
             Ok(Transfer::default())
         })
@@ -56,7 +56,7 @@ impl<Io: Stream, P: Work<Request, Response = Pinned> + Sync> Service<Requested<I
 }
 
 /// One datagram out, and its answer back.
-async fn relay_one<P>(socket: &UdpSocket, policy: P, request: Request) -> Result<(), BoxError>
+async fn relay_one<P>(socket: &UdpSocket, judge: P, request: Request) -> Result<(), BoxError>
 where
     P: Work<Request, Response = Pinned>,
 {
@@ -66,7 +66,7 @@ where
         return Err("a short header".into());
     };
     let request = request.with_target(message.target.clone());
-    let allowed = policy.run(request).await?;
+    let allowed = judge.run(request).await?;
     let data = &datagram[consumed..len];
     socket.send_to(data, allowed.addrs()[0]).await?;
     let mut answer = [0; 512];
@@ -83,14 +83,14 @@ where
 
 #[tokio::test]
 async fn a_datagram_goes_out_and_its_answer_comes_back() {
-    let policy = ServiceBuilder::new()
+    let judge = ServiceBuilder::new()
         .layer(ResolveLayer::new(SystemResolver::new()))
         .layer(AuthorizeLayer::new(Rules::new().permit_all_special()))
         .service(service_fn(pinned));
     let proxy = ServiceBuilder::new()
         .layer(HandshakeLayer::new())
         .layer(AuthenticateLayer::new(NoAuth))
-        .service(ByCommand::new().udp_associate(Associate { policy }));
+        .service(ByCommand::new().udp_associate(Associate { judge }));
     let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let target_addr = target.local_addr().unwrap();
     let (mut client, session) = client_of(proxy);

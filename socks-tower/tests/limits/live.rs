@@ -1,4 +1,4 @@
-use socks_tower::{LiveLimitLayer, Session};
+use socks_tower::{Session, middleware::LiveLimitLayer};
 use tokio::time::Instant;
 use tower::{ServiceBuilder, service_fn};
 
@@ -226,7 +226,7 @@ async fn one_that_hangs_up_while_it_waits_leaves_its_turn_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn behind_a_load_balancer_the_client_that_it_names_counts() {
     let balancer = "192.0.2.1";
-    let believing = socks_tower::ProxyProtocolLayer::new();
+    let believing = socks_tower::front::proxy_protocol::ProxyProtocolLayer::new();
     let proxy = ServiceBuilder::new()
         .layer(believing.trust("192.0.2.1/32".parse().unwrap()))
         .layer(LiveLimitLayer::per_client(1))

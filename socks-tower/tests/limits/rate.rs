@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use socks_tower::{
-    Attempt, AuthenticateLayer, ConnectLayer, HandshakeLayer, Rate, RateLimitLayer, Relay, Session,
-    Users,
+    Attempt, AuthenticateLayer, ConnectLayer, HandshakeLayer, Relay, Session, Users,
+    middleware::{Rate, RateLimitLayer},
 };
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceBuilder, service_fn};

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use socks_tower::{
-    AccessLogLayer, Attempt, AuthenticateLayer, BoxError, ConnectLayer, Credentials,
-    HandshakeLayer, Identity, NoAuth, ObserveLayer, Proxy as Stack, Relay, Request, Sessions,
+    Attempt, AuthenticateLayer, BoxError, ConnectLayer, Credentials, HandshakeLayer, Identity,
+    NoAuth, Proxy as Stack, Relay, Request,
+    middleware::{AccessLogLayer, ObserveLayer, Sessions},
     v4::UserId,
 };
 use tokio::{io::DuplexStream, net::TcpStream};
@@ -282,7 +283,7 @@ async fn the_client_is_the_one_that_a_trusted_sender_names_and_no_other() {
         let (keep, told) = Keep::new();
         let sessions = Sessions::new();
         let (three_proxy, json) = (Lines::default(), Lines::default());
-        let believing = socks_tower::ProxyProtocolLayer::new();
+        let believing = socks_tower::front::proxy_protocol::ProxyProtocolLayer::new();
         let stack = ServiceBuilder::new()
             .layer(ObserveLayer::new(keep))
             .layer(AccessLogLayer::three_proxy(three_proxy.sink()))

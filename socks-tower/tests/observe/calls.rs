@@ -10,8 +10,11 @@ use std::{
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BoxError, ConnectLayer, Direction, DomainName,
-    HandshakeLayer, NoAuth, ObserveLayer, Observer, Pinned, Proxy, Record, Relay, Request,
-    ResolveLayer, StageKind, Summary,
+    HandshakeLayer, NoAuth, Pinned, Proxy, Relay, Request, ResolveLayer,
+    middleware::{
+        ObserveLayer, Observer,
+        observe::{Record, StageKind, Summary},
+    },
 };
 use tokio::{
     io::{DuplexStream, duplex},

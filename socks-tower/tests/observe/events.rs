@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use socks_tower::Sessions;
+use socks_tower::middleware::Sessions;
 use tokio::io::AsyncWriteExt;
 use tracing::subscriber::{DefaultGuard, set_default};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};

@@ -9,7 +9,7 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit, set_default_local_recorder,
 };
-use socks_tower::{MetricsLayer, ObserveLayer, Sessions};
+use socks_tower::middleware::{MetricsLayer, ObserveLayer, Sessions};
 use tokio::io::AsyncWriteExt;
 use tower::ServiceBuilder;
 

@@ -1,6 +1,9 @@
 //! However a session ends, its end is told, once.
 
-use socks_tower::{Accepted, ErrorKind, ObserveLayer, ReplyCode, Sessions};
+use socks_tower::{
+    Accepted, ErrorKind, ReplyCode,
+    middleware::{ObserveLayer, Sessions},
+};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tower::ServiceBuilder;
 

@@ -9,10 +9,14 @@ use std::{
 
 use socks_tower::{
     Accepted, AuthenticateLayer, AuthorizeLayer, BoxError, ByCommand, Command, ConnectLayer,
-    DomainName, ErrorKind, HandshakeLayer, HttpConnectLayer, LookupAddr, Match, NoAuth,
-    ObserveLayer, Observer, Outcome, Permit, Proxy as Stack, Record, RegisterLayer, Relay,
-    ResolveLayer, Rules, Server, Session, Sessions, Summary, TcpAcceptor, TcpConnector, Transfer,
-    UdpAssociate, UsernamePassword, Users, udp::Datagrams,
+    DomainName, ErrorKind, HandshakeLayer, HttpConnectLayer, LookupAddr, Match, NoAuth, Permit,
+    Proxy as Stack, Relay, ResolveLayer, Rules, Server, Session, TcpAcceptor, TcpConnector,
+    Transfer, UdpAssociate, UsernamePassword, Users,
+    middleware::{
+        ObserveLayer, Observer, RegisterLayer, Sessions,
+        observe::{Outcome, Record, Summary},
+    },
+    session::Datagrams,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -100,12 +104,12 @@ pub(crate) fn stack(
     let rules = Rules::new()
         .permit_all_special()
         .deny(Match::any().network(denied));
-    let policy = ServiceBuilder::new()
+    let judged = ServiceBuilder::new()
         .layer(ResolveLayer::new(service_fn(here)))
         .layer(AuthorizeLayer::new(rules));
-    let permit = policy.clone().service(Permit::new());
+    let permit = judged.clone().service(Permit::new());
     let connect = ServiceBuilder::new()
-        .layer(ConnectLayer::new(policy.service(TcpConnector::new())))
+        .layer(ConnectLayer::new(judged.service(TcpConnector::new())))
         .service(Relay::new());
     let users = Users::new().with("joe", "secret").unwrap();
     let authenticate = AuthenticateLayer::new(NoAuth).or(UsernamePassword::new(users));

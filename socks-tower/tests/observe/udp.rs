@@ -1,6 +1,6 @@
 //! UDP associations, whose datagrams are told too.
 
-use socks_tower::{Command, udp::DropReason};
+use socks_tower::{Command, session::DropReason};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpStream, UdpSocket},

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use socks_tower::{BoxError, DomainName, Target, UdpAssociate, udp::DropReason};
+use socks_tower::{BoxError, DomainName, Target, UdpAssociate, session::DropReason};
 use tokio::{net::UdpSocket, sync::Semaphore};
 use tower::service_fn;
 
-use super::support::{Client, Proxy, datagram, echo, name, policy, policy_by, resolve};
+use super::support::{Client, Proxy, datagram, echo, judge, judge_by, name, resolve};
 
 #[tokio::test]
 async fn a_slow_name_holds_up_nothing_else() {
@@ -25,7 +25,7 @@ async fn a_slow_name_holds_up_nothing_else() {
             Ok::<_, BoxError>(vec![IpAddr::from([127, 0, 0, 1])])
         }
     });
-    let mut proxy = Proxy::start(UdpAssociate::new(policy_by(resolver))).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge_by(resolver))).await;
     let client = Client::new(&proxy).await;
     let by_name = |label: &str| name(&format!("{label}.example"), target.port());
 
@@ -61,7 +61,7 @@ async fn what_waited_for_a_name_goes_out_once_it_is_known() {
             resolve(name).await
         }
     });
-    let mut proxy = Proxy::start(UdpAssociate::new(policy_by(resolver))).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge_by(resolver))).await;
     let client = Client::new(&proxy).await;
     let by_name = name("v4.example", target.port());
 
@@ -84,14 +84,14 @@ async fn what_waited_for_a_name_goes_out_once_it_is_known() {
 }
 
 #[tokio::test]
-async fn a_policy_that_panics_costs_one_datagram() {
+async fn a_judge_that_panics_costs_one_datagram() {
     let target = echo("127.0.0.1").await;
     let resolver = service_fn(|name: DomainName| async move {
         tokio::task::yield_now().await;
         assert!(name.as_str() != "boom.example", "as the test wants it");
         resolve(name).await
     });
-    let mut proxy = Proxy::start(UdpAssociate::new(policy_by(resolver))).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge_by(resolver))).await;
     let client = Client::new(&proxy).await;
     client.send(&name("boom.example", 53), b"").await;
     client
@@ -109,7 +109,7 @@ async fn the_table_holds_its_bound_and_evicts_the_longest_idle() {
         UdpSocket::bind("127.0.0.1:0").await.unwrap(),
     );
     let gone_addr = gone.local_addr().unwrap();
-    let associate = UdpAssociate::new(policy()).with_max_flows(64);
+    let associate = UdpAssociate::new(judge()).with_max_flows(64);
     let mut proxy = Proxy::start(associate).await;
     let client = Client::new(&proxy).await;
     client.send(&gone_addr.into(), b"remember me").await;
@@ -150,7 +150,7 @@ async fn the_table_holds_its_bound_and_evicts_the_longest_idle() {
 #[tokio::test]
 async fn a_flood_of_garbage_leaves_the_association_at_work() {
     let target = echo("127.0.0.1").await;
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let client = Client::new(&proxy).await;
     let mut random = 7_u64;
     for _ in 0..200 {
@@ -179,7 +179,7 @@ async fn a_flood_of_garbage_leaves_the_association_at_work() {
 async fn datagrams_to_our_own_sockets_go_nowhere() {
     let target = echo("127.0.0.1").await;
     let probe = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let (a, b) = (Client::new(&proxy).await, Client::new(&proxy).await);
     // Where a's datagrams come from.
     a.send(&probe.local_addr().unwrap().into(), b"hello").await;
@@ -212,8 +212,8 @@ async fn a_destination_that_becomes_one_of_our_own_sockets_is_cut_off() {
     let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = other.local_addr().unwrap();
     let ports = socks_tower::ListenAddrs::new().with_ports(addr.port()..=addr.port());
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
-    let later = Proxy::start(UdpAssociate::new(policy()).with_listen_addrs(ports)).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
+    let later = Proxy::start(UdpAssociate::new(judge()).with_listen_addrs(ports)).await;
     let client = Client::new(&proxy).await;
     client.send(&addr.into(), b"hello").await;
     other.recv_from(&mut [0; 8]).await.unwrap();

@@ -9,7 +9,7 @@ use fast_socks5::{
 use socks_tower::UdpAssociate;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::support::{PATIENCE, Proxy, echo, policy};
+use super::support::{PATIENCE, Proxy, echo, judge};
 
 /// Boxed, for its client has the buffer in its future.
 fn exchange<'a, T>(
@@ -36,7 +36,7 @@ where
 #[tokio::test]
 async fn it_reaches_both_families_and_names_with_datagrams_of_any_length() {
     let (v4, v6) = (echo("127.0.0.1").await, echo("::1").await);
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let control = TcpStream::connect(proxy.addr).await.unwrap();
     let client = Socks5Datagram::bind(control, "127.0.0.1:0").await.unwrap();
 

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use socks_tower::{Accepted, Target, UdpAssociate, udp::DropReason};
+use socks_tower::{Accepted, Target, UdpAssociate, session::DropReason};
 use tokio::net::UdpSocket;
 
-use super::support::{Client, Proxy, datagram, echo, policy};
+use super::support::{Client, Proxy, datagram, echo, judge};
 
 async fn socket(ip: &str) -> UdpSocket {
     UdpSocket::bind((ip, 0)).await.unwrap()
@@ -30,7 +30,7 @@ async fn another_address_can_neither_use_an_association_nor_take_it() {
     let (target, addr) = target().await;
     let attacker = socket("127.0.0.2").await;
     let evil = datagram(0, &addr.into(), b"evil");
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let client = Client::new(&proxy).await;
 
     // First, when no port is known yet; then again, when one is.
@@ -60,7 +60,7 @@ async fn behind_a_load_balancer_the_client_is_whom_it_names() {
         accepted.session.client_addr = Some(client_addr);
         accepted
     };
-    let proxy = Proxy::start_behind(believing, UdpAssociate::new(policy())).await;
+    let proxy = Proxy::start_behind(believing, UdpAssociate::new(judge())).await;
     let balancer = Client::new(&proxy).await;
 
     balancer.send(&addr.into(), b"evil").await;
@@ -75,7 +75,7 @@ async fn another_port_of_the_client_counts_for_nothing_once_one_is_seen() {
     let (target, addr) = target().await;
     let neighbour = socket("127.0.0.1").await;
     let evil = datagram(0, &addr.into(), b"evil");
-    let proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let client = Client::new(&proxy).await;
 
     // What is no datagram of a client makes nobody one.
@@ -93,7 +93,7 @@ async fn another_port_counts_for_nothing_once_one_is_declared() {
     let neighbour = socket("127.0.0.1").await;
     let own = socket("127.0.0.1").await;
     let declared = own.local_addr().unwrap();
-    let proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let client = Client::declaring(&proxy, own, declared.into())
         .await
         .unwrap();
@@ -111,7 +111,7 @@ async fn declaring_anothers_address_gives_it_nothing() {
     let (target, addr) = target().await;
     let other = socket("127.0.0.2").await;
     let declared: Target = other.local_addr().unwrap().into();
-    let proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let client = Client::declaring(&proxy, socket("127.0.0.1").await, declared)
         .await
         .unwrap();
@@ -127,7 +127,7 @@ async fn declaring_anothers_address_gives_it_nothing() {
 #[tokio::test]
 async fn what_clients_declare_who_know_nothing_is_ignored() {
     let target = echo("127.0.0.1").await;
-    let proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let proxy = Proxy::start(UdpAssociate::new(judge())).await;
     // The second is what PySocks sends as a name.
     for declared in [
         "0.0.0.0:0",
@@ -167,7 +167,7 @@ async fn what_clients_declare_who_know_nothing_is_ignored() {
 async fn only_those_who_were_asked_may_answer() {
     let (target, addr) = target().await;
     let (same_host, stranger) = (socket("127.0.0.1").await, socket("127.0.0.2").await);
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let client = Client::new(&proxy).await;
     client.send(&addr.into(), b"question").await;
     let (_, outward) = target.recv_from(&mut [0; 16]).await.unwrap();
@@ -190,7 +190,7 @@ async fn only_those_who_were_asked_may_answer() {
 async fn in_a_full_cone_strangers_may_send_too() {
     let (target, addr) = target().await;
     let stranger = socket("127.0.0.2").await;
-    let proxy = Proxy::start(UdpAssociate::new(policy()).with_full_cone(true)).await;
+    let proxy = Proxy::start(UdpAssociate::new(judge()).with_full_cone(true)).await;
     let client = Client::new(&proxy).await;
     client.send(&addr.into(), b"hello").await;
     let (_, outward) = target.recv_from(&mut [0; 16]).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use socks_tower::{
     Accepted, AuthenticateLayer, End, ErrorKind, HandshakeLayer, NoAuth, ReplyCode, Session,
-    UdpAssociate, udp::AssociateError,
+    UdpAssociate, stages::udp::AssociateError,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -13,12 +13,12 @@ use tokio::{
 };
 use tower::{ServiceBuilder, ServiceExt};
 
-use super::support::{Client, Proxy, echo, policy};
+use super::support::{Client, Proxy, echo, judge};
 
 #[tokio::test]
 async fn an_association_ends_with_its_connection() {
     let target = echo("127.0.0.1").await;
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     for (reset, end) in [(false, End::Closed), (true, End::ClientReset)] {
         let mut client = Client::new(&proxy).await;
         client.echo(&target.into(), target, b"hello").await;
@@ -47,7 +47,7 @@ async fn an_idle_association_ends_though_its_connection_stands() {
     const MINUTE: Duration = Duration::from_secs(60);
 
     let target = echo("127.0.0.1").await;
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let stranger = UdpSocket::bind("127.0.0.2:0").await.unwrap();
     // As long as there is something to do, time stands still.
     let busy = tokio::spawn(async {
@@ -77,7 +77,7 @@ async fn a_client_without_an_address_is_refused() {
     let proxy = ServiceBuilder::new()
         .layer(HandshakeLayer::new())
         .layer(AuthenticateLayer::new(NoAuth))
-        .service(UdpAssociate::new(policy()));
+        .service(UdpAssociate::new(judge()));
     let (mut client, io) = duplex(64);
     client
         .write_all(b"\x05\x01\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00")
@@ -104,7 +104,7 @@ async fn other_commands_are_refused() {
     let proxy = ServiceBuilder::new()
         .layer(HandshakeLayer::new())
         .layer(AuthenticateLayer::new(NoAuth))
-        .service(UdpAssociate::new(policy()));
+        .service(UdpAssociate::new(judge()));
     let (mut client, io) = duplex(64);
     client
         .write_all(b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50")

@@ -3,12 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use socks_tower::{
-    Accepted, Direction, End, HasSession, UdpAssociate,
-    policy::{Grant, Meter, Throttle},
-    udp::DropReason,
+    Accepted, Direction, End, Grant, HasSession, Meter, Throttle, UdpAssociate, session::DropReason,
 };
 
-use super::support::{Client, Proxy, echo, policy};
+use super::support::{Client, Proxy, echo, judge};
 
 /// Grants what it has, and no more; notes what was used.
 #[derive(Default)]
@@ -65,7 +63,7 @@ async fn a_policy_is_charged_for_what_was_sent_and_ends_the_association() {
     let purse = Purse::with(40);
     let set = Arc::clone(&purse);
     let layer = move |accepted: Accepted<_>| with_purse(accepted, &set);
-    let mut proxy = Proxy::start_behind(layer, UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start_behind(layer, UdpAssociate::new(judge())).await;
     let client = Client::new(&proxy).await;
 
     client.echo(&target.into(), target, b"").await;
@@ -90,7 +88,7 @@ async fn a_policy_is_charged_for_what_was_sent_and_ends_the_association() {
 /// Sets what `layer` does in front of an association.
 #[cfg(feature = "bandwidth")]
 fn behind<Io: Send + 'static>(
-    layer: socks_tower::BandwidthLayer,
+    layer: socks_tower::middleware::BandwidthLayer,
 ) -> impl Fn(Accepted<Io>) -> Accepted<Io> + Clone + Send + Sync {
     use std::{convert::Infallible, future::ready};
 
@@ -105,7 +103,7 @@ fn behind<Io: Send + 'static>(
 #[cfg(feature = "bandwidth")]
 #[tokio::test]
 async fn what_a_bandwidth_limit_has_no_room_for_is_dropped_each_way() {
-    use socks_tower::{BandwidthLayer, ByteRate};
+    use socks_tower::middleware::{BandwidthLayer, ByteRate};
 
     // So slow that the burst is all there is.
     let slow = ByteRate::per_second(1).with_burst(2000);
@@ -116,7 +114,7 @@ async fn what_a_bandwidth_limit_has_no_room_for_is_dropped_each_way() {
     ] {
         let target = echo("127.0.0.1").await;
         let layer = BandwidthLayer::new().with_per_tunnel(rate);
-        let mut proxy = Proxy::start_behind(behind(layer), UdpAssociate::new(policy())).await;
+        let mut proxy = Proxy::start_behind(behind(layer), UdpAssociate::new(judge())).await;
         let client = Client::new(&proxy).await;
 
         for _ in 0..echoed {
@@ -140,12 +138,12 @@ async fn what_a_bandwidth_limit_has_no_room_for_is_dropped_each_way() {
 #[cfg(feature = "bandwidth")]
 #[tokio::test]
 async fn the_associations_of_a_client_share_its_bandwidth() {
-    use socks_tower::{BandwidthLayer, ByteRate};
+    use socks_tower::middleware::{BandwidthLayer, ByteRate};
 
     let rate = ByteRate::per_second(1).with_burst(1000);
     let layer = BandwidthLayer::new().with_per_client(rate);
     let target = echo("127.0.0.1").await;
-    let mut proxy = Proxy::start_behind(behind(layer), UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start_behind(behind(layer), UdpAssociate::new(judge())).await;
     for (has_room, throttled) in [(true, 0), (false, 1)] {
         let client = Client::new(&proxy).await;
         if has_room {

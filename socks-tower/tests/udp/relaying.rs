@@ -6,18 +6,18 @@ use std::{
 
 use socks_tower::{
     AuthorizeLayer, Permit, Pinned, Request, ResolveLayer, Rules, Target, UdpAssociate,
-    udp::DropReason,
+    session::DropReason,
 };
 use tokio::net::UdpSocket;
 use tower::{ServiceBuilder, service_fn};
 
-use super::support::{Client, Proxy, datagram, echo, name, policy, resolve};
+use super::support::{Client, Proxy, datagram, echo, judge, name, resolve};
 
 #[tokio::test]
 async fn one_association_reaches_both_families_and_names_over_either() {
     let (v4, v6) = (echo("127.0.0.1").await, echo("::1").await);
     for listen in ["127.0.0.1:0", "[::1]:0"] {
-        let mut proxy = Proxy::start_on(listen, UdpAssociate::new(policy())).await;
+        let mut proxy = Proxy::start_on(listen, UdpAssociate::new(judge())).await;
         let client = Client::new(&proxy).await;
         assert_eq!(client.relay.ip(), proxy.addr.ip());
 
@@ -56,7 +56,7 @@ async fn one_association_reaches_both_families_and_names_over_either() {
 #[tokio::test]
 async fn a_listener_for_both_families_serves_both() {
     let target = echo("127.0.0.1").await;
-    let mut proxy = Proxy::start_on("[::]:0", UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start_on("[::]:0", UdpAssociate::new(judge())).await;
     for ip in ["127.0.0.1", "::1"] {
         proxy.addr.set_ip(ip.parse().unwrap());
         let client = Client::new(&proxy).await;
@@ -68,7 +68,7 @@ async fn a_listener_for_both_families_serves_both() {
 #[tokio::test]
 async fn datagrams_may_be_empty_and_as_long_as_they_can_be() {
     let (v4, v6) = (echo("127.0.0.1").await, echo("::1").await);
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let client = Client::new(&proxy).await;
     client.echo(&v4.into(), v4, b"").await;
     // 65,507 is what IPv4 carries.
@@ -85,7 +85,7 @@ async fn datagrams_may_be_empty_and_as_long_as_they_can_be() {
 async fn an_answer_that_leaves_no_room_for_its_header_is_dropped_alone() {
     let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = target.local_addr().unwrap();
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let client = Client::new(&proxy).await;
     client.send(&addr.into(), b"question").await;
     let mut question = [0; 16];
@@ -101,7 +101,7 @@ async fn an_answer_that_leaves_no_room_for_its_header_is_dropped_alone() {
 #[tokio::test]
 async fn a_bad_datagram_costs_no_other() {
     let target = echo("127.0.0.1").await;
-    let mut proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let client = Client::new(&proxy).await;
 
     // What a longer one left in the buffer does not make a short one whole.
@@ -149,7 +149,7 @@ async fn a_bad_datagram_costs_no_other() {
 async fn a_client_that_is_not_there_for_a_moment_loses_nothing_but_that() {
     let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = target.local_addr().unwrap();
-    let proxy = Proxy::start(UdpAssociate::new(policy())).await;
+    let proxy = Proxy::start(UdpAssociate::new(judge())).await;
     let mut client = Client::new(&proxy).await;
     client.send(&addr.into(), b"question").await;
     let mut question = [0; 16];
@@ -176,7 +176,7 @@ async fn a_client_that_is_not_there_for_a_moment_loses_nothing_but_that() {
 #[tokio::test]
 async fn fragments_are_put_together_if_that_is_switched_on() {
     let target = echo("127.0.0.1").await;
-    let associate = UdpAssociate::new(policy()).with_reassembly(Duration::from_secs(5));
+    let associate = UdpAssociate::new(judge()).with_reassembly(Duration::from_secs(5));
     let mut proxy = Proxy::start(associate).await;
     let client = Client::new(&proxy).await;
     for (fragment, data) in [(1, "in "), (2, "three "), (3 | 0x80, "parts")] {
@@ -205,7 +205,7 @@ async fn rules_judge_destinations_and_middleware_around_them_sees_each_once() {
     let rules = Rules::new().permit_special("127.0.0.1/32".parse().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let note = Arc::clone(&seen);
-    let policy = ServiceBuilder::new()
+    let judge = ServiceBuilder::new()
         .layer(ResolveLayer::new(service_fn(resolve)))
         .map_request(move |request: Request<Pinned>| {
             let mut seen = note.lock().unwrap();
@@ -215,7 +215,7 @@ async fn rules_judge_destinations_and_middleware_around_them_sees_each_once() {
         })
         .layer(AuthorizeLayer::new(rules))
         .service(Permit::new());
-    let mut proxy = Proxy::start(UdpAssociate::new(policy)).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge)).await;
     let client = Client::new(&proxy).await;
     let by_name = name("v4.example", allowed.port());
 
@@ -243,7 +243,7 @@ async fn what_is_advertised_and_which_ports_can_be_set() {
         .with_advertised("203.0.113.7".parse().unwrap())
         .with_ports(port..=port);
     let target = echo("127.0.0.1").await;
-    let mut proxy = Proxy::start(UdpAssociate::new(policy()).with_listen_addrs(addrs)).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge()).with_listen_addrs(addrs)).await;
 
     // The one port is taken.
     let socket = || UdpSocket::bind("127.0.0.1:0");
@@ -273,7 +273,7 @@ async fn what_is_advertised_and_which_ports_can_be_set() {
 async fn datagrams_leave_from_the_source_address_and_no_other_family() {
     let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let v6 = echo("::1").await;
-    let associate = UdpAssociate::new(policy()).with_source([127, 0, 0, 9]);
+    let associate = UdpAssociate::new(judge()).with_source([127, 0, 0, 9]);
     let mut proxy = Proxy::start(associate).await;
     let client = Client::new(&proxy).await;
     client.send(&v6.into(), b"nowhere").await;

@@ -1,7 +1,8 @@
 //! Rules are replaced while an association lives.
 
 use socks_tower::{
-    AuthorizeLayer, Match, Permit, ReloadRules, ResolveLayer, Rules, UdpAssociate, udp::DropReason,
+    AuthorizeLayer, Match, Permit, ReloadRules, ResolveLayer, Rules, UdpAssociate,
+    session::DropReason,
 };
 use tower::{ServiceBuilder, service_fn};
 
@@ -12,11 +13,11 @@ async fn new_rules_judge_the_destinations_that_are_new_to_an_association() {
     let (old, denied) = (echo("127.0.0.1").await, echo("127.0.0.2").await);
     let open = || Rules::new().permit_all_special();
     let rules = ReloadRules::new(open());
-    let policy = ServiceBuilder::new()
+    let judge = ServiceBuilder::new()
         .layer(ResolveLayer::new(service_fn(resolve)))
         .layer(AuthorizeLayer::new(rules.clone()))
         .service(Permit::new());
-    let mut proxy = Proxy::start(UdpAssociate::new(policy)).await;
+    let mut proxy = Proxy::start(UdpAssociate::new(judge)).await;
     let client = Client::new(&proxy).await;
     client.echo(&old.into(), old, b"before").await;
 

@@ -37,12 +37,12 @@ pub(crate) async fn resolve(name: DomainName) -> Result<Vec<IpAddr>, BoxError> {
 }
 
 /// Lets everybody send everywhere.
-pub(crate) fn policy() -> impl Work<Request, Response = Request<Pinned>> + Sync {
-    policy_by(service_fn(resolve))
+pub(crate) fn judge() -> impl Work<Request, Response = Request<Pinned>> + Sync {
+    judge_by(service_fn(resolve))
 }
 
 /// As [`policy`], with another resolver.
-pub(crate) fn policy_by<R>(resolver: R) -> impl Work<Request, Response = Request<Pinned>> + Sync
+pub(crate) fn judge_by<R>(resolver: R) -> impl Work<Request, Response = Request<Pinned>> + Sync
 where
     R: Work<DomainName, Response: IntoIterator<Item = IpAddr>> + Sync,
 {

@@ -19,7 +19,7 @@ use socks_tests::{
 };
 use socks_tower::{
     AuthenticateLayer, Rules, Socks, SystemResolver, TcpConnector, Users,
-    resolve::{Hosts, HostsLayer},
+    works::resolve::{Hosts, HostsLayer},
 };
 use tower::Layer;
 

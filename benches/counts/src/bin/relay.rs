@@ -135,7 +135,7 @@ fn relay(accepted: TcpStream, upstream: TcpStream, copy: bool) -> Result<Duratio
         });
         let mut stack = ConnectLayer::new(connector).layer(Relay::new());
         let requested = Requested {
-            client: Client::new(accepted, Vec::new(), &Version::V5),
+            client: Client::new(accepted, Vec::new(), &Version::Socks5),
             request: Request::new(Session::new(), Command::CONNECT, Target::UNSPECIFIED),
         };
         let before = clock_gettime(ClockId::ThreadCPUTime);

@@ -28,7 +28,12 @@ pub(crate) fn check(input: &[u8]) {
 }
 
 fn serve(setup: u8, mut feed: Feed<'_>) -> Outcome {
-    let versions = [Versions::ALL, Versions::ALL, Versions::V4, Versions::V5];
+    let versions = [
+        Versions::ALL,
+        Versions::ALL,
+        Versions::SOCKS4,
+        Versions::SOCKS5,
+    ];
     let mut server = Server::new(versions[usize::from(setup & 3)]);
     let method = [
         Method::NONE,

@@ -1,0 +1,41 @@
+use std::time::Duration;
+
+use crate::session::{Error, ErrorKind};
+
+/// Why a connection was refused: the source of an [`Error`] of kind
+/// [`ErrorKind::Limited`].
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limited {
+    /// As many as may be are live.
+    #[error("{max} connections are live already")]
+    Live {
+        /// How many may be.
+        max: usize,
+    },
+    /// There were as many as may be lately.
+    #[error("more new connections than {rate}")]
+    #[cfg(feature = "rate-limit")]
+    Rate {
+        /// How many may be.
+        rate: super::Rate,
+    },
+    /// It waited, and its turn did not come.
+    #[error("its turn did not come within {max:?}")]
+    Waited {
+        /// How long it waited.
+        max: Duration,
+    },
+    /// So many others have connections that this one cannot be counted.
+    #[error("{max} others are counted already")]
+    Keys {
+        /// How many can be.
+        max: usize,
+    },
+}
+
+impl From<Limited> for Error {
+    fn from(limited: Limited) -> Self {
+        Self::new(ErrorKind::Limited, limited)
+    }
+}

@@ -1,0 +1,115 @@
+//! Limits: how many connections at once, and how many new ones in a time.
+//!
+//! [`LiveLimitLayer`] counts what is live: sessions or tunnels, until they end.
+//! `RateLimitLayer` (feature `rate-limit`) counts what is new. Each counts all
+//! together (`overall`), by where the client is (`per_client`, IPv6 by /64), by
+//! who it is (`per_identity`), or by whatever you like (`by`). What is over the
+//! limit is refused, or waits if told to.
+//!
+//! # Example
+//!
+//! ```
+//! use socks_tower::{
+//!     AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, Relay, ResolveLayer, Rules,
+//!     SystemResolver, TcpConnector, Users, middleware::LiveLimitLayer,
+//! };
+//! use tower::ServiceBuilder;
+//!
+//! let connector = ServiceBuilder::new()
+//!     .layer(LiveLimitLayer::per_identity(10)) // refuses with a reply
+//!     .layer(ResolveLayer::new(SystemResolver::new()))
+//!     .layer(AuthorizeLayer::new(Rules::new()))
+//!     .service(TcpConnector::new());
+//!
+//! # let users = Users::new();
+//! let proxy = ServiceBuilder::new()
+//!     .layer(LiveLimitLayer::per_client(100)) // hangs up
+//!     .layer(HandshakeLayer::new())
+//!     .layer(AuthenticateLayer::password(users))
+//!     .layer(ConnectLayer::new(connector))
+//!     .service(Relay::new());
+//! # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
+//! # check(proxy);
+//! ```
+#![cfg_attr(
+    feature = "rate-limit",
+    doc = r#"
+New connections, and keys of your own:
+
+```
+use std::time::Duration;
+use socks_tower::middleware::{ClientKey, LiveLimitLayer, Rate, RateLimitLayer};
+
+let per_user = RateLimitLayer::per_identity(Rate::per_second(5).with_burst(20))
+    .waiting(Duration::from_secs(2));
+
+// Two tunnels for each client on each of our addresses.
+let per_client_and_address = LiveLimitLayer::by(2, |session| {
+    Some((ClientKey::of_session(session)?, session.local_addr?.ip()))
+});
+```
+"#
+)]
+//! # Where they stand
+//!
+//! | | between the stages | around the connector | around a verifier |
+//! |---|---|---|---|
+//! | `LiveLimitLayer` | holds until the session ends | holds until the tunnel ends | does not compile |
+//! | `RateLimitLayer` | counts sessions | counts tunnels | counts attempts |
+//! | over the limit, the client | sees a close | hears 01, general failure (SOCKS4: 91) | hears `01 01` (SOCKS4: 91) |
+//!
+//! Before the handshake a limit costs a client the least of ours, but all that
+//! is known there is its address. Identities are known behind
+//! [`AuthenticateLayer`](crate::AuthenticateLayer) and around the connector;
+//! what has no key (nobody asked who it is; a Unix socket has no address) is
+//! not limited. Around the connector, a limit stands outside of the resolver,
+//! so that what is refused is not looked up first.
+//!
+//! BIND and UDP ASSOCIATE have no connector: limit them between the stages.
+//!
+//! A live limit around what does not say when a connection ends, does not
+//! compile:
+//!
+//! ```compile_fail
+//! use socks_tower::{AuthenticateLayer, Users, middleware::LiveLimitLayer};
+//! use tower::Layer;
+//!
+//! AuthenticateLayer::password(LiveLimitLayer::per_client(5).layer(Users::new()));
+//! ```
+//!
+//! tower's `ConcurrencyLimit` around a connector counts dials and not tunnels.
+//! As outermost layer of a [`Server`](crate::Server) it is the cheapest limit
+//! on all sessions together: it leaves newcomers in the system's queue.
+//!
+//! # Waiting
+//!
+//! With `waiting(max)`, what is over the limit waits in order of arrival, for
+//! `max` at most, and is refused then. Those that wait are not bounded in
+//! number: each is an open connection, so let an outer limit bound these. A
+//! client that waits before its request does so within the deadline of the
+//! negotiation. One that hangs up meanwhile is noticed around the connector,
+//! and not between the stages.
+//!
+//! # Cost and bounds
+//!
+//! A new connection costs a `RateLimitLayer` a short lock. It costs a
+//! `LiveLimitLayer` two, and some 100 bytes while it is live, 16 of them in its
+//! task. There is state for 65,536 keys at
+//! most, unless set, a hundred bytes or two each. `LiveLimitLayer` has state
+//! only for keys that have connections now, `RateLimitLayer` for those that
+//! had one lately: it drops the others as keys are added. Where there is no
+//! room for another key, its connections are refused: the limits hold, and
+//! whoever fills the table (with an IPv6 /48, say) keeps out only those that
+//! are not in it.
+
+mod error;
+mod key;
+mod live;
+#[cfg(feature = "rate-limit")]
+mod rate;
+
+pub use error::Limited;
+pub use key::LimitKey;
+pub use live::{Hold, LiveLimit, LiveLimitFuture, LiveLimitLayer};
+#[cfg(feature = "rate-limit")]
+pub use rate::{Rate, RateLimit, RateLimitFuture, RateLimitLayer};

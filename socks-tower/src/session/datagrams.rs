@@ -1,0 +1,129 @@
+//! What an association has carried, and what it has dropped and why.
+
+use std::fmt;
+
+/// Datagrams of an association, in a [`Transfer`](crate::Transfer).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Datagrams {
+    /// Sent to destinations. What was reassembled counts as one.
+    pub up: u64,
+    /// Sent to the client.
+    pub down: u64,
+    /// Not sent on.
+    pub dropped: Dropped,
+}
+
+/// Datagrams that were dropped, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    counts: [u64; DropReason::ALL.len()],
+}
+
+impl Dropped {
+    /// How many were dropped for `reason`.
+    #[must_use]
+    pub fn of(&self, reason: DropReason) -> u64 {
+        let count = self.counts.get(reason as usize);
+        count.copied().unwrap_or_default()
+    }
+
+    /// How many were dropped in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    pub(crate) fn add(&mut self, reason: DropReason, datagrams: u64) {
+        if let Some(count) = self.counts.get_mut(reason as usize) {
+            *count += datagrams;
+        }
+    }
+}
+
+/// Why a datagram was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// It came to the client's socket, but not from the client.
+    NotTheClient,
+    /// It has no header that can be read.
+    Malformed,
+    /// It is a fragment: reassembly is off, or its datagram was given up.
+    Fragment,
+    /// A rule denies its destination.
+    Denied,
+    /// Its destination could not be looked up, or the policy failed.
+    Unresolved,
+    /// There were too many look-ups at once, or too many datagrams that waited
+    /// for one.
+    Overload,
+    /// Its destination is one of our own sockets.
+    Loop,
+    /// It came from where nothing was sent to.
+    Unsolicited,
+    /// It does not fit into a datagram on its way on.
+    TooLong,
+    /// The system would not send it: there is no route, no room, or port 0.
+    Unsendable,
+    /// A throttle of the session's [`Policy`](crate::Policy) did not grant it.
+    Throttled,
+}
+
+impl DropReason {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 11] = [
+        Self::NotTheClient,
+        Self::Malformed,
+        Self::Fragment,
+        Self::Denied,
+        Self::Unresolved,
+        Self::Overload,
+        Self::Loop,
+        Self::Unsolicited,
+        Self::TooLong,
+        Self::Unsendable,
+        Self::Throttled,
+    ];
+
+    /// A short name for logs and metrics, such as `not_the_client`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotTheClient => "not_the_client",
+            Self::Malformed => "malformed",
+            Self::Fragment => "fragment",
+            Self::Denied => "denied",
+            Self::Unresolved => "unresolved",
+            Self::Overload => "overload",
+            Self::Loop => "loop",
+            Self::Unsolicited => "unsolicited",
+            Self::TooLong => "too_long",
+            Self::Unsendable => "unsendable",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_a_count_of_its_own() {
+        let mut dropped = Dropped::default();
+        for (datagrams, reason) in (1..).zip(DropReason::ALL) {
+            dropped.add(reason, datagrams);
+        }
+        for (datagrams, reason) in (1..).zip(DropReason::ALL) {
+            assert_eq!(dropped.of(reason), datagrams, "{reason}");
+        }
+        assert_eq!(dropped.total(), 66);
+    }
+}

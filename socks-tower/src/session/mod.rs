@@ -1,0 +1,61 @@
+//! What all share: what is known of a session, and what travels from stage to
+//! stage.
+//!
+//! Nothing here knows a stage, a work or a middleware.
+//!
+//! - What travels: [`Accepted`], [`Greeted`], [`Requested`], [`Connected`],
+//!   [`Transfer`]. Each says what is known by then.
+//! - What is known of a client: [`Session`], in which [`HasSession`] lets any
+//!   layer look; [`Identity`].
+//! - What a work is asked: [`Request`], with a target or with its [`Pinned`]
+//!   addresses. What it answers: a stream, or an [`Outbound`].
+//! - The client's end: [`Client`], in whose [`Dialect`] it is answered.
+//! - What fails: [`Error`], and [`Refusal`] by which a work chooses the reply.
+//! - What a stage and a work are: [`Stage`], [`Work`], [`Connector`],
+//!   [`StageFuture`].
+//! - What the relay does to bytes besides carrying them: [`policy`].
+
+pub(crate) mod bulk;
+mod client;
+mod datagrams;
+mod error;
+mod negotiation;
+mod outbound;
+pub mod policy;
+mod reply;
+mod request;
+#[expect(
+    clippy::module_inception,
+    reason = "named for the type in it, as its neighbours are"
+)]
+mod session;
+mod stage;
+mod states;
+mod stream;
+pub(crate) mod trace;
+mod transfer;
+pub(crate) mod watch;
+
+pub use client::Client;
+pub(crate) use client::dismiss;
+pub use datagrams::{Datagrams, DropReason, Dropped};
+pub use error::{BoxError, Error, ErrorKind, Refusal};
+pub(crate) use error::{Chain, cause_of};
+pub use negotiation::Negotiation;
+pub(crate) use negotiation::{DEFAULT_TIMEOUT, READ_SIZE, ReceiveError, receive};
+pub use outbound::{Outbound, Upstream};
+pub use policy::{Direction, Grant, Meter, Policy, Throttle};
+pub use reply::Dialect;
+pub(crate) use reply::{EAFNOSUPPORT, ReplyHook};
+pub use request::{Pinned, Request};
+pub(crate) use session::canonical;
+pub use session::{HasSession, Identity, Session};
+#[cfg(feature = "http-connect")]
+pub(crate) use stage::go_on;
+pub(crate) use stage::{BoxWork, always_ready, opaque_future};
+pub use stage::{Connector, Stage, StageFuture, Work};
+pub(crate) use states::Offer;
+pub use states::{Accepted, Connected, Greeted, Requested};
+pub(crate) use stream::take_buffered;
+pub use stream::{BoxStream, ClientStream, Rewind, Stream, tcp};
+pub use transfer::{End, Transfer};

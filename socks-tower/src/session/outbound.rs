@@ -1,0 +1,79 @@
+//! What a connector answers with.
+
+use std::{any::Any, fmt, net::SocketAddr};
+
+use crate::session::{Stream, tcp};
+
+/// A stream to the target, with what the stream itself cannot say.
+///
+/// A connector may answer with any stream; with an `Outbound` if it knows more.
+pub struct Outbound<Io> {
+    /// The stream.
+    pub io: Io,
+    /// Its local address, which the client hears as BND.ADDR.
+    pub local_addr: Option<SocketAddr>,
+    pub(crate) guard: Option<Box<dyn Any + Send>>,
+}
+
+impl<Io: Stream> Outbound<Io> {
+    /// The local address is known if the stream is plain TCP.
+    pub fn new(io: Io) -> Self {
+        let local_addr = tcp(&io).and_then(|tcp| tcp.local_addr().ok());
+        Self {
+            io,
+            local_addr,
+            guard: None,
+        }
+    }
+
+    /// Tells the client this BND.ADDR.
+    #[must_use]
+    pub fn with_local_addr(mut self, addr: SocketAddr) -> Self {
+        self.local_addr = Some(addr);
+        self
+    }
+
+    /// Holds `guard` until the tunnel ends: a permit that counts live tunnels,
+    /// the load handle of a balancer. One that is there already stays.
+    #[must_use]
+    pub fn with_guard(mut self, guard: impl Any + Send) -> Self {
+        self.guard = Some(match self.guard {
+            Some(first) => Box::new((first, guard)),
+            None => Box::new(guard),
+        });
+        self
+    }
+}
+
+impl<Io> fmt::Debug for Outbound<Io> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can be an [`Outbound`]: any [`Stream`], and an `Outbound` of one.
+pub trait Upstream: Send {
+    /// The stream.
+    type Io: Stream;
+
+    /// The answer as an `Outbound`.
+    fn into_outbound(self) -> Outbound<Self::Io>;
+}
+
+impl<T: Stream> Upstream for T {
+    type Io = T;
+
+    fn into_outbound(self) -> Outbound<T> {
+        Outbound::new(self)
+    }
+}
+
+impl<T: Stream> Upstream for Outbound<T> {
+    type Io = T;
+
+    fn into_outbound(self) -> Self {
+        self
+    }
+}

@@ -1,0 +1,95 @@
+//! What a work service is asked: session, command and target, and no socket.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use socks_core::{Target, v5::Command};
+
+use crate::session::{HasSession, Session, canonical};
+
+/// What a client wants, as verifier, resolver, rules and connector see it.
+///
+/// `T` says how much is known of the target: [`Target`] as the client named
+/// it, [`Pinned`] once its addresses are known.
+#[derive(Clone, Debug)]
+pub struct Request<T = Target> {
+    /// Who asks.
+    pub session: Session,
+    /// What to do.
+    pub command: Command,
+    /// What to do it with.
+    pub target: T,
+}
+
+impl<T> Request<T> {
+    /// A request of `session`.
+    pub fn new(session: Session, command: Command, target: T) -> Self {
+        Self {
+            session,
+            command,
+            target,
+        }
+    }
+
+    /// The same request about another target.
+    pub fn with_target<U>(self, target: U) -> Request<U> {
+        Request::new(self.session, self.command, target)
+    }
+}
+
+impl<T> HasSession for Request<T> {
+    fn session(&self) -> &Session {
+        &self.session
+    }
+
+    fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+/// A target and the addresses that it has: what rules judge, and all that a
+/// connector may dial. A name that resolves differently a moment later changes
+/// nothing.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    target: Target,
+    addrs: Arc<[SocketAddr]>,
+}
+
+impl Pinned {
+    /// Pins `target` to `addrs`, in the order in which they shall be tried.
+    /// v4-mapped addresses are undone.
+    pub fn new(target: Target, addrs: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let addrs = addrs.into_iter().map(canonical).collect();
+        Self { target, addrs }
+    }
+
+    /// The target as the client named it.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The addresses, in order. May be empty.
+    #[must_use]
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Narrows the addresses to those that `keep` likes.
+    pub fn retain(&mut self, keep: impl FnMut(&SocketAddr) -> bool) {
+        let mut keep = keep;
+        if !self.addrs.iter().all(&mut keep) {
+            self.addrs = self.addrs.iter().copied().filter(keep).collect();
+        }
+    }
+}
+
+impl From<SocketAddr> for Pinned {
+    fn from(addr: SocketAddr) -> Self {
+        let addr = canonical(addr);
+        Self {
+            target: addr.into(),
+            addrs: Arc::new([addr]),
+        }
+    }
+}

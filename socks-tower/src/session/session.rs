@@ -1,0 +1,156 @@
+//! What is known of a client, whichever stage it has come to.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use http::Extensions;
+use socks_core::{server::Version, v4::UserId};
+
+use crate::session::{policy::Policy, watch::Watch};
+
+/// Who a client has been shown to be.
+///
+/// Its text comes from a verifier, often by way of the client: control
+/// characters print escaped, so that a name cannot forge a line of a log.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity(Arc<str>);
+
+impl Identity {
+    /// Names an identity.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.escape_debug().fmt(f)
+    }
+}
+
+/// What is known of a client. It has no socket in it, and is cheap to clone.
+///
+/// Layers read it, and leave notes of their own in `extensions`: values put
+/// there by one layer are seen by those further in.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Session {
+    /// Where the client is; v4-mapped IPv6 is given as IPv4. None where
+    /// addresses mean nothing (a Unix socket, memory).
+    pub client_addr: Option<SocketAddr>,
+    /// Where it reached us.
+    pub local_addr: Option<SocketAddr>,
+    /// What it speaks; none until the request of SOCKS4 or the greeting of
+    /// SOCKS5 is read, and for other protocols.
+    pub version: Option<Version>,
+    /// Who it is; none if nobody asked.
+    pub identity: Option<Identity>,
+    /// Who a SOCKS4 client says it is. Nothing backs it: rules go by
+    /// `identity`.
+    pub user_id: Option<UserId>,
+    /// What the relay does to the session's bytes besides carrying them.
+    pub policy: Policy,
+    /// Whatever else layers want to hand inwards.
+    pub extensions: Extensions,
+    /// Whoever wants to know what becomes of it.
+    pub(crate) watch: Watch,
+}
+
+impl Session {
+    /// A session of which nothing is known yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where the client is, with a v4-mapped address undone.
+    #[must_use]
+    pub fn with_client_addr(mut self, addr: SocketAddr) -> Self {
+        self.client_addr = Some(canonical(addr));
+        self
+    }
+
+    /// Where the client reached us, with a v4-mapped address undone.
+    #[must_use]
+    pub fn with_local_addr(mut self, addr: SocketAddr) -> Self {
+        self.local_addr = Some(canonical(addr));
+        self
+    }
+
+    /// Who the client is.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+}
+
+/// Like is compared with like: `::ffff:192.0.2.1` is 192.0.2.1.
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// Lets one middleware stand before any stage and around any work: what travels
+/// through a stack knows its session. A resolver alone is asked about a name and
+/// nothing else.
+///
+/// ```
+/// use std::{future::Future, net::IpAddr, pin::Pin, task::{Context, Poll}};
+/// use socks_tower::{BoxError, HasSession, Socks};
+/// use tower::{Service, ServiceBuilder, layer::layer_fn};
+///
+/// /// Lets one client on, and nobody else.
+/// #[derive(Clone)]
+/// struct Only<S> {
+///     ip: IpAddr,
+///     inner: S,
+/// }
+///
+/// impl<T, S> Service<T> for Only<S>
+/// where
+///     T: HasSession,
+///     S: Service<T, Error: Into<BoxError>, Future: Send + 'static>,
+/// {
+///     type Response = S::Response;
+///     type Error = BoxError;
+///     type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+///
+///     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+///         self.inner.poll_ready(cx).map_err(Into::into)
+///     }
+///
+///     fn call(&mut self, passing: T) -> Self::Future {
+///         let client = passing.session().client_addr;
+///         if client.is_none_or(|addr| addr.ip() != self.ip) {
+///             return Box::pin(async { Err("not from here".into()) });
+///         }
+///         let served = self.inner.call(passing);
+///         Box::pin(async move { served.await.map_err(Into::into) })
+///     }
+/// }
+///
+/// let ip = [192, 0, 2, 1].into();
+/// let proxy = ServiceBuilder::new()
+///     .layer(layer_fn(|inner| Only { ip, inner }))
+///     .service(Socks::new());
+/// # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
+/// # check(proxy);
+/// ```
+pub trait HasSession {
+    /// The session.
+    fn session(&self) -> &Session;
+
+    /// The session, to leave notes in.
+    fn session_mut(&mut self) -> &mut Session;
+}

@@ -1,0 +1,100 @@
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+
+use super::StageKind;
+use socks_core::{
+    Target,
+    v4::UserId,
+    v5::{Command, ReplyCode},
+};
+
+use crate::session::{Datagrams, Identity, Session};
+
+/// What is known of a session so far.
+///
+/// Stages note in it what they learn; what a session does not come to stays
+/// `None`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Record {
+    /// When it was accepted, by the system's clock.
+    pub accepted_at: SystemTime,
+    /// The other end of its socket: the client, or what stands in front of us.
+    pub peer_addr: Option<SocketAddr>,
+    /// Where the client is, by a PROXY header if one was believed.
+    pub client_addr: Option<SocketAddr>,
+    /// Where the client reached us.
+    pub local_addr: Option<SocketAddr>,
+    /// What it speaks: `socks`, `http`. None before the first stage.
+    pub protocol: Option<&'static str>,
+    /// The protocol's version, such as `5`.
+    pub version: Option<&'static str>,
+    /// Who it was shown to be.
+    pub identity: Option<Identity>,
+    /// Who a SOCKS4 client says it is: nothing backs that.
+    pub user_id: Option<UserId>,
+    /// What it wants.
+    pub command: Option<Command>,
+    /// Where to, as the client named it.
+    pub target: Option<Target>,
+    /// The other end of the tunnel, if it is a plain socket: the target, the
+    /// upstream proxy, or BIND's peer.
+    pub upstream_addr: Option<SocketAddr>,
+    /// What the client was told, the last time it was told anything.
+    pub reply: Option<ReplyCode>,
+    /// Whether its request was granted, so that bytes could go through.
+    pub established: bool,
+    /// The datagrams of an association that is over.
+    pub(super) datagrams: Option<Datagrams>,
+    took: [Option<Duration>; StageKind::ALL.len()],
+}
+
+impl Record {
+    pub(super) fn new(session: &Session) -> Self {
+        Self {
+            accepted_at: SystemTime::now(),
+            peer_addr: session.client_addr,
+            client_addr: session.client_addr,
+            local_addr: session.local_addr,
+            protocol: None,
+            version: None,
+            identity: session.identity.clone(),
+            user_id: None,
+            command: None,
+            target: None,
+            upstream_addr: None,
+            reply: None,
+            established: false,
+            datagrams: None,
+            took: [None; StageKind::ALL.len()],
+        }
+    }
+
+    /// How long a stage took; in all, if there were several of its kind, as for
+    /// the destinations of a UDP association. None if it has not ended.
+    #[must_use]
+    pub fn took(&self, stage: StageKind) -> Option<Duration> {
+        self.took.get(stage as usize).copied().flatten()
+    }
+
+    pub(super) fn add(&mut self, stage: StageKind, took: Duration) {
+        if let Some(total) = self.took.get_mut(stage as usize) {
+            *total = Some(total.unwrap_or_default().saturating_add(took));
+        }
+    }
+
+    /// Takes over what the session knows by now.
+    pub(crate) fn learn(&mut self, session: &Session) {
+        self.client_addr = session.client_addr;
+        self.local_addr = session.local_addr;
+        if let Some(version) = session.version {
+            self.version = Some(version.as_str());
+        }
+        self.identity.clone_from(&session.identity);
+        // Most say nothing.
+        let user_id = session.user_id.as_ref();
+        self.user_id = user_id.filter(|id| !id.as_bytes().is_empty()).cloned();
+    }
+}

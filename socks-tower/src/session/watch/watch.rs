@@ -1,0 +1,253 @@
+//! How what a stage learns comes to those who watch its session.
+
+use std::{
+    fmt, mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::time::Instant;
+
+use super::{Failure, Observer, Outcome, Record, StageKind, Summary};
+use socks_core::v5::ReplyCode;
+
+use crate::session::{
+    Accepted, BoxError, Datagrams, Request, Session, Transfer,
+    policy::{Direction, Meter},
+};
+
+/// Who watches a session, the innermost first: a null pointer if nobody does.
+///
+/// It travels with the session. `Session` is cloned from stage to stage, so
+/// what one of them learns would not come back by a plain field.
+#[derive(Clone, Default)]
+pub(crate) struct Watch(Option<Arc<Watched>>);
+
+/// A session, as one observer sees it.
+struct Watched {
+    observer: Arc<dyn Observer>,
+    /// Those further out.
+    outer: Watch,
+    accepted_at: Instant,
+    up: AtomicU64,
+    down: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    record: Record,
+    is_over: bool,
+    has_panicked: bool,
+}
+
+impl Watched {
+    /// An observer that panicked leaves nothing half done.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bytes(&self, direction: Direction) -> &AtomicU64 {
+        match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
+        }
+    }
+
+    /// Tells the observer, the first time.
+    fn end(&self, outcome: Option<Result<&Transfer, &BoxError>>) {
+        let mut state = self.state();
+        if mem::replace(&mut state.is_over, true) {
+            return;
+        }
+        let record = &state.record;
+        let mut summary = Summary {
+            record,
+            up: self.up.load(Ordering::Relaxed),
+            down: self.down.load(Ordering::Relaxed),
+            datagrams: record.datagrams,
+            duration: self.accepted_at.elapsed(),
+            outcome: Outcome::Cut,
+        };
+        match outcome {
+            Some(Ok(transfer)) => {
+                summary.outcome = Outcome::Done(transfer.end);
+                // A relay of somebody else's may tell no meter.
+                summary.up = transfer.up;
+                summary.down = transfer.down;
+                summary.datagrams = transfer.datagrams;
+            }
+            Some(Err(error)) => summary.outcome = Outcome::Failed(Failure::new(error.as_ref())),
+            None if state.has_panicked => summary.outcome = Outcome::Panicked,
+            None => {}
+        }
+        self.observer.ended(&summary);
+    }
+}
+
+impl Meter for Watched {
+    fn record(&self, direction: Direction, bytes: u64) {
+        self.bytes(direction).fetch_add(bytes, Ordering::Relaxed);
+        self.observer.carried(direction, bytes);
+    }
+}
+
+impl Watch {
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Lets each of them note something in its record, and hear of it.
+    fn note(&self, note: impl Fn(&mut Record, &dyn Observer)) {
+        let mut next = self;
+        while let Some(watched) = &next.0 {
+            let mut state = watched.state();
+            if !state.is_over {
+                note(&mut state.record, &*watched.observer);
+            }
+            drop(state);
+            next = &watched.outer;
+        }
+    }
+
+    /// The first stage has begun, and what it speaks is known.
+    pub(crate) fn speaks(&self, protocol: &'static str, session: &Session) {
+        self.note(|record, _| {
+            record.protocol = Some(protocol);
+            record.learn(session);
+        });
+    }
+
+    /// The session knows more than before.
+    pub(crate) fn learn(&self, session: &Session) {
+        self.note(|record, _| record.learn(session));
+    }
+
+    /// What SOCKS has a field of the session for.
+    #[cfg(feature = "http-connect")]
+    pub(crate) fn version(&self, version: &'static str) {
+        self.note(|record, _| record.version = Some(version));
+    }
+
+    pub(crate) fn stage(&self, stage: StageKind, began: Instant, failed: bool) {
+        let took = began.elapsed();
+        self.note(|record, observer| {
+            record.add(stage, took);
+            observer.stage(record, stage, took, failed);
+        });
+    }
+
+    /// The first time counts: behind a first stage that is not ours, it is the
+    /// stage that answers the request.
+    pub(crate) fn requested(&self, request: &Request) {
+        self.note(|record, observer| {
+            if record.command.is_some() {
+                return;
+            }
+            record.learn(&request.session);
+            record.command = Some(request.command);
+            record.target = Some(request.target.clone());
+            observer.requested(record);
+        });
+    }
+
+    pub(crate) fn replied(&self, reply: ReplyCode) {
+        self.note(|record, _| record.reply = Some(reply));
+    }
+
+    /// `upstream` is not asked, which may cost a system call, if nobody watches.
+    pub(crate) fn established(&self, upstream: Option<&tokio::net::TcpStream>) {
+        if self.is_none() {
+            return;
+        }
+        let addr = upstream.and_then(|upstream| upstream.peer_addr().ok());
+        self.note(|record, observer| {
+            record.upstream_addr = addr.map(crate::session::canonical);
+            record.established = true;
+            observer.established(record);
+        });
+    }
+
+    /// What an association has carried by its end, whichever end that is.
+    pub(crate) fn datagrams(&self, datagrams: Datagrams) {
+        self.note(|record, _| record.datagrams = Some(datagrams));
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_none() { "Watch" } else { "Watch(..)" })
+    }
+}
+
+/// Sees to it that a session's end is told, once, whatever that is.
+pub(crate) struct Watching(Arc<Watched>);
+
+impl Watching {
+    /// Begins to watch a session on behalf of `observer`.
+    pub(crate) fn begin<Io>(observer: &Arc<dyn Observer>, accepted: &mut Accepted<Io>) -> Self {
+        let session = &mut accepted.session;
+        let record = Record::new(session);
+        observer.accepted(&record);
+        let watched = Arc::new(Watched {
+            observer: Arc::clone(observer),
+            outer: mem::take(&mut session.watch),
+            accepted_at: accepted.accepted_at,
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+            state: Mutex::new(State {
+                record,
+                is_over: false,
+                has_panicked: false,
+            }),
+        });
+        // So that what a session has carried is known however it ends.
+        session.policy.add_meter(Arc::clone(&watched) as _);
+        session.watch = Watch(Some(Arc::clone(&watched)));
+        Self(watched)
+    }
+
+    /// The session has come to an end by itself.
+    pub(crate) fn ended(self, outcome: Result<&Transfer, &BoxError>) {
+        self.0.end(Some(outcome));
+    }
+
+    /// Runs a part of the session. If that panics, so has the session.
+    pub(crate) fn run<T>(this: Option<&Self>, part: impl FnOnce() -> T) -> T {
+        /// Dropped by a panic alone.
+        struct OnUnwind<'a>(Option<&'a Watching>);
+
+        impl Drop for OnUnwind<'_> {
+            fn drop(&mut self) {
+                if let Some(watching) = self.0 {
+                    watching.0.state().has_panicked = true;
+                }
+            }
+        }
+
+        let guard = OnUnwind(this);
+        let output = part();
+        mem::forget(guard);
+        output
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.end(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_watched_pays_a_pointer_and_who_is_some_hundred_bytes() {
+        assert_eq!(size_of::<Watch>(), size_of::<usize>());
+        // Behind an `Arc`, and beside a policy of 150 bytes.
+        let size = size_of::<Watched>();
+        assert!(size <= 528, "{size}");
+    }
+}

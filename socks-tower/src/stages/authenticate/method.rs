@@ -1,0 +1,144 @@
+use std::fmt;
+
+use async_trait::async_trait;
+use socks_core::{Credentials, v5::Method};
+
+use crate::session::{BoxError, BoxStream, HasSession, Identity, Negotiation, Session, Stream};
+
+/// One of SOCKS5's authentication methods (RFC 1928 section 3).
+///
+/// Its negotiation runs on the client's own stream, once the method has been
+/// selected and before the request. A method of your own takes a code of the
+/// private range, 0x80 to 0xfe.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use socks_tower::{Admitted, AuthMethod, AuthenticateLayer, BoxError, Identity, Method, Negotiation};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// /// The client sends one byte; 42 is right.
+/// struct Magic;
+///
+/// #[async_trait]
+/// impl AuthMethod for Magic {
+///     fn code(&self) -> Method {
+///         Method(0x80)
+///     }
+///
+///     async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+///         let right = client.read_u8().await? == 42;
+///         client.write_all(&[u8::from(!right)]).await?;
+///         if right { Ok(Identity::new("magician").into()) } else { Err("wrong byte".into()) }
+///     }
+/// }
+///
+/// let layer = AuthenticateLayer::new(Magic);
+/// ```
+#[async_trait]
+pub trait AuthMethod: Send + Sync + 'static {
+    /// The method's code.
+    fn code(&self) -> Method;
+
+    /// Whether this client may use it ("none, from loopback").
+    fn offered_to(&self, session: &Session) -> bool {
+        let _ = session;
+        true
+    }
+
+    /// Negotiates with the client.
+    ///
+    /// What the client hears, this method writes itself, the refusal too; the
+    /// connection is closed once it fails.
+    ///
+    /// # Errors
+    ///
+    /// If the client is not let in, whatever the reason.
+    async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError>;
+}
+
+type Wrap = Box<dyn FnOnce(BoxStream) -> BoxStream + Send>;
+
+/// A client that a method lets in: who it is, and how its stream goes on.
+pub struct Admitted {
+    pub(super) identity: Option<Identity>,
+    pub(super) wrap: Option<Wrap>,
+}
+
+impl Admitted {
+    /// Lets in a client that nobody asked who it is.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self {
+            identity: None,
+            wrap: None,
+        }
+    }
+
+    /// All that follows, the request first, runs on the stream that `wrap`
+    /// makes of the client's (RFC 1928 section 3: a method that encapsulates,
+    /// encapsulates everything). Bytes that were read too far come first on
+    /// the stream beneath.
+    #[must_use]
+    pub fn with_wrap<S: Stream>(
+        mut self,
+        wrap: impl FnOnce(BoxStream) -> S + Send + 'static,
+    ) -> Self {
+        self.wrap = Some(Box::new(|io| Box::new(wrap(io))));
+        self
+    }
+}
+
+impl From<Identity> for Admitted {
+    fn from(identity: Identity) -> Self {
+        Self {
+            identity: Some(identity),
+            wrap: None,
+        }
+    }
+}
+
+impl fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admitted")
+            .field("identity", &self.identity)
+            .field("wraps", &self.wrap.is_some())
+            .finish()
+    }
+}
+
+/// What a verifier judges: a client's claim, `C`, and what else is known of it.
+///
+/// [`Credentials`] for username and password, [`UserId`](crate::v4::UserId)
+/// for SOCKS4.
+#[derive(Clone, Debug)]
+pub struct Attempt<C = Credentials> {
+    /// What is known of the client: where it comes from.
+    pub session: Session,
+    /// Its claim.
+    pub credentials: C,
+}
+
+impl<C> HasSession for Attempt<C> {
+    fn session(&self) -> &Session {
+        &self.session
+    }
+
+    fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+/// No authentication: everybody is let in, and nobody is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoAuth;
+
+#[async_trait]
+impl AuthMethod for NoAuth {
+    fn code(&self) -> Method {
+        Method::NONE
+    }
+
+    async fn authenticate(&self, _: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+        Ok(Admitted::anonymous())
+    }
+}

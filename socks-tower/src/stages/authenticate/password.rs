@@ -1,0 +1,65 @@
+use async_trait::async_trait;
+use socks_core::{
+    Credentials, Encode,
+    v5::{Method, PasswordReply, PasswordRequest},
+};
+use tokio::io::AsyncWriteExt;
+
+use super::{Admitted, Attempt, AuthMethod};
+use crate::session::{BoxError, Identity, Negotiation, Work};
+
+/// Username and password (RFC 1929), checked by the verifier `V`: a
+/// `Service<Attempt, Response = Identity>`.
+///
+/// Either may be empty; the verifier decides. Both cross the network in clear:
+/// on one that others can listen to, put TLS in front.
+#[derive(Clone, Copy, Debug)]
+pub struct UsernamePassword<V> {
+    verifier: V,
+}
+
+impl<V> UsernamePassword<V>
+where
+    V: Work<Attempt<Credentials>, Response = Identity> + Sync,
+{
+    /// Lets in whom `verifier` answers an identity for.
+    pub fn new(verifier: V) -> Self {
+        Self { verifier }
+    }
+}
+
+#[async_trait]
+impl<V> AuthMethod for UsernamePassword<V>
+where
+    V: Work<Attempt<Credentials>, Response = Identity> + Sync,
+{
+    fn code(&self) -> Method {
+        Method::USERNAME_PASSWORD
+    }
+
+    async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+        let request = client.read_message::<PasswordRequest>().await;
+        let verdict = match request {
+            Ok(PasswordRequest { credentials }) => {
+                let session = client.session().clone();
+                let attempt = Attempt {
+                    session,
+                    credentials,
+                };
+                self.verifier.clone().run(attempt).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        let reply = match verdict {
+            Ok(_) => PasswordReply::SUCCESS,
+            Err(_) => PasswordReply::FAILURE,
+        };
+        let told = client.write_all(&reply.to_bytes()).await;
+        let flushed = client.flush().await;
+        // Why it was refused says more than that nobody was left to hear it.
+        let identity = verdict?;
+        told?;
+        flushed?;
+        Ok(identity.into())
+    }
+}

@@ -1,0 +1,612 @@
+use std::{mem, sync::Arc};
+
+use socks_core::{
+    server::{self, Event, Version},
+    v4::UserId,
+    v5::Method,
+};
+use tokio::{io::AsyncWriteExt, time::timeout_at};
+use tokio_util::either::Either;
+use tower_service::Service;
+
+use super::{Attempt, AuthMethod, AuthenticateLayer};
+use crate::{
+    session::{
+        Client, ClientStream, Error, ErrorKind, Greeted, Identity, Negotiation, Offer,
+        ReceiveError, Request, Requested, Rewind, Session, Stage, StageFuture, Stream,
+        always_ready, dismiss, opaque_future, receive, trace, watch::StageKind,
+    },
+    stages::handshake::unexpected,
+};
+
+/// Lets the client in and reads its request, then goes on to `S`. See the
+/// [module's page](crate::stages::authenticate).
+#[derive(Clone, Debug)]
+pub struct Authenticate<S> {
+    pub(super) config: AuthenticateLayer,
+    pub(super) inner: S,
+}
+
+opaque_future! {
+    /// The future of [`Authenticate`].
+    AuthenticateFuture<F> = StageFuture<F>
+}
+
+impl<Io, S> Service<Greeted<Io>> for Authenticate<S>
+where
+    Io: Stream,
+    S: Stage<Requested<ClientStream<Io>>>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = AuthenticateFuture<S::Future>;
+
+    always_ready!();
+
+    fn call(&mut self, greeted: Greeted<Io>) -> Self::Future {
+        let config = self.config.clone();
+        let own = async move {
+            let stage = trace::stage(StageKind::Authenticate, &greeted.session);
+            let bounded = timeout_at(greeted.deadline, authenticate(&config, greeted));
+            let admitted = stage.run_until(bounded, |admitted| matches!(admitted, Ok(Ok(_))));
+            let requested = match admitted.await {
+                Ok(requested) => requested?,
+                Err(elapsed) => return Err(Error::new(ErrorKind::Deadline, elapsed)),
+            };
+            trace::requested(&requested.request);
+            Ok(requested)
+        };
+        AuthenticateFuture::new(StageFuture::new(own, self.inner.clone()))
+    }
+}
+
+fn authenticate<Io: Stream>(
+    config: &AuthenticateLayer,
+    greeted: Greeted<Io>,
+) -> impl Future<Output = Result<Requested<ClientStream<Io>>, Error>> {
+    match &greeted.offer {
+        Offer::Methods(greeting) => {
+            let usable = |method: &&Arc<dyn AuthMethod>| {
+                greeting.offers(method.code()) && method.offered_to(&greeted.session)
+            };
+            let method = config.methods.iter().find(usable);
+            Either::Left(socks5(method, greeted))
+        }
+        Offer::Request(request) => {
+            let request = request.clone();
+            Either::Right(socks4(config, greeted, request))
+        }
+    }
+}
+
+/// Why a client is not let in, where no verifier said so.
+#[derive(Debug, thiserror::Error)]
+enum NotAdmitted {
+    #[error("the client offers no method that will do")]
+    NoMethod,
+    #[error("SOCKS4 cannot authenticate")]
+    Socks4,
+}
+
+/// Taken apart before the future begins, which would keep room for the whole as
+/// well as for the parts.
+fn socks5<Io: Stream>(
+    method: Option<&Arc<dyn AuthMethod>>,
+    greeted: Greeted<Io>,
+) -> impl Future<Output = Result<Requested<ClientStream<Io>>, Error>> {
+    let Greeted {
+        mut io,
+        mut session,
+        mut buffered,
+        mut server,
+        hook,
+        ..
+    } = greeted;
+    async move {
+        let mut answer = Vec::with_capacity(2);
+        let Some(method) = method else {
+            server.refuse_methods(&mut answer).map_err(protocol)?;
+            dismiss(&mut io, &answer).await;
+            return Err(Error::new(ErrorKind::Authentication, NotAdmitted::NoMethod));
+        };
+        server
+            .select(method.code(), &mut answer)
+            .map_err(protocol)?;
+        io.write_all(&answer).await.map_err(Error::client)?;
+        io.flush().await.map_err(Error::client)?;
+
+        let mut negotiation = Negotiation::new(&session, &mut buffered, &mut io);
+        let admitted = match method.authenticate(&mut negotiation).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                // The method has said its word; see that it arrives.
+                dismiss(&mut io, &[]).await;
+                return Err(Error::of_work(ErrorKind::Authentication, error));
+            }
+        };
+        // A layer in front may know already: a certificate told it.
+        session.identity = admitted.identity.or(session.identity);
+        session.watch.learn(&session);
+        let mut io = match admitted.wrap {
+            None => ClientStream::Plain(io),
+            Some(wrap) => {
+                let beneath = Rewind::new(mem::take(&mut buffered), io);
+                ClientStream::Wrapped(wrap(Box::new(beneath)))
+            }
+        };
+        server.authenticated().map_err(protocol)?;
+
+        let received = receive(&mut io, &mut buffered, |input| server.receive(input));
+        let request = match received.await {
+            Ok(Event::Request(request)) => request,
+            Ok(other) => return Err(unexpected(&other)),
+            Err(ReceiveError::Io(error)) => return Err(Error::client(error)),
+            Err(ReceiveError::Invalid(error)) => {
+                answer.clear();
+                server.answer(&error, &mut answer);
+                dismiss(&mut io, &answer).await;
+                return Err(protocol(error));
+            }
+        };
+        Ok(Requested {
+            client: Client::new(io, buffered, &Version::Socks5).with_hook(hook, &session),
+            request: Request::new(session, request.command, request.target),
+        })
+    }
+}
+
+fn socks4<Io: Stream>(
+    config: &AuthenticateLayer,
+    greeted: Greeted<Io>,
+    request: server::Request,
+) -> impl Future<Output = Result<Requested<ClientStream<Io>>, Error>> {
+    let Greeted {
+        io,
+        mut session,
+        buffered,
+        hook,
+        ..
+    } = greeted;
+    async move {
+        let io = ClientStream::Plain(io);
+        let client = Client::new(io, buffered, &Version::Socks4).with_hook(hook, &session);
+        match admit_socks4(config, &session, request.user_id).await {
+            Ok(identity) => session.identity = identity.or(session.identity),
+            Err(error) => return Err(client.refuse(error).await),
+        }
+        Ok(Requested {
+            client,
+            request: Request::new(session, request.command, request.target),
+        })
+    }
+}
+
+async fn admit_socks4(
+    config: &AuthenticateLayer,
+    session: &Session,
+    user_id: Option<UserId>,
+) -> Result<Option<Identity>, Error> {
+    if let Some(verify) = &config.user_ids {
+        let attempt = Attempt {
+            session: session.clone(),
+            credentials: user_id.unwrap_or_default(),
+        };
+        let verdict = verify(attempt).await;
+        return match verdict {
+            Ok(identity) => Ok(Some(identity)),
+            Err(error) => Err(Error::of_work(ErrorKind::Authentication, error)),
+        };
+    }
+    let open =
+        |method: &Arc<dyn AuthMethod>| method.code() == Method::NONE && method.offered_to(session);
+    if config.methods.iter().any(open) {
+        return Ok(None);
+    }
+    Err(Error::new(ErrorKind::Authentication, NotAdmitted::Socks4))
+}
+
+fn protocol(error: server::Error) -> Error {
+    Error::new(ErrorKind::Protocol, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, io, time::Duration};
+
+    use socks_core::{
+        Credentials,
+        v4::UserId,
+        v5::{Method, ReplyCode},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::Instant,
+    };
+    use tokio_test::io::Mock;
+    use tower::{ServiceBuilder, service_fn};
+
+    use super::authenticate;
+    use crate::{
+        session::{
+            BoxError, ClientStream, ErrorKind, Greeted, Identity, Negotiation, Refusal, Session,
+        },
+        stages::{
+            authenticate::{
+                Admitted, Attempt, AuthMethod, AuthenticateLayer, NoAuth, UsernamePassword, Users,
+            },
+            handshake::HandshakeLayer,
+        },
+        test_support::{CONNECT, HELLO, greet, negotiate, script},
+    };
+
+    fn users() -> AuthenticateLayer {
+        AuthenticateLayer::password(Users::new().with("joe", "good").unwrap())
+    }
+
+    fn name(session: &Session) -> Option<&str> {
+        session.identity.as_ref().map(Identity::as_str)
+    }
+
+    #[tokio::test]
+    async fn what_a_negotiation_is_about_is_kept_once() {
+        let greeted = greet(HandshakeLayer::new(), script().read(HELLO).build()).await;
+        let state = size_of::<Greeted<Mock>>();
+        let layer = users();
+        let negotiation = authenticate(&layer, greeted.unwrap());
+
+        // Async functions that hand it on by value used to keep it six times,
+        // and their room for a dismissal besides.
+        let room = size_of_val(&negotiation);
+        assert!(room < 2 * state + 256, "{room} bytes for {state}");
+    }
+
+    #[tokio::test]
+    async fn without_authentication_the_request_follows_the_selection() {
+        let io = script()
+            .read(HELLO)
+            .write(b"\x05\x00")
+            .read(CONNECT)
+            .build();
+
+        let requested = negotiate(AuthenticateLayer::new(NoAuth), io).await.unwrap();
+
+        assert_eq!(requested.request.target.to_string(), "127.0.0.1:80");
+        assert_eq!(name(&requested.request.session), None);
+    }
+
+    #[tokio::test]
+    async fn greeting_password_request_and_payload_may_come_at_once() {
+        let mut sent = b"\x05\x01\x02\x01\x03joe\x04good".to_vec();
+        sent.extend(CONNECT);
+        sent.extend(b"GET /");
+        let io = script()
+            .read(&sent)
+            .write(b"\x05\x02")
+            .write(b"\x01\x00")
+            .build();
+
+        let requested = negotiate(users(), io).await.unwrap();
+
+        assert_eq!(name(&requested.request.session), Some("joe"));
+        assert_eq!(requested.client.early, b"GET /");
+    }
+
+    #[tokio::test]
+    async fn everything_may_come_byte_by_byte() {
+        let mut io = script();
+        let bytewise = |io: &mut tokio_test::io::Builder, bytes: &[u8]| {
+            for byte in bytes {
+                io.read(&[*byte]);
+            }
+        };
+        bytewise(&mut io, b"\x05\x02\x00\x02");
+        io.write(b"\x05\x02");
+        bytewise(&mut io, b"\x01\x03joe\x04good");
+        io.write(b"\x01\x00");
+        bytewise(&mut io, b"\x05\x01\x00\x03\x0bexample.com\x01\xbb");
+
+        let requested = negotiate(users(), io.build()).await.unwrap();
+
+        assert_eq!(requested.request.target.to_string(), "example.com:443");
+        assert!(requested.client.early.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_is_refused_before_the_request_is_read() {
+        for attempt in [
+            &b"\x01\x03joe\x03bad"[..],
+            b"\x01\x03jim\x04good",
+            b"\x01\x00\x00",
+            b"\x01\x03joe\x05good\x00",
+        ] {
+            let io = script()
+                .read(b"\x05\x01\x02")
+                .write(b"\x05\x02")
+                .read(attempt)
+                .write(b"\x01\x01")
+                .build();
+
+            let error = negotiate(users(), io).await.unwrap_err();
+
+            assert_eq!(error.kind(), ErrorKind::Authentication);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_list_lets_nobody_in() {
+        let io = script()
+            .read(b"\x05\x01\x02\x01\x00\x00")
+            .write(b"\x05\x02")
+            .write(b"\x01\x01")
+            .build();
+
+        let error = negotiate(AuthenticateLayer::password(Users::new()), io)
+            .await
+            .unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+    }
+
+    #[tokio::test]
+    async fn an_empty_password_reaches_the_verifier_which_decides() {
+        let users = Users::new().with("joe", "").unwrap();
+        let io = script()
+            .read(b"\x05\x01\x02\x01\x03joe\x00")
+            .write(b"\x05\x02")
+            .write(b"\x01\x00")
+            .read(CONNECT)
+            .build();
+
+        assert!(
+            negotiate(AuthenticateLayer::password(users), io)
+                .await
+                .is_ok()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_negotiation_of_another_version_is_refused() {
+        let io = script()
+            .read(b"\x05\x01\x02")
+            .write(b"\x05\x02")
+            .read(b"\x05\x03joe\x04good")
+            .write(b"\x01\x01")
+            .build();
+
+        let error = negotiate(users(), io).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+    }
+
+    #[tokio::test]
+    async fn no_method_in_common_is_refused_once() {
+        for greeting in [
+            &b"\x05\x01\x00"[..],
+            b"\x05\x00",
+            b"\x05\x02\x01\x80",
+            b"\x05\x01\xff",
+        ] {
+            let io = script().read(greeting).write(b"\x05\xff").build();
+
+            let error = negotiate(users(), io).await.unwrap_err();
+
+            assert_eq!(error.kind(), ErrorKind::Authentication);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_server_s_order_of_methods_counts() {
+        let io = script()
+            .read(b"\x05\x02\x00\x02\x01\x03joe\x04good")
+            .write(b"\x05\x02")
+            .write(b"\x01\x00")
+            .read(CONNECT)
+            .build();
+        assert!(negotiate(users().or(NoAuth), io).await.is_ok());
+
+        let io = script()
+            .read(b"\x05\x02\x02\x00")
+            .write(b"\x05\x00")
+            .read(CONNECT)
+            .build();
+        let password = UsernamePassword::new(Users::new());
+        assert!(
+            negotiate(AuthenticateLayer::new(NoAuth).or(password), io)
+                .await
+                .is_ok()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_verifier_that_breaks_refuses_in_the_method_s_words() {
+        let broken = ServiceBuilder::new().service_fn(|_: Attempt| async {
+            Err::<Identity, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+        });
+        let refusing = service_fn(|_: Attempt| async {
+            Err::<Identity, _>(Refusal::new(ReplyCode::TTL_EXPIRED, "no"))
+        });
+        for auth in [
+            AuthenticateLayer::password(broken),
+            AuthenticateLayer::password(refusing),
+        ] {
+            let io = script()
+                .read(b"\x05\x01\x02\x01\x03joe\x04good")
+                .write(b"\x05\x02")
+                .write(b"\x01\x01")
+                .build();
+
+            let error = negotiate(auth, io).await.unwrap_err();
+
+            assert_eq!(error.kind(), ErrorKind::Authentication);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_bounds_the_verifier_too() {
+        let stuck = service_fn(|_: Attempt| std::future::pending::<Result<Identity, Infallible>>());
+        let io = script()
+            .read(b"\x05\x01\x02\x01\x03joe\x04good")
+            .write(b"\x05\x02")
+            .build();
+        let began = Instant::now();
+
+        let error = negotiate(AuthenticateLayer::password(stuck), io)
+            .await
+            .unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Deadline);
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn a_verifier_sees_the_session() {
+        let local = service_fn(|attempt: Attempt<Credentials>| async move {
+            match attempt.session.version {
+                Some(version) => Ok(Identity::new(version.as_str())),
+                None => Err("no version"),
+            }
+        });
+        let io = script()
+            .read(b"\x05\x01\x02\x01\x01a\x01b")
+            .write(b"\x05\x02")
+            .write(b"\x01\x00")
+            .read(CONNECT)
+            .build();
+
+        let requested = negotiate(AuthenticateLayer::password(local), io)
+            .await
+            .unwrap();
+
+        assert_eq!(name(&requested.request.session), Some("5"));
+    }
+
+    #[tokio::test]
+    async fn a_malformed_request_is_answered() {
+        for (request, reply) in [
+            (&b"\x05\x01\x00\x02"[..], 8),
+            (b"\x04\x01", 1),
+            (b"\x05\x01\x00\x03\x00\x00\x50", 1),
+            (b"\x05\x01\x00\x03\x03a b\x00\x50", 1),
+        ] {
+            let io = script()
+                .read(HELLO)
+                .write(b"\x05\x00")
+                .read(request)
+                .write(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0])
+                .build();
+
+            let error = negotiate(AuthenticateLayer::new(NoAuth), io)
+                .await
+                .unwrap_err();
+
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{request:?}");
+        }
+    }
+
+    const SOCKS4: &[u8] = b"\x04\x01\x00\x50\x7f\x00\x00\x01joe\x00";
+    const REJECTED: &[u8] = b"\x00\x5b\0\0\0\0\0\0";
+
+    #[tokio::test]
+    async fn socks4_needs_no_authentication_or_a_verifier_of_its_own() {
+        let io = script().read(SOCKS4).build();
+        let requested = negotiate(AuthenticateLayer::new(NoAuth), io).await.unwrap();
+        assert_eq!(
+            name(&requested.request.session),
+            None,
+            "a claim is no identity"
+        );
+
+        let io = script().read(SOCKS4).write(REJECTED).build();
+        let error = negotiate(users(), io).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+
+        let claims = service_fn(|attempt: Attempt<UserId>| async move {
+            match attempt.credentials.as_bytes() {
+                b"joe" => Ok(Identity::new("joe")),
+                _ => Err("who?"),
+            }
+        });
+        let io = script().read(SOCKS4).build();
+        let requested = negotiate(users().with_user_ids(claims), io).await.unwrap();
+        assert_eq!(name(&requested.request.session), Some("joe"));
+
+        let io = script()
+            .read(b"\x04\x01\x00\x50\x7f\x00\x00\x01jim\x00")
+            .write(REJECTED)
+            .build();
+        let error = negotiate(users().with_user_ids(claims), io)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+    }
+
+    /// A private method; everything after it is shifted by one.
+    struct Shift;
+
+    #[async_trait::async_trait]
+    impl AuthMethod for Shift {
+        fn code(&self) -> Method {
+            Method(0x88)
+        }
+
+        async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+            let byte = client.read_u8().await?;
+            client.write_all(&[byte]).await?;
+            Ok(Admitted::from(Identity::new("shifter")).with_wrap(tokio::io::BufStream::new))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_too_far_lies_beneath_a_wrapped_stream() {
+        let mut sent = b"\x05\x01\x88\x07".to_vec();
+        sent.extend(CONNECT);
+        sent.extend(b"early");
+        let io = script()
+            .read(&sent)
+            .write(b"\x05\x88")
+            .write(b"\x07")
+            .build();
+
+        let mut requested = negotiate(AuthenticateLayer::new(Shift), io).await.unwrap();
+
+        assert!(matches!(requested.client.io(), ClientStream::Wrapped(_)));
+        let mut early = std::mem::take(&mut requested.client.early);
+        requested.client.io.read_to_end(&mut early).await.unwrap();
+        assert_eq!(early, b"early");
+    }
+
+    /// None for clients that nobody knows the address of.
+    struct Nowhere;
+
+    #[async_trait::async_trait]
+    impl AuthMethod for Nowhere {
+        fn code(&self) -> Method {
+            Method::NONE
+        }
+
+        fn offered_to(&self, session: &Session) -> bool {
+            session.client_addr.is_some()
+        }
+
+        async fn authenticate(&self, _: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+            Ok(Admitted::anonymous())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_method_is_offered_to_whom_it_likes() {
+        let io = script().read(HELLO).write(b"\x05\xff").build();
+        assert!(
+            negotiate(AuthenticateLayer::new(Nowhere), io)
+                .await
+                .is_err()
+        );
+
+        let io = script().read(SOCKS4).write(REJECTED).build();
+        assert!(
+            negotiate(AuthenticateLayer::new(Nowhere), io)
+                .await
+                .is_err()
+        );
+    }
+}

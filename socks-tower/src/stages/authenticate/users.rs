@@ -1,0 +1,84 @@
+use std::{
+    collections::HashMap,
+    future::{Ready, ready},
+    sync::Arc,
+};
+
+use socks_core::{Credentials, Password};
+use tower_service::Service;
+
+use super::Attempt;
+use crate::session::{Identity, always_ready};
+
+/// A fixed list of users: the simplest verifier.
+///
+/// An empty list lets nobody in. A password takes the same time to check
+/// whether the user is there or not, and however much of it is right.
+#[derive(Clone, Debug, Default)]
+pub struct Users {
+    passwords: Arc<HashMap<String, Password>>,
+}
+
+/// Why somebody is not let in, or cannot be listed.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UsersError {
+    /// A username or password longer than 255 bytes, which no client could send.
+    #[error("username or password longer than 255 bytes")]
+    TooLong,
+    /// There is no such user, or the password is another.
+    #[error("wrong username or password")]
+    Refused,
+}
+
+impl Users {
+    /// Nobody.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets in `username` with `password`. The last password given for a
+    /// username counts.
+    ///
+    /// # Errors
+    ///
+    /// [`UsersError::TooLong`].
+    pub fn with(mut self, username: &str, password: &str) -> Result<Self, UsersError> {
+        if username.len() > Password::MAX_LEN {
+            return Err(UsersError::TooLong);
+        }
+        let password = Password::new(password).ok_or(UsersError::TooLong)?;
+        Arc::make_mut(&mut self.passwords).insert(username.to_owned(), password);
+        Ok(self)
+    }
+
+    /// Whether nobody is listed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.passwords.is_empty()
+    }
+
+    fn check(&self, given: &Credentials) -> Result<Identity, UsersError> {
+        let username = given.username.to_str().unwrap_or_default();
+        let listed = self.passwords.get(username);
+        // Somebody who is not listed is compared as well, with nothing gained.
+        let right = listed.unwrap_or(&given.password) == &given.password;
+        match listed {
+            Some(_) if right => Ok(Identity::new(username)),
+            _ => Err(UsersError::Refused),
+        }
+    }
+}
+
+impl Service<Attempt<Credentials>> for Users {
+    type Response = Identity;
+    type Error = UsersError;
+    type Future = Ready<Result<Identity, UsersError>>;
+
+    always_ready!();
+
+    fn call(&mut self, attempt: Attempt<Credentials>) -> Self::Future {
+        ready(self.check(&attempt.credentials))
+    }
+}

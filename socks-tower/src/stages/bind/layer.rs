@@ -1,0 +1,64 @@
+use std::{sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+
+use super::Bind;
+use crate::stages::listen_addrs::ListenAddrs;
+
+/// Lets peers in that the judge `J` permits. See the
+/// [module's page](crate::stages::bind).
+#[derive(Clone, Debug)]
+pub struct BindLayer<J> {
+    judge: J,
+    config: Arc<Config>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    pub(super) timeout: Duration,
+    pub(super) listen: ListenAddrs,
+}
+
+impl<J> BindLayer<J> {
+    /// Two minutes: SOCKS4's own limit.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
+
+    /// Asks `judge`, a `Service<Request, Response = Request<Pinned>>`, about
+    /// each peer: a stack that ends with [`Permit`](crate::Permit).
+    pub fn new(judge: J) -> Self {
+        let config = Config {
+            timeout: Self::DEFAULT_TIMEOUT,
+            listen: ListenAddrs::new(),
+        };
+        Self {
+            judge,
+            config: Arc::new(config),
+        }
+    }
+
+    /// How long to wait for the peer.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        Arc::make_mut(&mut self.config).timeout = timeout;
+        self
+    }
+
+    /// Where to listen, and what to say of it.
+    #[must_use]
+    pub fn with_listen_addrs(mut self, addrs: ListenAddrs) -> Self {
+        Arc::make_mut(&mut self.config).listen = addrs;
+        self
+    }
+}
+
+impl<J: Clone, S> Layer<S> for BindLayer<J> {
+    type Service = Bind<J, S>;
+
+    fn layer(&self, inner: S) -> Bind<J, S> {
+        Bind {
+            judge: self.judge.clone(),
+            config: self.config.clone(),
+            inner,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Who may come.
+
+use std::net::SocketAddr;
+
+use socks_core::server::Version;
+use tokio::net::TcpStream;
+
+use super::BindError;
+use crate::{
+    server::{Listener, TcpAcceptor, is_about_one_connection},
+    session::{Pinned, Request, Work},
+};
+
+/// The peers that a client expects.
+pub(super) struct Expected<'a, J> {
+    pub(super) judge: J,
+    /// What the client asked for.
+    pub(super) request: &'a Request,
+    /// Whom the judge permitted. An unspecified address is anybody.
+    pub(super) peers: Pinned,
+}
+
+impl<J> Expected<'_, J>
+where
+    J: Work<Request, Response = Request<Pinned>>,
+{
+    /// Waits for one of them. Others are hung up on, which ends SOCKS4's BIND.
+    pub(super) async fn accept(
+        mut self,
+        mut listener: TcpAcceptor,
+    ) -> Result<(TcpStream, SocketAddr), BindError> {
+        loop {
+            let accepted = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) if is_about_one_connection(&error) => continue,
+                Err(error) => return Err(BindError::Accept(error)),
+            };
+            // Of a TCP connection it is always known.
+            let Some(peer) = accepted.session.client_addr else {
+                continue;
+            };
+            match self.ask_about(peer).await {
+                Ok(()) => return Ok((accepted.io, peer)),
+                Err(error) if self.is_socks4() => return Err(error),
+                Err(error) => tracing::debug!(%error, "peer not let in"),
+            }
+        }
+    }
+
+    /// Ports are not compared: a client does not know the one that its peer
+    /// will come from.
+    async fn ask_about(&mut self, peer: SocketAddr) -> Result<(), BindError> {
+        let ip = peer.ip();
+        let mut expected = self.peers.addrs().iter().map(SocketAddr::ip);
+        if expected.clone().any(|expected| expected == ip) {
+            return Ok(());
+        }
+        if !expected.any(|expected| expected.is_unspecified()) {
+            return Err(BindError::WrongPeer(peer));
+        }
+        let about = self.request.clone().with_target(peer.into());
+        let permitted = self.judge.clone().run(about).await;
+        let permitted = permitted.map_err(|source| BindError::NotPermitted { peer, source })?;
+        // An authorizer may also narrow the addresses to none.
+        let mut permitted = permitted.target.addrs().iter().map(SocketAddr::ip);
+        match permitted.any(|permitted| permitted == ip) {
+            true => Ok(()),
+            false => Err(BindError::WrongPeer(peer)),
+        }
+    }
+
+    fn is_socks4(&self) -> bool {
+        let version = self.request.session.version;
+        matches!(version, Some(Version::Socks4 | Version::Socks4a))
+    }
+}

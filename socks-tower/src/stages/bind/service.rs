@@ -1,0 +1,142 @@
+use std::{net::SocketAddr, sync::Arc};
+
+use socks_core::{Target, server::Version, v5::Command};
+use tokio::{net::TcpStream, time::timeout};
+use tower_service::Service;
+
+use super::{BindError, layer::Config, peer::Expected};
+use crate::{
+    server::{TcpAcceptor, listen},
+    session::{
+        Client, Connected, Error, ErrorKind, Outbound, Pinned, Request, Requested, Session, Stage,
+        StageFuture, Stream, Work, always_ready, opaque_future, trace, watch::StageKind,
+    },
+    stages::listen_addrs::ListenAddr,
+};
+
+/// Waits for a peer that `J` permits and replies twice, then goes on to `S`.
+/// See the [module's page](crate::stages::bind).
+#[derive(Clone, Debug)]
+pub struct Bind<J, S> {
+    pub(super) judge: J,
+    pub(super) config: Arc<Config>,
+    pub(super) inner: S,
+}
+
+opaque_future! {
+    /// The future of [`Bind`].
+    BindFuture<F> = StageFuture<F>
+}
+
+impl<Io, J, S> Service<Requested<Io>> for Bind<J, S>
+where
+    Io: Stream,
+    J: Work<Request, Response = Request<Pinned>>,
+    S: Stage<Connected<Io, TcpStream>>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = BindFuture<S::Future>;
+
+    always_ready!();
+
+    fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+        let own = bind(self.judge.clone(), self.config.clone(), requested);
+        BindFuture::new(StageFuture::new(own, self.inner.clone()))
+    }
+}
+
+async fn bind<Io, J>(
+    judge: J,
+    config: Arc<Config>,
+    requested: Requested<Io>,
+) -> Result<Connected<Io, TcpStream>, Error>
+where
+    Io: Stream,
+    J: Work<Request, Response = Request<Pinned>>,
+{
+    let Requested {
+        mut client,
+        request,
+    } = requested;
+    request.session.watch.requested(&request);
+    let stage = trace::stage(StageKind::Bind, &request.session);
+    let served = stage.run(serve(judge, &config, &mut client, &request));
+    match served.await {
+        Ok(peer) => {
+            request.session.watch.established(Some(&peer));
+            Ok(Connected {
+                client,
+                upstream: Outbound::new(peer),
+                request,
+            })
+        }
+        Err(error) => Err(client.refuse(error).await),
+    }
+}
+
+/// Both replies; the second, too, may be a refusal.
+async fn serve<Io, J>(
+    judge: J,
+    config: &Config,
+    client: &mut Client<Io>,
+    request: &Request,
+) -> Result<TcpStream, Error>
+where
+    Io: Stream,
+    J: Work<Request, Response = Request<Pinned>>,
+{
+    if request.command != Command::BIND {
+        return Err(Error::bare(ErrorKind::Command));
+    }
+    let permitted = client.watch_open(judge.clone().run(request.clone()));
+    let permitted = permitted.await?.map_err(Error::from_box)?;
+    let (listener, bound) = open(config, &request.session, &permitted.target)?;
+    client.grant(&bound).await?;
+
+    let expected = Expected {
+        judge,
+        request,
+        peers: permitted.target,
+    };
+    // The listener goes with this future: one peer, and it is closed.
+    let accepting = timeout(config.timeout, expected.accept(listener));
+    let accepted = client.watch_open(accepting).await?;
+    let (peer, addr) = accepted.map_err(|source| BindError::TimedOut {
+        timeout: config.timeout,
+        source,
+    })??;
+    client.grant(&addr.into()).await?;
+    Ok(peer)
+}
+
+/// Listens for `peers`; gives also what the client is to be told.
+fn open(
+    config: &Config,
+    session: &Session,
+    peers: &Pinned,
+) -> Result<(TcpAcceptor, Target), BindError> {
+    let listen_addr = |peer: &SocketAddr| config.listen.towards(peer.ip(), session);
+    let ListenAddr { local, told } = peers
+        .addrs()
+        .iter()
+        .filter_map(listen_addr)
+        .find(|addr| can_be_said(addr, session))
+        .ok_or(BindError::NoAddress)?;
+    let failed = |source| BindError::Listen { ip: local, source };
+    let listener = config.listen.open(local, listen).map_err(failed)?;
+    let bound = Target::new(told, listener.local_addr().port());
+    Ok((listener, bound))
+}
+
+/// SOCKS4 has room for IPv4 alone. What it says instead, 0.0.0.0, means the
+/// address of the proxy, as the client knows it.
+fn can_be_said(addr: &ListenAddr, session: &Session) -> bool {
+    let reached = session.local_addr.map(|addr| addr.ip());
+    match session.version {
+        Some(Version::Socks4 | Version::Socks4a) => {
+            addr.told.is_ipv4() || reached == Some(addr.told)
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,229 @@
+//! Sends each command to a stack of its own.
+//!
+//! [`ByCommand`] stands behind [`AuthenticateLayer`](crate::AuthenticateLayer)
+//! and ends the session's stack. A command that it has no stack for is refused
+//! with 07, command not supported. With CONNECT alone it is not needed:
+//! [`ConnectLayer`](crate::ConnectLayer) refuses the rest by itself.
+//!
+//! # Example
+//!
+//! ```
+//! use socks_tower::{
+//!     AuthenticateLayer, ByCommand, ClientStream, Command, ConnectLayer, End, Error,
+//!     HandshakeLayer, NoAuth, Relay, Request, Requested, Target, Transfer,
+//! };
+//! use tokio::{io::duplex, net::TcpStream};
+//! use tower::{BoxError, ServiceBuilder, service_fn};
+//!
+//! // A command of our own: it is granted, and that is all.
+//! let hello = service_fn(|mut requested: Requested<ClientStream<TcpStream>>| async move {
+//!     requested.client.grant(&Target::UNSPECIFIED).await?;
+//!     Ok::<_, Error>(Transfer::default())
+//! });
+//! let connect = ServiceBuilder::new()
+//!     .layer(ConnectLayer::new(service_fn(|_: Request| async { Ok::<_, BoxError>(duplex(64).0) })))
+//!     .service(Relay::new());
+//!
+//! let proxy = ServiceBuilder::new()
+//!     .layer(HandshakeLayer::new())
+//!     .layer(AuthenticateLayer::new(NoAuth))
+//!     .service(ByCommand::new().connect(connect).on(Command(0x80), hello));
+//! # fn check(_: impl tower::Service<socks_tower::Accepted<TcpStream>, Response = Transfer>) {}
+//! # check(proxy);
+//! ```
+
+use std::{
+    fmt,
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use socks_core::v5::Command;
+use tower_service::Service;
+
+use crate::session::{
+    BoxError, Error, ErrorKind, Requested, Stage, StageFuture, Stream, Transfer, always_ready,
+};
+
+/// Routes a [`Requested`] by its command. See the [module's page](self).
+///
+/// The list of stacks is in the type: what is not served costs nothing. A clone
+/// shares it, and of the stacks in it, only the one that is chosen is cloned,
+/// however many times a session's way to here clones all of them.
+#[derive(Debug, Default)]
+pub struct ByCommand<R = RefuseCommand> {
+    routes: Arc<R>,
+}
+
+impl<R> Clone for ByCommand<R> {
+    fn clone(&self) -> Self {
+        Self {
+            routes: Arc::clone(&self.routes),
+        }
+    }
+}
+
+impl ByCommand {
+    /// Refuses every command.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<R: Clone> ByCommand<R> {
+    /// Sends `command` to `stack`. What is set last for a command counts.
+    #[must_use]
+    pub fn on<S>(self, command: Command, stack: S) -> ByCommand<On<S, R>> {
+        ByCommand {
+            routes: Arc::new(On {
+                command,
+                stack,
+                rest: Arc::unwrap_or_clone(self.routes),
+            }),
+        }
+    }
+
+    /// Sends CONNECT to `stack`.
+    #[must_use]
+    pub fn connect<S>(self, stack: S) -> ByCommand<On<S, R>> {
+        self.on(Command::CONNECT, stack)
+    }
+
+    /// Sends BIND to `stack`.
+    #[must_use]
+    pub fn bind<S>(self, stack: S) -> ByCommand<On<S, R>> {
+        self.on(Command::BIND, stack)
+    }
+
+    /// Sends UDP ASSOCIATE to `stack`.
+    #[must_use]
+    pub fn udp_associate<S>(self, stack: S) -> ByCommand<On<S, R>> {
+        self.on(Command::UDP_ASSOCIATE, stack)
+    }
+}
+
+impl<Io: Stream, R: Routes<Io>> Service<Requested<Io>> for ByCommand<R> {
+    type Response = Transfer;
+    type Error = Error;
+    type Future = R::Future;
+
+    // A stack is readied once it is chosen, so that one that is full holds up
+    // no other.
+    always_ready!();
+
+    fn call(&mut self, requested: Requested<Io>) -> R::Future {
+        self.routes.route(requested)
+    }
+}
+
+/// The stacks of a [`ByCommand`], which [`ByCommand::on`] puts together.
+#[diagnostic::on_unimplemented(
+    message = "a stack of this `ByCommand` does not take a `Requested<{Io}>`, or is not `Sync`",
+    note = "what stands behind a command is a `Stage<Requested<{Io}>, Response = Transfer>` that is `Sync`"
+)]
+pub trait Routes<Io>: Send + Sync + 'static {
+    /// The future of whichever is chosen.
+    type Future: Future<Output = Result<Transfer, Error>> + Send + 'static;
+
+    /// Chooses one by the command, and calls it.
+    fn route(&self, requested: Requested<Io>) -> Self::Future;
+}
+
+/// One command's stack, and those of the others.
+#[derive(Clone, Copy, Debug)]
+pub struct On<S, R> {
+    command: Command,
+    stack: S,
+    rest: R,
+}
+
+impl<Io, S, R> Routes<Io> for On<S, R>
+where
+    Io: Stream,
+    S: Stage<Requested<Io>, Response = Transfer> + Sync,
+    R: Routes<Io>,
+{
+    type Future = OnFuture<StageFuture<S::Future>, R::Future>;
+
+    fn route(&self, requested: Requested<Io>) -> Self::Future {
+        if requested.request.command == self.command {
+            let own = ready(Ok(requested));
+            let chosen = StageFuture::new(own, self.stack.clone());
+            OnFuture::Chosen { chosen }
+        } else {
+            let rest = self.rest.route(requested);
+            OnFuture::Rest { rest }
+        }
+    }
+}
+
+/// The end of every [`ByCommand`]: refuses with 07.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RefuseCommand;
+
+impl<Io: Stream> Routes<Io> for RefuseCommand {
+    type Future = <Self as Service<Requested<Io>>>::Future;
+
+    fn route(&self, requested: Requested<Io>) -> Self::Future {
+        let mut refuse = *self;
+        refuse.call(requested)
+    }
+}
+
+impl<Io: Stream> Service<Requested<Io>> for RefuseCommand {
+    type Response = Transfer;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>;
+
+    always_ready!();
+
+    fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+        Box::pin(async move {
+            let error = Error::bare(ErrorKind::Command);
+            Err(requested.client.refuse(error).await)
+        })
+    }
+}
+
+pin_project! {
+    /// The future of [`On`].
+    #[project = OnProjection]
+    #[must_use = "futures do nothing unless polled"]
+    pub enum OnFuture<S, R> {
+        #[doc(hidden)]
+        Chosen { #[pin] chosen: S },
+        #[doc(hidden)]
+        Rest { #[pin] rest: R },
+    }
+}
+
+impl<S, R, ES, ER> Future for OnFuture<S, R>
+where
+    S: Future<Output = Result<Transfer, ES>>,
+    R: Future<Output = Result<Transfer, ER>>,
+    ES: Into<BoxError>,
+    ER: Into<BoxError>,
+{
+    type Output = Result<Transfer, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            OnProjection::Chosen { chosen } => chosen
+                .poll(cx)
+                .map_err(|error| Error::from_box(error.into())),
+            OnProjection::Rest { rest } => {
+                rest.poll(cx).map_err(|error| Error::from_box(error.into()))
+            }
+        }
+    }
+}
+
+impl<S, R> fmt::Debug for OnFuture<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnFuture(..)")
+    }
+}

@@ -1,0 +1,43 @@
+//! The third stage: reaches the target, and replies.
+//!
+//! [`ConnectLayer`] takes a [`Requested`](crate::Requested), calls a connector,
+//! tells the client how it went, and hands on a
+//! [`Connected`](crate::Connected). It stands behind
+//! [`AuthenticateLayer`](crate::AuthenticateLayer). It serves CONNECT;
+//! [`ByCommand`](crate::ByCommand) in front of it serves other commands too.
+//!
+//! The connector is any `Service<Request>` that answers with a stream: the
+//! [`TcpConnector`](crate::TcpConnector) behind [`ResolveLayer`](crate::ResolveLayer), another
+//! proxy, a stream in memory. It never sees the client's socket, so any
+//! middleware can wrap it.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use socks_tower::{AuthorizeLayer, ConnectLayer, ResolveLayer, Rules, SystemResolver, TcpConnector};
+//! use tower::ServiceBuilder;
+//!
+//! let connector = ServiceBuilder::new()
+//!     .timeout(Duration::from_secs(10))
+//!     .concurrency_limit(1000)
+//!     .layer(ResolveLayer::new(SystemResolver::new()))
+//!     .layer(AuthorizeLayer::new(Rules::new()))
+//!     .service(TcpConnector::new());
+//!
+//! let layer = ConnectLayer::new(connector);
+//! ```
+//!
+//! # Replies
+//!
+//! Success carries the local address of the stream to the target as BND.ADDR;
+//! [`Error::reply`](crate::Error::reply) says what a failure is called. While
+//! the connector works the client is watched: if it resets the connection, the
+//! work is dropped. What it sends early goes to the target, and the end of its
+//! stream too.
+
+mod layer;
+mod service;
+
+pub use layer::ConnectLayer;
+pub use service::{Connect, ConnectFuture};

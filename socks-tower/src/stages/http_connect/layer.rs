@@ -1,0 +1,102 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use socks_core::{Credentials, v5::ReplyCode};
+use tower_layer::Layer;
+
+use super::{ByProtocolLayer, HttpConnect};
+use crate::{
+    session::{BoxWork, Error, Identity, ReplyHook, Work},
+    stages::{authenticate::Attempt, handshake::HandshakeLayer},
+};
+
+type Verifier = Arc<dyn Fn(Attempt) -> BoxWork<Identity> + Send + Sync>;
+
+/// Lets HTTP clients in and reads what they want. See the
+/// [module's page](crate::stages::http_connect).
+#[derive(Clone)]
+pub struct HttpConnectLayer {
+    pub(super) verifier: Option<Verifier>,
+    pub(super) timeout: Duration,
+    pub(super) hook: Option<ReplyHook>,
+}
+
+impl HttpConnectLayer {
+    /// Lets everybody in.
+    #[must_use]
+    pub fn open() -> Self {
+        Self {
+            verifier: None,
+            timeout: HandshakeLayer::DEFAULT_TIMEOUT,
+            hook: None,
+        }
+    }
+
+    /// Lets in whom `verifier` answers an identity for: the same verifier as
+    /// [`AuthenticateLayer::password`](crate::AuthenticateLayer::password)
+    /// takes.
+    ///
+    /// Clients authenticate by the scheme Basic (RFC 7617). Username and
+    /// password are at most 255 bytes each, as in SOCKS; longer ones are
+    /// refused without asking. Both cross the network in clear: on one that
+    /// others can listen to, put TLS in front.
+    pub fn password<V>(verifier: V) -> Self
+    where
+        V: Work<Attempt<Credentials>, Response = Identity> + Sync,
+    {
+        let verify =
+            move |attempt| -> BoxWork<Identity> { Box::pin(verifier.clone().run(attempt)) };
+        Self {
+            verifier: Some(Arc::new(verify)),
+            ..Self::open()
+        }
+    }
+
+    /// Clients that do not speak HTTP go to `front`, a layer that takes an
+    /// [`Accepted`](crate::Accepted) to a [`Requested`](crate::Requested):
+    /// `(HandshakeLayer, AuthenticateLayer)`.
+    ///
+    /// The first byte, which decides, has until this layer's deadline.
+    #[must_use]
+    pub fn or<F>(self, front: F) -> ByProtocolLayer<F> {
+        ByProtocolLayer { http: self, front }
+    }
+
+    /// Bounds the time from accept to the request, the verifier included: 10
+    /// seconds unless set.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Has the last word on the code that a failed request's status is made
+    /// of: `None` leaves it at [`Error::reply`].
+    #[must_use]
+    pub fn with_reply(
+        mut self,
+        reply: impl Fn(&Error) -> Option<ReplyCode> + Send + Sync + 'static,
+    ) -> Self {
+        self.hook = Some(ReplyHook::new(reply));
+        self
+    }
+}
+
+impl fmt::Debug for HttpConnectLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpConnectLayer")
+            .field("verifies", &self.verifier.is_some())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for HttpConnectLayer {
+    type Service = HttpConnect<S>;
+
+    fn layer(&self, inner: S) -> HttpConnect<S> {
+        HttpConnect {
+            config: self.clone(),
+            inner,
+        }
+    }
+}

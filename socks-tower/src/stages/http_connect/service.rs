@@ -1,0 +1,395 @@
+use socks_core::{Credentials, v5::Command};
+use tokio::time::timeout_at;
+use tower_service::Service;
+
+use super::{
+    HttpConnectLayer,
+    head::{Head, HeadReader},
+    words::{Http, Status},
+};
+use crate::{
+    session::{
+        Accepted, Client, ClientStream, Error, ErrorKind, Identity, ReceiveError, Request,
+        Requested, Session, Stage, StageFuture, Stream, always_ready, dismiss, opaque_future,
+        receive, trace, watch::StageKind,
+    },
+    stages::authenticate::Attempt,
+};
+
+/// Lets the client in and reads its request, then goes on to `S`. See the
+/// [module's page](crate::stages::http_connect).
+#[derive(Clone, Debug)]
+pub struct HttpConnect<S> {
+    pub(super) config: HttpConnectLayer,
+    pub(super) inner: S,
+}
+
+opaque_future! {
+    /// The future of [`HttpConnect`].
+    HttpConnectFuture<F> = StageFuture<F>
+}
+
+impl<Io, S> Service<Accepted<Io>> for HttpConnect<S>
+where
+    Io: Stream,
+    S: Stage<Requested<ClientStream<Io>>>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = HttpConnectFuture<S::Future>;
+
+    always_ready!();
+
+    fn call(&mut self, accepted: Accepted<Io>) -> Self::Future {
+        trace::speaks("http", &accepted.session);
+        let own = negotiate(self.config.clone(), accepted);
+        HttpConnectFuture::new(StageFuture::new(own, self.inner.clone()))
+    }
+}
+
+/// Why a client is not served, and what it hears of it: nothing, if it is gone.
+struct Failure {
+    error: Error,
+    answer: Vec<u8>,
+}
+
+/// Why a client is not let in, where no verifier said so.
+#[derive(Debug, thiserror::Error)]
+#[error("the client sent no credentials that can be read")]
+struct NoCredentials;
+
+async fn negotiate<Io: Stream>(
+    config: HttpConnectLayer,
+    accepted: Accepted<Io>,
+) -> Result<Requested<ClientStream<Io>>, Error> {
+    let deadline = accepted.deadline(config.timeout);
+    let Accepted {
+        mut io,
+        mut buffered,
+        mut session,
+        ..
+    } = accepted;
+
+    let admitted = admit(&config, &mut io, &mut buffered, &session);
+    let admitted = match timeout_at(deadline, admitted).await {
+        Ok(admitted) => admitted,
+        Err(elapsed) => Err(Failure {
+            error: Error::new(ErrorKind::Deadline, elapsed),
+            answer: Status::REQUEST_TIMEOUT.answer("", "The request took too long."),
+        }),
+    };
+    let (head, identity) = match admitted {
+        Ok(admitted) => admitted,
+        Err(Failure { error, answer }) => {
+            if !answer.is_empty() {
+                dismiss(&mut io, &answer).await;
+            }
+            return Err(error);
+        }
+    };
+    // A layer in front may know already: a certificate told it.
+    session.identity = identity.or(session.identity);
+    let request = Request::new(session, Command::CONNECT, head.target);
+    trace::version(head.version, &request.session);
+    trace::requested(&request);
+    let io = ClientStream::Plain(io);
+    let client = Client::new(io, buffered, &Http).with_hook(config.hook, &request.session);
+    Ok(Requested { client, request })
+}
+
+async fn admit<Io: Stream>(
+    config: &HttpConnectLayer,
+    io: &mut Io,
+    buffered: &mut Vec<u8>,
+    session: &Session,
+) -> Result<(Head, Option<Identity>), Failure> {
+    let mut reader = HeadReader::default();
+    let stage = trace::stage(StageKind::Handshake, session);
+    let received = stage.run(receive(io, buffered, |input| reader.read(input)));
+    let mut head = received.await.map_err(|error| match error {
+        ReceiveError::Io(error) => Failure {
+            error: Error::client(error),
+            answer: Vec::new(),
+        },
+        ReceiveError::Invalid(error) => Failure {
+            answer: error.answer(),
+            error: Error::new(ErrorKind::Protocol, error),
+        },
+    })?;
+    let identity = verify(config, session, head.credentials.take()).await;
+    let identity = identity.map_err(|error| Failure {
+        error,
+        answer: Status::PROXY_AUTHENTICATION_REQUIRED.answer(
+            "Proxy-Authenticate: Basic realm=\"proxy\", charset=\"UTF-8\"\r\n",
+            "This proxy wants a username and a password.",
+        ),
+    })?;
+    Ok((head, identity))
+}
+
+async fn verify(
+    config: &HttpConnectLayer,
+    session: &Session,
+    credentials: Option<Credentials>,
+) -> Result<Option<Identity>, Error> {
+    let Some(verify) = &config.verifier else {
+        return Ok(None);
+    };
+    let Some(credentials) = credentials else {
+        return Err(Error::new(ErrorKind::Authentication, NoCredentials));
+    };
+    let attempt = Attempt {
+        session: session.clone(),
+        credentials,
+    };
+    let stage = trace::stage(StageKind::Authenticate, session);
+    match stage.run(verify(attempt)).await {
+        Ok(identity) => Ok(Some(identity)),
+        Err(error) => Err(Error::of_work(ErrorKind::Authentication, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::pending, io, time::Duration};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        time::Instant,
+    };
+    use tokio_test::io::Mock;
+    use tower::service_fn;
+    use tower_layer::Layer;
+
+    use super::*;
+    use socks_core::v5::ReplyCode;
+
+    use crate::{
+        session::{Outbound, Refusal},
+        stages::{authenticate::Users, connect::ConnectLayer},
+        test_support::{Stop, accepted, script},
+    };
+
+    const HEAD: &[u8] = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n";
+    const JOE: &[u8] = b"CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Basic am9lOmdvb2Q=\r\n\r\n";
+
+    async fn negotiate(
+        layer: HttpConnectLayer,
+        io: Mock,
+    ) -> Result<Requested<ClientStream<Mock>>, Error> {
+        layer.layer(Stop).call(accepted(io)).await
+    }
+
+    fn users() -> HttpConnectLayer {
+        HttpConnectLayer::password(Users::new().with("joe", "good").unwrap())
+    }
+
+    fn wants_password() -> Vec<u8> {
+        b"HTTP/1.1 407 Proxy Authentication Required\r\n\
+          Proxy-Authenticate: Basic realm=\"proxy\", charset=\"UTF-8\"\r\n\
+          Content-Type: text/plain\r\n\
+          Content-Length: 45\r\n\
+          Connection: close\r\n\
+          \r\n\
+          This proxy wants a username and a password.\r\n"
+            .to_vec()
+    }
+
+    #[tokio::test]
+    async fn a_request_is_handed_on_with_what_follows_it() {
+        let mut sent = HEAD.to_vec();
+        sent.extend(b"\x16\x03\x01");
+
+        let requested = negotiate(HttpConnectLayer::open(), script().read(&sent).build()).await;
+
+        let requested = requested.unwrap();
+        let request = &requested.request;
+        assert_eq!(request.target.to_string(), "example.com:443");
+        assert_eq!(request.command, Command::CONNECT);
+        assert_eq!(request.session.version, None);
+        assert_eq!(request.session.identity, None);
+        assert_eq!(requested.client.early, b"\x16\x03\x01");
+    }
+
+    #[tokio::test]
+    async fn a_head_may_come_byte_by_byte() {
+        let mut io = script();
+        for byte in HEAD {
+            io.read(&[*byte]);
+        }
+
+        let requested = negotiate(HttpConnectLayer::open(), io.build()).await;
+
+        assert_eq!(requested.unwrap().client.early, b"");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_a_layer_read_before_come_first() {
+        let (front, back) = HEAD.split_at(9);
+        let mut accepted = accepted(script().read(back).build());
+        accepted.buffered = front.to_vec();
+
+        let mut stack = HttpConnectLayer::open().layer(Stop);
+        let requested: Requested<_> = stack.call(accepted).await.unwrap();
+
+        assert_eq!(requested.request.target.port, 443);
+    }
+
+    #[tokio::test]
+    async fn the_right_password_lets_in() {
+        let requested = negotiate(users(), script().read(JOE).build()).await;
+
+        let identity = requested.unwrap().request.session.identity;
+        assert_eq!(identity.unwrap().as_str(), "joe");
+    }
+
+    #[tokio::test]
+    async fn no_or_a_wrong_password_is_asked_for_one() {
+        let wrong = b"CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Basic am9lOmJhZA==\r\n\r\n";
+        for head in [HEAD, wrong] {
+            let io = script().read(head).write(&wants_password()).build();
+
+            let error = negotiate(users(), io).await.unwrap_err();
+
+            assert_eq!(error.kind(), ErrorKind::Authentication);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_a_certificate_named_stays_known() {
+        let mut accepted = accepted(script().read(HEAD).build());
+        accepted.session.identity = Some(Identity::new("cert"));
+
+        let mut stack = HttpConnectLayer::open().layer(Stop);
+        let requested: Requested<_> = stack.call(accepted).await.unwrap();
+
+        let identity = requested.request.session.identity;
+        assert_eq!(identity.unwrap().as_str(), "cert");
+    }
+
+    #[tokio::test]
+    async fn a_socks_client_is_told_what_this_is() {
+        let answer = Status::BAD_REQUEST.answer("", "the first byte, 0x05, begins no HTTP.");
+        let io = script().read(b"\x05\x01\x00").write(&answer).build();
+
+        let error = negotiate(HttpConnectLayer::open(), io).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_amid_its_head_hears_nothing() {
+        let io = script().read(b"CONNECT a:1 HTT").build();
+
+        let error = negotiate(HttpConnectLayer::open(), io).await.unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::ClientGone);
+    }
+
+    async fn heard(mut client: DuplexStream) -> String {
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        heard
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_counts_from_accept_not_from_the_last_byte() {
+        let (client, io) = duplex(1024);
+        let (read, mut write) = tokio::io::split(client);
+        let drip = tokio::spawn(async move {
+            for byte in *b"CONNECT " {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                if write.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+            }
+            write
+        });
+        let layer = HttpConnectLayer::open().with_timeout(Duration::from_secs(7));
+        let began = Instant::now();
+
+        let result = layer.layer(Stop).call(accepted(io)).await;
+
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Deadline);
+        // And a second for the client to take its answer.
+        assert_eq!(began.elapsed(), Duration::from_secs(8));
+        let heard = heard(read.unsplit(drip.await.unwrap())).await;
+        assert!(heard.starts_with("HTTP/1.1 408 "), "{heard}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_covers_the_verifier() {
+        let stuck = service_fn(|_: Attempt| pending::<Result<Identity, Infallible>>());
+        let (mut client, io) = duplex(1024);
+        client.write_all(JOE).await.unwrap();
+        let began = Instant::now();
+
+        let result = HttpConnectLayer::password(stuck)
+            .layer(Stop)
+            .call(accepted(io));
+
+        assert_eq!(result.await.unwrap_err().kind(), ErrorKind::Deadline);
+        assert_eq!(began.elapsed(), Duration::from_secs(10 + 1));
+    }
+
+    /// What a client hears of a connector that answers so.
+    async fn hears<E>(layer: HttpConnectLayer, answer: fn() -> Result<DuplexStream, E>) -> String
+    where
+        E: Into<crate::session::BoxError> + Send + 'static,
+    {
+        let connector = service_fn(move |_: Request| {
+            let local = "192.0.2.1:7".parse().unwrap();
+            let answer = answer().map(|io| Outbound::new(io).with_local_addr(local));
+            async move { answer }
+        });
+        let (mut client, io) = duplex(1024);
+        client.write_all(HEAD).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut stack = layer.layer(ConnectLayer::new(connector).layer(Stop));
+        // The stream closes with what came of it.
+        drop(stack.call(accepted(io)).await);
+        heard(client).await
+    }
+
+    #[tokio::test]
+    async fn a_granted_request_is_answered_with_200_alone() {
+        let heard = hears(HttpConnectLayer::open(), || {
+            Ok::<_, Infallible>(duplex(1).0)
+        })
+        .await;
+        assert_eq!(heard, "HTTP/1.1 200 Connection established\r\n\r\n");
+    }
+
+    #[tokio::test]
+    async fn a_failed_dial_is_told_in_http_s_words() {
+        let open = HttpConnectLayer::open;
+        let refused = hears(open(), || {
+            Err(io::Error::from(io::ErrorKind::ConnectionRefused))
+        })
+        .await;
+        assert_eq!(
+            refused,
+            "HTTP/1.1 502 Bad Gateway\r\n\
+             Content-Type: text/plain\r\n\
+             Content-Length: 48\r\n\
+             Connection: close\r\n\
+             \r\n\
+             The proxy did not connect: connection refused.\r\n"
+        );
+        let timed_out = hears(open(), || Err(tower::timeout::error::Elapsed::new())).await;
+        assert!(timed_out.starts_with("HTTP/1.1 504 "), "{timed_out}");
+        let denied = hears(open(), || Err(Error::bare(ErrorKind::Denied))).await;
+        assert!(denied.starts_with("HTTP/1.1 403 "), "{denied}");
+        let unserved = hears(open(), || {
+            Err(Refusal::new(ReplyCode::COMMAND_NOT_SUPPORTED, "no"))
+        });
+        assert!(unserved.await.starts_with("HTTP/1.1 501 "));
+    }
+
+    #[tokio::test]
+    async fn the_hook_has_the_last_word() {
+        let hide = HttpConnectLayer::open().with_reply(|_| Some(ReplyCode::HOST_UNREACHABLE));
+        let heard = hears(hide, || Err(Error::bare(ErrorKind::Denied))).await;
+        assert!(heard.starts_with("HTTP/1.1 502 "), "{heard}");
+    }
+}

@@ -1,0 +1,60 @@
+use std::net::SocketAddr;
+
+use socks_core::{Target, v5::Command};
+use tower_service::Service;
+
+use super::{BoxAnswer, NoAnswer, answer, is_socks4, permitted};
+use crate::session::{
+    Error, Pinned, Request, Requested, Stream, Transfer, Work, always_ready, opaque_future,
+};
+
+/// Answers RESOLVE with the first address that the judge `J` leaves. See the
+/// [module's page](crate::stages::lookup).
+#[derive(Clone, Copy, Debug)]
+pub struct LookupAddr<J> {
+    judge: J,
+}
+
+impl<J> LookupAddr<J> {
+    /// Looks up by `judge`, a `Service<Request, Response = Request<Pinned>>`:
+    /// a stack that ends with [`Permit`](crate::Permit).
+    pub fn new(judge: J) -> Self {
+        Self { judge }
+    }
+}
+
+opaque_future! {
+    /// The future of [`LookupAddr`].
+    LookupAddrFuture<> = BoxAnswer
+}
+
+impl<Io, J> Service<Requested<Io>> for LookupAddr<J>
+where
+    Io: Stream,
+    J: Work<Request, Response = Request<Pinned>>,
+{
+    type Response = Transfer;
+    type Error = Error;
+    type Future = LookupAddrFuture;
+
+    always_ready!();
+
+    fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+        let judge = self.judge.clone();
+        let find = |request| find(judge, request);
+        LookupAddrFuture::new(Box::pin(answer(Command::RESOLVE, requested, find)))
+    }
+}
+
+async fn find<J>(judge: J, request: Request) -> Result<Target, Error>
+where
+    J: Work<Request, Response = Request<Pinned>>,
+{
+    let v4_only = is_socks4(&request.session);
+    let pinned = permitted(judge, request).await?;
+    let sayable = |addr: &&SocketAddr| addr.is_ipv4() || !v4_only;
+    match pinned.addrs().iter().find(sayable) {
+        Some(addr) => Ok(Target::new(addr.ip(), 0)),
+        None => Err(NoAnswer::NoAddress(pinned.target().clone()).into()),
+    }
+}

@@ -1,0 +1,75 @@
+use std::net::IpAddr;
+
+use socks_core::{DomainName, Target, v5::Command};
+use tower_service::Service;
+
+use super::{BoxAnswer, NoAnswer, answer, is_socks4, permitted};
+use crate::session::{
+    Error, ErrorKind, Pinned, Request, Requested, Stream, Transfer, Work, always_ready,
+    opaque_future,
+};
+
+/// Answers RESOLVE_PTR with the first name that `R` finds, if the judge `J`
+/// permits the address. See the [module's page](crate::stages::lookup).
+#[derive(Clone, Copy, Debug)]
+pub struct LookupName<J, R> {
+    judge: J,
+    resolver: R,
+}
+
+impl<J, R> LookupName<J, R> {
+    /// Asks `judge` about the address, a `Service<Request, Response =
+    /// Request<Pinned>>`, and `resolver` for its names, a `Service<IpAddr,
+    /// Response: IntoIterator<Item = DomainName>>`.
+    pub fn new(judge: J, resolver: R) -> Self {
+        Self { judge, resolver }
+    }
+}
+
+opaque_future! {
+    /// The future of [`LookupName`].
+    LookupNameFuture<> = BoxAnswer
+}
+
+impl<Io, J, R> Service<Requested<Io>> for LookupName<J, R>
+where
+    Io: Stream,
+    J: Work<Request, Response = Request<Pinned>>,
+    R: Work<IpAddr, Response: IntoIterator<Item = DomainName>>,
+{
+    type Response = Transfer;
+    type Error = Error;
+    type Future = LookupNameFuture;
+
+    always_ready!();
+
+    fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+        let Self { judge, resolver } = self.clone();
+        let find = |request| find(judge, resolver, request);
+        LookupNameFuture::new(Box::pin(answer(Command::RESOLVE_PTR, requested, find)))
+    }
+}
+
+async fn find<J, R>(judge: J, resolver: R, request: Request) -> Result<Target, Error>
+where
+    J: Work<Request, Response = Request<Pinned>>,
+    R: Work<IpAddr, Response: IntoIterator<Item = DomainName>>,
+{
+    // Its replies have no room for a name.
+    if is_socks4(&request.session) {
+        return Err(Error::bare(ErrorKind::Command));
+    }
+    if request.target.socket_addr().is_none() {
+        return Err(NoAnswer::NotAnAddress(request.target).into());
+    }
+    let pinned = permitted(judge, request).await?;
+    let Some(addr) = pinned.addrs().first() else {
+        return Err(NoAnswer::NoAddress(pinned.target().clone()).into());
+    };
+    let looked_up = resolver.run(addr.ip()).await;
+    let names = looked_up.map_err(|error| Error::of_work(ErrorKind::Resolve, error))?;
+    match names.into_iter().next() {
+        Some(name) => Ok(Target::new(name, 0)),
+        None => Err(NoAnswer::NoName(addr.ip()).into()),
+    }
+}

@@ -1,0 +1,324 @@
+//! One direction of a tunnel.
+
+#[cfg_attr(not(all(feature = "splice", target_os = "linux")), path = "no_pipe.rs")]
+mod pipe;
+mod scratch;
+mod splice;
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::ReadBuf;
+
+use self::pipe::Pipe;
+use super::lane::{Allowance, Lane};
+use crate::session::{Stream, bulk, tcp};
+
+/// Reads in a row before the other direction, and other tasks, have their turn.
+const READS: usize = 16;
+
+/// Bytes after which it is their turn as well: some milliseconds' worth.
+const BURST: u64 = 4 * 1024 * 1024;
+
+/// Who sends less than this may wait for an answer.
+const MESSAGE: usize = 4 * 1024;
+
+/// Bytes on their way from one stream, the source, to the other.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    held: Held,
+    bytes: u64,
+    state: State,
+    /// The destination may still hold back some of what it took.
+    unflushed: bool,
+    fin_passed: bool,
+    /// Go by `splice(2)` while this lasts.
+    splicing: bool,
+}
+
+/// What was read and the destination has not taken. Nothing is read meanwhile.
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    /// In a box of its own, for most tunnels never have any.
+    Bytes(Box<Rest>),
+    /// Between two plain sockets. It is not empty.
+    Pipe(Pipe),
+}
+
+#[derive(Debug)]
+struct Rest {
+    bytes: Box<[u8]>,
+    taken: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// The source's end was read, and is to be passed on.
+    SourceEnded,
+    Ended,
+}
+
+/// The connection that broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    Source,
+    Destination,
+}
+
+impl Flow {
+    /// Begins with bytes that were read before; `ended` if the source's end was too.
+    pub(super) fn starting_with(early: Vec<u8>, ended: bool) -> Self {
+        Self {
+            held: Held::new(early.into_boxed_slice()),
+            state: if ended {
+                State::SourceEnded
+            } else {
+                State::Open
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Bytes that the destination has taken.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Nothing more will move.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// The destination has been told of the source's end.
+    pub(super) fn has_passed_fin(&self) -> bool {
+        self.fin_passed
+    }
+
+    /// Ends here; what is held has nowhere to go.
+    pub(super) fn abandon(&mut self) {
+        self.held = Held::Nothing;
+        self.state = State::Ended;
+    }
+
+    /// Moves bytes until the source has none, the destination takes none, or it
+    /// is another's turn. Ready once the source's end has been passed on,
+    /// silently if not `pass_fin`.
+    ///
+    /// No more is read than `lane` grants. What is held waits for the
+    /// destination alone.
+    ///
+    /// When the source breaks, all that it sent before has been written: poll
+    /// once more to flush it.
+    pub(super) fn poll<S: Stream, D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut S,
+        destination: &mut D,
+        pass_fin: bool,
+        mut lane: Lane<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        let burst = self.bytes + BURST;
+        for _ in 0..READS {
+            ready!(self.poll_write_held(cx, destination))?;
+            match self.state {
+                State::Open if self.bytes >= burst => break,
+                State::Open => {}
+                State::SourceEnded => return self.poll_end(cx, destination, pass_fin),
+                State::Ended => return Poll::Ready(Ok(())),
+            }
+            // A throttle that is asked for nothing's sake reckons twice.
+            if lane.is_throttled()
+                && tcp(source).is_some_and(|source| source.poll_read_ready(cx).is_pending())
+            {
+                ready!(self.poll_flush(cx, destination))?;
+                return Poll::Pending;
+            }
+            let want = if self.splicing {
+                splice::MOST
+            } else {
+                scratch::LEN
+            };
+            let Some(mut allowance) = lane.take(want) else {
+                // It may be long: let no buffer sit on what came before.
+                ready!(self.poll_flush(cx, destination))?;
+                return Poll::Pending;
+            };
+            if self.splicing && self.splice(source, destination, &mut allowance)? {
+                continue;
+            }
+            ready!(self.poll_copy(cx, source, destination, &mut allowance))?;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One read, and a write of what it brought.
+    fn poll_copy<S: Stream, D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut S,
+        destination: &mut D,
+        allowance: &mut Allowance<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        scratch::with(|buffer| {
+            let most = buffer.len().min(allowance.bytes());
+            let mut buffer = ReadBuf::new(buffer.get_mut(..most).unwrap_or_default());
+            match Pin::new(source).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => {
+                    self.state = State::SourceEnded;
+                    return Poll::Ready(Err(Broken::Source));
+                }
+                // The burst is over: let no buffer sit on its end.
+                Poll::Pending => {
+                    ready!(self.poll_flush(cx, destination))?;
+                    return Poll::Pending;
+                }
+            }
+            let mut rest = buffer.filled();
+            if rest.is_empty() {
+                self.state = State::SourceEnded;
+            }
+            if rest.len() < MESSAGE {
+                bulk::talked();
+            }
+            // There may be much more where this came from.
+            self.splicing |= rest.len() == most && most >= splice::LEAST;
+            allowance.spend(rest.len());
+            while !rest.is_empty() {
+                let Poll::Ready(taken) = self.poll_write(cx, destination, rest) else {
+                    self.held = Held::new(rest.into());
+                    return Poll::Pending;
+                };
+                rest = rest.get(taken?..).unwrap_or_default();
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn poll_write_held<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+    ) -> Poll<Result<(), Broken>> {
+        // Taken out, so that it is gone unless there is a reason to put it back.
+        match std::mem::take(&mut self.held) {
+            Held::Nothing => Poll::Ready(Ok(())),
+            Held::Bytes(rest) => self.poll_write_rest(cx, destination, rest),
+            Held::Pipe(pipe) => self.poll_drain(cx, destination, pipe),
+        }
+    }
+
+    fn poll_write_rest<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+        mut rest: Box<Rest>,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            let bytes = rest.bytes.get(rest.taken..).unwrap_or_default();
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match self.poll_write(cx, destination, bytes) {
+                Poll::Ready(taken) => rest.taken += taken?,
+                Poll::Pending => {
+                    self.held = Held::Bytes(rest);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Writes some of `bytes`, which are not empty, and says how many.
+    fn poll_write<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, Broken>> {
+        match ready!(Pin::new(destination).poll_write(cx, bytes)) {
+            Ok(0) | Err(_) => Poll::Ready(Err(Broken::Destination)),
+            Ok(taken) => {
+                self.bytes += taken as u64;
+                self.unflushed = true;
+                Poll::Ready(Ok(taken))
+            }
+        }
+    }
+
+    fn poll_flush<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+    ) -> Poll<Result<(), Broken>> {
+        if self.unflushed {
+            let flushed = ready!(Pin::new(destination).poll_flush(cx));
+            self.unflushed = false;
+            flushed.map_err(|_error| Broken::Destination)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_end<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+        pass_fin: bool,
+    ) -> Poll<Result<(), Broken>> {
+        ready!(self.poll_flush(cx, destination))?;
+        if pass_fin {
+            let shut = ready!(Pin::new(destination).poll_shutdown(cx));
+            shut.map_err(|_error| Broken::Destination)?;
+            self.fin_passed = true;
+        }
+        self.state = State::Ended;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Held {
+    fn new(bytes: Box<[u8]>) -> Self {
+        if bytes.is_empty() {
+            return Self::Nothing;
+        }
+        Self::Bytes(Box::new(Rest { bytes, taken: 0 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::session::policy::Direction;
+
+    #[tokio::test]
+    async fn what_was_held_is_freed_once_it_is_taken() {
+        let (mut client, mut near) = duplex(100);
+        let (mut far, mut target) = duplex(10);
+        let mut flow = Flow::default();
+        let mut poll = |flow: &mut Flow| {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let lane = Lane::new(None, Direction::Up);
+            flow.poll(&mut cx, &mut near, &mut far, true, lane)
+                .is_pending()
+        };
+
+        client.write_all(b"twelve bytes").await.unwrap();
+        assert!(poll(&mut flow));
+        assert_eq!(flow.bytes(), 10);
+        assert!(matches!(&flow.held, Held::Bytes(rest) if &*rest.bytes == b"es"));
+
+        target.read_exact(&mut [0; 10]).await.unwrap();
+        assert!(poll(&mut flow));
+        assert_eq!(flow.bytes(), 12);
+        assert!(matches!(flow.held, Held::Nothing));
+    }
+}

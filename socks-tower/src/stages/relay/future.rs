@@ -1,0 +1,106 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{flow::Flow, lane::Lanes, timeouts::Timeouts, tunnel::Tunnel};
+use crate::session::{Connected, End, Error, Stream, Transfer};
+
+pin_project! {
+    /// The future of [`Relay`](super::Relay): all that there is of an idle tunnel.
+    ///
+    /// It never fails: whatever ends a tunnel is in its [`Transfer`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct RelayFuture<Io, Up> {
+        // Gone when it is done, and both connections with it.
+        tunnel: Option<Tunnel<Io, Up>>,
+        // In place: a box would only add to it.
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
+    pub(super) fn new(connected: Connected<Io, Up>, timeouts: Arc<Timeouts>) -> Self {
+        let Connected {
+            client,
+            upstream,
+            request,
+        } = connected;
+        let lanes = Lanes::new(request.session.policy, client.early.len());
+        let up = Flow::starting_with(client.early, client.eof);
+        let tunnel = Tunnel::new(client.io, up, upstream.io, upstream.guard, timeouts, lanes);
+        Self {
+            tunnel: Some(tunnel),
+            sleep: None,
+        }
+    }
+}
+
+impl<Io: Stream, Up: Stream> Future for RelayFuture<Io, Up> {
+    type Output = Result<Transfer, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(tunnel) = this.tunnel else {
+            return Poll::Pending;
+        };
+        let end = loop {
+            if let Poll::Ready(end) = tunnel.poll(cx) {
+                break end;
+            }
+            if let Some(end) = ready!(poll_clock(tunnel, this.sleep.as_mut(), cx)) {
+                break end;
+            }
+        };
+        this.sleep.set(None);
+        let transfer = this.tunnel.take().map(|tunnel| tunnel.finish(end));
+        transfer.map_or(Poll::Pending, |transfer| Poll::Ready(Ok(transfer)))
+    }
+}
+
+/// Ready when the timer fires: with an end if the tunnel's time is up, else to
+/// have another look at the tunnel.
+///
+/// The timer is not set anew for every byte: when it fires, the tunnel knows
+/// how much time it has gained since.
+fn poll_clock<Io: Stream, Up: Stream>(
+    tunnel: &mut Tunnel<Io, Up>,
+    mut sleep: Pin<&mut Option<Sleep>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<End>> {
+    let deadline = tunnel.deadline();
+    let Some(next) = tunnel.next_look(deadline.map(|(at, _)| at)) else {
+        return Poll::Pending;
+    };
+    if sleep.is_none() {
+        let at = tunnel.no_later(next, Instant::now());
+        sleep.set(Some(sleep_until(at)));
+    }
+    let Some(mut timer) = sleep.as_pin_mut() else {
+        return Poll::Pending;
+    };
+    if timer.is_elapsed() {
+        timer.as_mut().reset(tunnel.no_later(next, Instant::now()));
+        if tunnel.look_for_resets() {
+            return Poll::Ready(None);
+        }
+    } else if next < timer.deadline() {
+        timer.as_mut().reset(next);
+    }
+    ready!(timer.as_mut().poll(cx));
+    let now = Instant::now();
+    Poll::Ready(deadline.filter(|&(at, _)| at <= now).map(|(_, end)| end))
+}
+
+impl<Io, Up> fmt::Debug for RelayFuture<Io, Up> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! A session's policy, as its tunnel carries it out.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::session::policy::{Direction, Grant, Policy};
+
+/// How soon to ask a throttle again that names no instant to come.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// What a tunnel with a policy keeps of it, in a box of its own: most have none.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    policy: Policy,
+    /// Until when a direction is held back: up, down.
+    until: [Option<Instant>; 2],
+    /// Bytes that the client sent early and no throttle has been asked for.
+    early: usize,
+    exhausted: bool,
+}
+
+impl Lanes {
+    /// None if there is nothing to carry out.
+    pub(super) fn new(policy: Policy, early: usize) -> Option<Box<Self>> {
+        (!policy.is_empty()).then(|| {
+            Box::new(Self {
+                policy,
+                until: [None; 2],
+                early,
+                exhausted: false,
+            })
+        })
+    }
+
+    /// Until when the direction is held back.
+    pub(super) fn until(&self, direction: Direction) -> Option<Instant> {
+        self.until.get(index(direction)).copied().flatten()
+    }
+
+    /// No more is granted, ever.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+
+    pub(super) fn record(&self, direction: Direction, bytes: u64) {
+        self.policy.record(direction, bytes);
+    }
+
+    /// Asks for what the client sent early. True once that may be written.
+    pub(super) fn admit_early(&mut self) -> bool {
+        while self.early > 0 {
+            let Some(granted) = self.take(Direction::Up, self.early) else {
+                return false;
+            };
+            self.early = self.early.saturating_sub(granted);
+        }
+        true
+    }
+
+    fn take(&mut self, direction: Direction, want: usize) -> Option<usize> {
+        if self
+            .until(direction)
+            .is_some_and(|until| Instant::now() < until)
+        {
+            return None;
+        }
+        let until = match self.policy.take(direction, want as u64) {
+            Grant::Bytes(granted) if granted > 0 => {
+                self.hold(direction, None);
+                // Never more than was wanted, which is a usize.
+                return Some(usize::try_from(granted).map_or(want, |granted| granted.min(want)));
+            }
+            Grant::Bytes(_) => Instant::now() + MOMENT,
+            // Past instants would have the timer fire for ever.
+            Grant::Wait(until) => until.max(Instant::now() + MOMENT),
+            Grant::Exhausted => {
+                self.exhausted = true;
+                return None;
+            }
+        };
+        self.hold(direction, Some(until));
+        None
+    }
+
+    fn hold(&mut self, direction: Direction, until: Option<Instant>) {
+        if let Some(place) = self.until.get_mut(index(direction)) {
+            *place = until;
+        }
+    }
+}
+
+const fn index(direction: Direction) -> usize {
+    match direction {
+        Direction::Up => 0,
+        Direction::Down => 1,
+    }
+}
+
+/// One direction of a tunnel, with the policy that is to be asked, if any.
+#[derive(Debug)]
+pub(super) struct Lane<'a> {
+    lanes: Option<&'a mut Lanes>,
+    direction: Direction,
+}
+
+impl<'a> Lane<'a> {
+    pub(super) fn new(lanes: Option<&'a mut Lanes>, direction: Direction) -> Self {
+        Self { lanes, direction }
+    }
+
+    /// Whether somebody is asked what may be read.
+    pub(super) fn is_throttled(&self) -> bool {
+        self.lanes.is_some()
+    }
+
+    /// What may be read now, `want` bytes at most; none if the flow is held back.
+    pub(super) fn take(&mut self, want: usize) -> Option<Allowance<'_>> {
+        let Some(lanes) = self.lanes.as_deref_mut() else {
+            return Some(Allowance {
+                bytes: want,
+                policy: None,
+            });
+        };
+        let bytes = lanes.take(self.direction, want)?;
+        Some(Allowance {
+            bytes,
+            policy: Some((&lanes.policy, self.direction)),
+        })
+    }
+}
+
+/// Bytes that may be read. Those that are not go back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Allowance<'a> {
+    bytes: usize,
+    policy: Option<(&'a Policy, Direction)>,
+}
+
+impl Allowance<'_> {
+    /// How many may be read; at least 1.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// So many have been.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Drop for Allowance<'_> {
+    fn drop(&mut self) {
+        if let Some((policy, direction)) = self.policy {
+            policy.give_back(direction, self.bytes as u64);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The last stage: carries bytes both ways until the session ends.
+//!
+//! [`Relay`] takes a [`Connected`](crate::Connected): the client has its reply,
+//! and from here on nothing is left of SOCKS. It ends with a [`Transfer`](crate::Transfer),
+//! which says what was carried and why it ended.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use socks_tower::Relay;
+//!
+//! let relay = Relay::new()
+//!     .with_idle_timeout(Duration::from_secs(10 * 60))
+//!     .with_lifetime(Duration::from_secs(24 * 60 * 60));
+//! # let _ = relay;
+//! ```
+//!
+//! # How a tunnel ends
+//!
+//! * The end of a stream (FIN) is passed on in each direction by itself, so
+//!   that a half-closed connection works as it would without a proxy. The
+//!   tunnel ends when both directions have.
+//! * A reset is passed on as a reset. What came before it is delivered first,
+//!   if the other side takes it within a second. Where the other side is not a
+//!   plain socket (TLS), its stream is dropped without an orderly end instead.
+//! * A timeout closes both sides, and so does a quota that is used up. The idle
+//!   timeout (2 hours and 4 minutes unless set, from RFC 5382) counts from the
+//!   last byte either way. The half-closed timeout (5 minutes) counts likewise, once one side is done.
+//!   The lifetime (none) counts from the start.
+//!
+//! TCP's urgent mark is not passed on, nor is the byte under it.
+//!
+//! # What it costs
+//!
+//! A tunnel in which nothing waits holds no buffer: a thread reads into one
+//! buffer for all its tunnels, and keeps only what the other side does not
+//! take, at most 64 KiB a direction. A wake-up that moves something reads the
+//! clock once, and sets no timer.
+//!
+//! On Linux, with the feature `splice`, a read that fills the buffer sends the
+//! flow over to `splice(2)` if both sides are plain sockets
+//! ([`tcp`](crate::tcp) finds them): what follows goes through a pipe in the
+//! kernel, at a third of the CPU. A stream that is wrapped loses that. Pipes of
+//! up to 1 MiB are lent from a pool of each thread for as long as there is
+//! something in them, and closed rather than reused if their tunnel ends
+//! before it is out. There are at most 128 in a process; an ordinary user is
+//! granted about 64 (`fs.pipe-user-pages-soft`). Without one, a flow copies.
+//!
+//! The session's [`Policy`](crate::Policy) is carried out without getting in
+//! the way of that: meters hear of each wake-up once, and throttles say how much
+//! a read or a splice may bring. A flow that they hold back reads nothing, so
+//! that its sender is held back in turn, and is not idle.
+//!
+//! `splice` can raise SIGPIPE, which Rust programs ignore unless they choose
+//! otherwise. One that does must not use the feature.
+
+mod flow;
+mod future;
+mod lane;
+mod sent;
+mod service;
+mod timeouts;
+mod tunnel;
+
+#[cfg(test)]
+mod tests;
+
+pub use future::RelayFuture;
+pub use service::Relay;

@@ -1,0 +1,296 @@
+//! Two streams, joined.
+
+use std::{
+    any::Any,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{
+    flow::{Broken, Flow},
+    lane::{Lane, Lanes},
+    sent,
+    timeouts::{Phase, Timeouts},
+};
+use crate::session::{End, Stream, Transfer, policy::Direction, tcp};
+
+/// Both streams, and all that is known of the bytes between them.
+pub(super) struct Tunnel<Io, Up> {
+    client: Io,
+    upstream: Up,
+    up: Flow,
+    down: Flow,
+    started: Instant,
+    /// When something last moved, or a side broke.
+    active: Instant,
+    broken: Option<Side>,
+    /// How often the kernel was asked to say when the rest has been sent.
+    asked: u8,
+    timeouts: Arc<Timeouts>,
+    /// None without a policy.
+    lanes: Option<Box<Lanes>>,
+    /// Dropped last: by then both connections are gone.
+    #[expect(dead_code, reason = "held for its drop")]
+    guard: Option<Box<dyn Any + Send>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    Upstream,
+}
+
+impl Side {
+    fn reset(self) -> End {
+        match self {
+            Self::Client => End::ClientReset,
+            Self::Upstream => End::UpstreamReset,
+        }
+    }
+}
+
+impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
+    pub(super) fn new(
+        client: Io,
+        up: Flow,
+        upstream: Up,
+        guard: Option<Box<dyn Any + Send>>,
+        timeouts: Arc<Timeouts>,
+        lanes: Option<Box<Lanes>>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            client,
+            upstream,
+            up,
+            down: Flow::default(),
+            started: now,
+            active: now,
+            broken: None,
+            asked: 0,
+            timeouts,
+            lanes,
+            guard,
+        }
+    }
+
+    /// Moves what can be moved. Ready once both directions have ended, or the
+    /// session's policy ends them.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let before = self.progress();
+        // A side that breaks leaves the other direction with something to do.
+        loop {
+            let broken = self.broken;
+            self.poll_up(cx);
+            self.poll_down(cx);
+            if self.broken == broken {
+                break;
+            }
+        }
+        // One look at the clock for all that this wake-up moved.
+        let after = self.progress();
+        if after != before {
+            self.active = Instant::now();
+        }
+        if let Some(lanes) = &self.lanes {
+            lanes.record(Direction::Up, after.up - before.up);
+            lanes.record(Direction::Down, after.down - before.down);
+            if lanes.is_exhausted() {
+                return Poll::Ready(End::QuotaExceeded);
+            }
+        }
+        if !(self.up.has_ended() && self.down.has_ended()) {
+            return Poll::Pending;
+        }
+        let Some(broken) = self.broken else {
+            return Poll::Ready(End::Closed);
+        };
+        ready!(self.poll_sent(cx, broken));
+        Poll::Ready(broken.reset())
+    }
+
+    fn poll_up(&mut self, cx: &mut Context<'_>) {
+        if self.up.has_ended() {
+            return;
+        }
+        let fin = self.passes_fin(self.down.has_ended(), tcp(&self.upstream).is_some());
+        let mut lanes = self.lanes.as_deref_mut();
+        if lanes.as_mut().is_some_and(|lanes| !lanes.admit_early()) {
+            return;
+        }
+        let lane = Lane::new(lanes, Direction::Up);
+        let (client, upstream) = (&mut self.client, &mut self.upstream);
+        match self.up.poll(cx, client, upstream, fin, lane) {
+            Poll::Ready(Err(Broken::Source)) => self.broke(Side::Client),
+            Poll::Ready(Err(Broken::Destination)) => self.broke(Side::Upstream),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+    }
+
+    fn poll_down(&mut self, cx: &mut Context<'_>) {
+        if self.down.has_ended() {
+            return;
+        }
+        let fin = self.passes_fin(self.up.has_ended(), tcp(&self.client).is_some());
+        let lane = Lane::new(self.lanes.as_deref_mut(), Direction::Down);
+        let (client, upstream) = (&mut self.client, &mut self.upstream);
+        match self.down.poll(cx, upstream, client, fin, lane) {
+            Poll::Ready(Err(Broken::Source)) => self.broke(Side::Upstream),
+            Poll::Ready(Err(Broken::Destination)) => self.broke(Side::Client),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+    }
+
+    /// Whether a source's end is to be passed on by a shutdown.
+    ///
+    /// Not by one if the source was reset, for the destination would take it
+    /// for an orderly end. And a plain socket needs none if the other direction
+    /// has ended: it is closed at once.
+    fn passes_fin(&self, other_has_ended: bool, is_tcp: bool) -> bool {
+        self.broken.is_none() && !(other_has_ended && is_tcp)
+    }
+
+    /// What goes to the broken side has nowhere to go. What comes from it still
+    /// counts: a write may fail while bytes that came before the reset wait to
+    /// be read.
+    fn broke(&mut self, side: Side) {
+        if self.broken.is_some() {
+            // Both did.
+            self.up.abandon();
+            self.down.abandon();
+            return;
+        }
+        self.broken = Some(side);
+        self.active = Instant::now();
+        match side {
+            Side::Client => self.down.abandon(),
+            Side::Upstream => self.up.abandon(),
+        }
+    }
+
+    /// Finds a reset that no read and no write would: while the other side takes
+    /// nothing, nothing is read. Tokio tells of such a one only to somebody who
+    /// waits for it, so it is looked for when the timer fires: every five
+    /// minutes, with the default timeouts. True if there is one.
+    pub(super) fn look_for_resets(&mut self) -> bool {
+        let is_reset = |stream: Option<&TcpStream>| {
+            let error = stream.map(TcpStream::take_error);
+            matches!(error, Some(Ok(Some(_))))
+        };
+        if self.broken.is_some() {
+            return false;
+        }
+        if is_reset(tcp(&self.client)) {
+            self.broke(Side::Client);
+        }
+        if is_reset(tcp(&self.upstream)) {
+            self.broke(Side::Upstream);
+        }
+        self.broken.is_some()
+    }
+
+    /// Ready once the kernel has sent what the other side than `broken` was
+    /// written: a reset makes it throw away the rest.
+    fn poll_sent(&mut self, cx: &mut Context<'_>, broken: Side) -> Poll<()> {
+        let (stream, flow) = match broken {
+            Side::Client => (tcp(&self.upstream), &self.up),
+            Side::Upstream => (tcp(&self.client), &self.down),
+        };
+        let Some(stream) = stream.filter(|_| flow.bytes() > 0) else {
+            return Poll::Ready(());
+        };
+        if flow.has_passed_fin() {
+            // Such a socket always counts as writable. Let the second pass.
+            return Poll::Pending;
+        }
+        if self.next_question() <= Instant::now() {
+            self.asked = self.asked.saturating_add(1);
+            if !sent::ask(stream) {
+                return Poll::Ready(());
+            }
+        }
+        // An error is the runtime's, which is shutting down.
+        stream.poll_write_ready(cx).map(drop)
+    }
+
+    fn next_question(&self) -> Instant {
+        self.active + sent::INTERVAL * u32::from(self.asked)
+    }
+
+    /// When the tunnel is to end if nothing moves, and why.
+    pub(super) fn deadline(&self) -> Option<(Instant, End)> {
+        let phase = match self.broken {
+            Some(side) => Phase::Broken(side.reset()),
+            None if self.up.has_ended() || self.down.has_ended() => Phase::HalfClosed,
+            None => Phase::Open,
+        };
+        let held = match phase {
+            Phase::Open | Phase::HalfClosed => self.held_back().max(),
+            // Nobody waits for what is left.
+            Phase::Broken(_) => None,
+        };
+        self.timeouts
+            .deadline(phase, self.started, self.active, held)
+    }
+
+    /// When something is due in a tunnel that is to end at `deadline`.
+    pub(super) fn next_look(&self, deadline: Option<Instant>) -> Option<Instant> {
+        let question = (self.asked > 0).then(|| self.next_question());
+        let due = deadline.into_iter().chain(question);
+        due.chain(self.held_back()).min()
+    }
+
+    /// Until when the policy holds directions back that have not ended.
+    fn held_back(&self) -> impl Iterator<Item = Instant> {
+        let flows = [(&self.up, Direction::Up), (&self.down, Direction::Down)];
+        let lanes = self.lanes.as_deref();
+        flows.into_iter().filter_map(move |(flow, direction)| {
+            let lanes = lanes.filter(|_| !flow.has_ended())?;
+            lanes.until(direction)
+        })
+    }
+
+    /// See [`Timeouts::no_later`].
+    pub(super) fn no_later(&self, next: Instant, now: Instant) -> Instant {
+        self.timeouts.no_later(next, now)
+    }
+
+    /// Ends it. Both connections close with this value; the one that did not
+    /// break is reset then, if the other did.
+    pub(super) fn finish(self, end: End) -> Transfer {
+        let survivor = match self.broken {
+            Some(Side::Client) => tcp(&self.upstream),
+            Some(Side::Upstream) => tcp(&self.client),
+            None => None,
+        };
+        if let Some(survivor) = survivor {
+            // It fails for a socket that is broken too.
+            let _ = survivor.set_zero_linger();
+        }
+        Transfer {
+            up: self.up.bytes(),
+            down: self.down.bytes(),
+            duration: self.started.elapsed(),
+            end,
+            datagrams: None,
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            up: self.up.bytes(),
+            down: self.down.bytes(),
+            ended: [self.up.has_ended(), self.down.has_ended()],
+        }
+    }
+}
+
+/// How far a tunnel has come.
+#[derive(PartialEq, Eq)]
+struct Progress {
+    up: u64,
+    down: u64,
+    ended: [bool; 2],
+}

@@ -1,0 +1,356 @@
+//! An association at work: datagrams, and where they go.
+
+use std::{
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    batch::{self, Batch, Sent, send_one},
+    flows::{Flows, Full, State},
+    header::{self, Parts},
+    lookups::Lookups,
+    own,
+    reassembly::{Outcome, Reassembly},
+    socket::{Outward, Socket, has_route},
+    source::Source,
+};
+use crate::session::{
+    Datagrams, DropReason, Pinned, Request, Session, Work, canonical,
+    policy::{Direction, Policy},
+    watch::Watch,
+};
+
+/// Batches in a row before other tasks have their turn.
+const ROUNDS: usize = 8;
+
+/// How long a destination that was refused after a wait is not asked about
+/// again. A client's own retries come about so fast.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+
+pub(super) struct Association<J> {
+    pub(super) client: Socket,
+    pub(super) outward: Outward,
+    pub(super) source: Source,
+    pub(super) flows: Flows,
+    pub(super) reassembly: Option<Reassembly>,
+    pub(super) lookups: Lookups<J>,
+    pub(super) full_cone: bool,
+    pub(super) carried: Carried,
+}
+
+/// What has been carried so far.
+#[derive(Debug)]
+pub(super) struct Carried {
+    pub(super) up: u64,
+    pub(super) down: u64,
+    pub(super) datagrams: Datagrams,
+    /// When a datagram last went through.
+    pub(super) active: Instant,
+    policy: Policy,
+    watch: Watch,
+    /// A throttle will grant no more.
+    pub(super) is_exhausted: bool,
+}
+
+impl Carried {
+    pub(super) fn new(session: &Session, now: Instant) -> Self {
+        Self {
+            up: 0,
+            down: 0,
+            datagrams: Datagrams::default(),
+            active: now,
+            policy: session.policy.clone(),
+            watch: session.watch.clone(),
+            is_exhausted: false,
+        }
+    }
+
+    /// The client has had its reply.
+    pub(super) fn established(&self) {
+        self.watch.established(None);
+    }
+
+    fn drop(&mut self, reason: DropReason, datagrams: u64) {
+        self.datagrams.dropped.add(reason, datagrams);
+    }
+
+    /// Whether a datagram of so many bytes may pass.
+    fn grants(&mut self, direction: Direction, bytes: usize) -> bool {
+        if self.policy.is_empty() || bytes == 0 || self.policy.try_grant(direction, bytes as u64) {
+            return true;
+        }
+        self.drop(DropReason::Throttled, 1);
+        self.is_exhausted |= self.policy.is_exhausted();
+        false
+    }
+
+    fn sent(&mut self, direction: Direction, sent: Sent) {
+        let (bytes, datagrams) = match direction {
+            Direction::Up => (&mut self.up, &mut self.datagrams.up),
+            Direction::Down => (&mut self.down, &mut self.datagrams.down),
+        };
+        *bytes += sent.bytes;
+        *datagrams += sent.datagrams;
+        self.drop(DropReason::TooLong, sent.too_long);
+        self.drop(DropReason::Unsendable, sent.unsendable);
+        self.policy.record(direction, sent.bytes);
+        self.policy.give_back(direction, sent.unsent_bytes);
+    }
+
+    fn sent_up(&mut self, sent: Sent, now: Instant) {
+        self.sent(Direction::Up, sent);
+        if sent.datagrams > 0 {
+            self.active = now;
+        }
+    }
+}
+
+impl Drop for Carried {
+    /// However the association ends: one that is cut has no `Transfer`.
+    fn drop(&mut self) {
+        self.watch.datagrams(self.datagrams);
+    }
+}
+
+impl<J: Work<Request, Response = Request<Pinned>>> Association<J> {
+    /// Moves datagrams until there are none, or it is another task's turn.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        batch::with(|batch| {
+            for _ in 0..ROUNDS {
+                // In this order: what opens a socket comes before it is read.
+                let mut moved = self.poll_lookups(cx);
+                moved |= self.poll_up(cx, batch);
+                moved |= self.poll_down(cx, batch);
+                if !moved {
+                    return;
+                }
+            }
+            cx.waker().wake_by_ref();
+        });
+    }
+
+    fn poll_up(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> bool {
+        let Poll::Ready(count) = batch.poll_receive(&self.client, cx) else {
+            return false;
+        };
+        let now = Instant::now();
+        batch.clear();
+        for at in 0..count {
+            let Some((datagram, from)) = batch.datagram(at) else {
+                continue;
+            };
+            match self.take(datagram, from, now) {
+                Ok(Some((to, data))) => {
+                    if self.carried.grants(Direction::Up, data) {
+                        batch.forward(at, data, to);
+                    }
+                }
+                Ok(None) => {}
+                Err(reason) => self.carried.drop(reason, 1),
+            }
+        }
+        for socket in self.outward.open() {
+            let sent = batch.send(socket);
+            self.carried.sent_up(sent, now);
+        }
+        true
+    }
+
+    /// Says where a datagram goes, and how many bytes of it; none if it waits,
+    /// or has gone already.
+    fn take(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        now: Instant,
+    ) -> Result<Option<(SocketAddr, usize)>, DropReason> {
+        if !self.source.admits(from) {
+            return Err(DropReason::NotTheClient);
+        }
+        let Parts {
+            fragment,
+            key,
+            data,
+        } = Parts::split(datagram).ok_or(DropReason::Malformed)?;
+        if fragment.is_standalone() {
+            let abandoned = self.reassembly.as_mut().map_or(0, Reassembly::abandon);
+            self.carried.drop(DropReason::Fragment, abandoned);
+            let to = self.route(key, data, from, now)?;
+            return Ok(to.map(|to| (to, data.len())));
+        }
+        let reassembly = self.reassembly.as_mut().ok_or(DropReason::Fragment)?;
+        let (outcome, abandoned) = reassembly.take(fragment, key, data, now);
+        self.carried.drop(DropReason::Fragment, abandoned);
+        match outcome {
+            Outcome::Kept => Ok(None),
+            Outcome::Refused => Err(DropReason::Fragment),
+            Outcome::Whole(data) => {
+                if let Some(to) = self.route(key, &data, from, now)? {
+                    self.send(&data, to, now);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says where a datagram for the destination `key` goes; none if it waits
+    /// for that.
+    fn route(
+        &mut self,
+        key: &[u8],
+        data: &[u8],
+        from: SocketAddr,
+        now: Instant,
+    ) -> Result<Option<SocketAddr>, DropReason> {
+        match self.flows.find(key, now) {
+            Some(State::Open { peer, checked }) => {
+                let peer = *peer;
+                // Read before it is looked up, so that nothing is missed.
+                let generation = own::generation();
+                if *checked != generation {
+                    *checked = generation;
+                    if own::is_own(peer) {
+                        let until = now + REFUSED_FOR;
+                        self.flows.refuse(key, DropReason::Loop, until);
+                        return Err(DropReason::Loop);
+                    }
+                }
+                Ok(Some(peer))
+            }
+            Some(State::Pending(_)) => match self.flows.queue(key, data) {
+                Ok(()) => Ok(None),
+                Err(Full) => Err(DropReason::Overload),
+            },
+            Some(State::Refused(reason, _)) => Err(*reason),
+            None => self.admit(key, data, from, now),
+        }
+    }
+
+    /// Asks the judge about a new destination.
+    fn admit(
+        &mut self,
+        key: &[u8],
+        data: &[u8],
+        from: SocketAddr,
+        now: Instant,
+    ) -> Result<Option<SocketAddr>, DropReason> {
+        let target = header::target(key).ok_or(DropReason::Malformed)?;
+        // Not before: whoever sends no header that can be read is no client.
+        self.source.pin(from);
+        self.client.connect(from);
+        if target.port == 0 {
+            return Err(DropReason::Unsendable);
+        }
+        match self.lookups.ask(target) {
+            // An address that is refused at once can be asked about again, and
+            // takes nobody's place in the table.
+            Ok(verdict) => {
+                let (peer, checked) = self.choose(&verdict?)?;
+                let state = State::Open { peer, checked };
+                let (_, lost) = self.flows.insert(key, state, now);
+                self.carried.drop(DropReason::Overload, lost);
+                Ok(Some(peer))
+            }
+            Err(Some(judging)) => {
+                let state = State::Pending(Vec::new());
+                let (id, lost) = self.flows.insert(key, state, now);
+                self.carried.drop(DropReason::Overload, lost);
+                self.lookups.wait(judging, id);
+                match self.flows.queue(key, data) {
+                    Ok(()) => Ok(None),
+                    Err(Full) => Err(DropReason::Overload),
+                }
+            }
+            Err(None) => Err(DropReason::Overload),
+        }
+    }
+
+    /// The first address that can be sent to, and the generation of our own
+    /// sockets that it is none of.
+    fn choose(&mut self, pinned: &Pinned) -> Result<(SocketAddr, u64), DropReason> {
+        let mut reason = DropReason::Unsendable;
+        let addrs = pinned.addrs();
+        for &addr in addrs {
+            let generation = own::generation();
+            if own::is_own(addr) {
+                reason = DropReason::Loop;
+                continue;
+            }
+            // With one address, the system says soon enough.
+            let reachable = addrs.len() == 1 || has_route(addr);
+            if addr.port() != 0 && reachable && self.outward.open_towards(addr).is_ok() {
+                return Ok((addr, generation));
+            }
+        }
+        Err(reason)
+    }
+
+    fn poll_lookups(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while let Poll::Ready(Some((id, verdict))) = self.lookups.poll_next(cx) {
+            moved = true;
+            let now = Instant::now();
+            let chosen = verdict.and_then(|pinned| self.choose(&pinned));
+            let state = match chosen {
+                Ok((peer, checked)) => State::Open { peer, checked },
+                Err(reason) => State::Refused(reason, now + REFUSED_FOR),
+            };
+            for data in self.flows.settle(id, state).unwrap_or_default() {
+                match chosen {
+                    Ok((to, _)) => self.send(&data, to, now),
+                    Err(reason) => self.carried.drop(reason, 1),
+                }
+            }
+        }
+        moved
+    }
+
+    fn send(&mut self, data: &[u8], to: SocketAddr, now: Instant) {
+        if !self.carried.grants(Direction::Up, data.len()) {
+            return;
+        }
+        if let Some(socket) = self.outward.towards(to) {
+            let mut sent = Sent::default();
+            sent.add(&send_one(socket, data, to), data.len());
+            self.carried.sent_up(sent, now);
+        }
+    }
+
+    fn poll_down(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> bool {
+        let mut moved = false;
+        for socket in self.outward.open() {
+            let Poll::Ready(count) = batch.poll_receive(socket, cx) else {
+                continue;
+            };
+            moved = true;
+            let now = Instant::now();
+            batch.clear();
+            for at in 0..count {
+                let Some((_, from)) = batch.datagram(at) else {
+                    continue;
+                };
+                let from = canonical(from);
+                let asked_for = self.flows.hears(from, now) || self.full_cone;
+                match self.source.addr().filter(|_| asked_for) {
+                    Some(client) => {
+                        if self.carried.grants(Direction::Down, batch.len(at)) {
+                            batch.answer(at, from, client);
+                        }
+                    }
+                    None => self.carried.drop(DropReason::Unsolicited, 1),
+                }
+            }
+            let sent = batch.send(&self.client);
+            self.carried.sent(Direction::Down, sent);
+            // Strangers do not keep it alive.
+            if sent.datagrams > 0 && !self.full_cone {
+                self.carried.active = now;
+            }
+        }
+        moved
+    }
+}

@@ -1,0 +1,215 @@
+//! Many datagrams by one system call: `recvmmsg(2)` and `sendmmsg(2)`, and one
+//! message for datagrams that are alike.
+
+use std::{
+    array,
+    io::{self, IoSlice, IoSliceMut},
+    net::SocketAddr,
+    os::fd::AsRawFd,
+    sync::atomic::Ordering,
+    task::{Context, Poll, ready},
+};
+
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg};
+use rustix::net::{
+    MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, addr::SocketAddrArg, sendmmsg,
+};
+use tokio::io::Interest;
+
+use super::{
+    Datagram, HEADROOM, LEN, Received, SLOT, System, is_about_one_datagram, is_news_of_another,
+    segments, send_one,
+};
+use crate::{
+    session::bulk::{self, Bulk},
+    stages::udp::socket::Socket,
+};
+
+/// What `recvmmsg` wants, prepared once.
+///
+/// One for each family: the kernel leaves the length of an address in it, and
+/// would cut a longer one to that.
+pub(in crate::stages::udp) struct Mmsg {
+    v4: MultiHeaders<SockaddrIn>,
+    v6: MultiHeaders<SockaddrIn6>,
+}
+
+impl Default for Mmsg {
+    fn default() -> Self {
+        Self {
+            v4: MultiHeaders::preallocate(LEN, None),
+            v6: MultiHeaders::preallocate(LEN, None),
+        }
+    }
+}
+
+impl System for Mmsg {
+    fn poll_receive(
+        &mut self,
+        socket: &Socket,
+        slots: &mut [u8],
+        received: &mut [Received; LEN],
+        cx: &mut Context<'_>,
+    ) -> Poll<usize> {
+        for _ in 0..LEN {
+            if ready!(socket.io.poll_recv_ready(cx)).is_err() {
+                // The runtime is shutting down.
+                return Poll::Pending;
+            }
+            let mut count = 0;
+            let all: io::Result<()> = socket.io.try_io(Interest::READABLE, || {
+                match self.receive(socket, slots, received) {
+                    Ok(received) => count = received,
+                    Err(error) if is_about_one_datagram(&error) => return Ok(()),
+                    // Whatever it is, wait for the next one to come.
+                    Err(_) => return Err(io::ErrorKind::WouldBlock.into()),
+                }
+                // One alone has emptied the socket, and to say so saves a call
+                // that would find nothing. Behind several there will be more by
+                // the time that they are dealt with: to look is cheaper than to
+                // be told.
+                match count {
+                    0 | 1 => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                }
+            });
+            drop(all);
+            if count > 1 {
+                bulk::moved(Bulk::Datagrams);
+            }
+            if count > 0 {
+                return Poll::Ready(count);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn send(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
+        let mut rest = datagrams;
+        while !rest.is_empty() {
+            let (run, begins) = match socket.segments.load(Ordering::Relaxed) {
+                true => segments::next_run(rest),
+                false => (0, rest.len()),
+            };
+            let (alone, others) = rest.split_at(begins);
+            send_alone(socket, alone, &mut report);
+            let (run, others) = others.split_at(run);
+            if let Err(errno) = segments::send(socket, run, &mut report) {
+                if segments::is_about_cutting(errno) {
+                    socket.segments.store(false, Ordering::Relaxed);
+                }
+                send_alone(socket, run, &mut report);
+            }
+            rest = others;
+        }
+    }
+}
+
+impl Mmsg {
+    fn receive(
+        &mut self,
+        socket: &Socket,
+        slots: &mut [u8],
+        received: &mut [Received; LEN],
+    ) -> io::Result<usize> {
+        if socket.is_ipv4 {
+            receive_into(&mut self.v4, socket, slots, received)
+        } else {
+            receive_into(&mut self.v6, socket, slots, received)
+        }
+    }
+}
+
+fn receive_into<A>(
+    headers: &mut MultiHeaders<A>,
+    socket: &Socket,
+    slots: &mut [u8],
+    received: &mut [Received; LEN],
+) -> io::Result<usize>
+where
+    A: SockaddrLike + Copy + Into<SocketAddr>,
+{
+    let mut slots = slots.chunks_exact_mut(SLOT);
+    let mut buffers: [_; LEN] = array::from_fn(|_| {
+        let slot = slots.next().and_then(|slot| slot.get_mut(HEADROOM..));
+        [IoSliceMut::new(slot.unwrap_or_default())]
+    });
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let came = recvmmsg(socket.io.as_raw_fd(), headers, &mut buffers, flags, None)?;
+    let mut count = 0;
+    for (place, message) in received.iter_mut().zip(came) {
+        let Some(from) = message.address else {
+            break;
+        };
+        *place = Received {
+            len: message.bytes,
+            from: from.into(),
+        };
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Sends each as a message of its own.
+fn send_alone(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
+    // What is prepared for a call is on the stack: as much as it takes.
+    match datagrams {
+        [] => {}
+        [one] => report(send_one(socket, one.bytes, one.to)),
+        few if few.len() <= 8 => send_many::<8>(socket, few, report),
+        many => send_many::<LEN>(socket, many, report),
+    }
+}
+
+/// Sends up to `N` datagrams.
+fn send_many<const N: usize>(
+    socket: &Socket,
+    datagrams: &[Datagram<'_>],
+    mut report: impl FnMut(io::Result<()>),
+) {
+    let mut messages: [Message<'_>; N] = array::from_fn(|at| {
+        let datagram = datagrams.get(at).unwrap_or(&Datagram::EMPTY);
+        Message {
+            to: datagram.to.as_any(),
+            bytes: [IoSlice::new(datagram.bytes)],
+            control: SendAncillaryBuffer::default(),
+        }
+    });
+    let mut headers = messages
+        .each_mut()
+        .map(|message| match socket.is_connected {
+            true => MMsgHdr::new(&message.bytes, &mut message.control),
+            false => MMsgHdr::new_with_addr(&message.to, &message.bytes, &mut message.control),
+        });
+    let mut retried = false;
+    let mut rest = headers.get_mut(..datagrams.len()).unwrap_or_default();
+    while !rest.is_empty() {
+        let tried = match sendmmsg(&socket.io, rest, SendFlags::DONTWAIT) {
+            Ok(sent) => {
+                (0..sent).for_each(|_| report(Ok(())));
+                sent
+            }
+            // Of the first one. Without room there is none for the others either.
+            Err(errno) => {
+                let error = io::Error::from(errno);
+                if is_news_of_another(&error) && !std::mem::replace(&mut retried, true) {
+                    continue;
+                }
+                let failed = match error.kind() {
+                    io::ErrorKind::WouldBlock => rest.len(),
+                    _ => 1,
+                };
+                (0..failed).for_each(|_| report(Err(errno.into())));
+                failed
+            }
+        };
+        rest = rest.get_mut(tried.max(1)..).unwrap_or_default();
+    }
+}
+
+struct Message<'a> {
+    to: SocketAddrAny,
+    bytes: [IoSlice<'a>; 1],
+    control: SendAncillaryBuffer<'a, 'a, 'a>,
+}

@@ -1,0 +1,55 @@
+//! One system call for each datagram, where the system knows no better.
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use tokio::io::ReadBuf;
+
+use super::{Datagram, HEADROOM, LEN, Received, SLOT, System, send_one};
+use crate::stages::udp::socket::Socket;
+
+#[derive(Debug, Default)]
+pub(in crate::stages::udp) struct Plain;
+
+impl System for Plain {
+    fn poll_receive(
+        &mut self,
+        socket: &Socket,
+        slots: &mut [u8],
+        received: &mut [Received; LEN],
+        cx: &mut Context<'_>,
+    ) -> Poll<usize> {
+        let mut count = 0;
+        let mut slots = slots.chunks_exact_mut(SLOT);
+        for place in received {
+            let slot = slots.next().and_then(|slot| slot.get_mut(HEADROOM..));
+            let mut buffer = ReadBuf::new(slot.unwrap_or_default());
+            match socket.io.poll_recv_from(cx, &mut buffer) {
+                Poll::Ready(Ok(from)) => {
+                    let len = buffer.filled().len();
+                    *place = Received { len, from };
+                    count += 1;
+                }
+                // It says something of one that was sent before. Stop at what
+                // came so far, so that slots and places keep step.
+                Poll::Ready(Err(_)) => {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        match count {
+            0 => Poll::Pending,
+            _ => Poll::Ready(count),
+        }
+    }
+
+    fn send(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
+        for datagram in datagrams {
+            report(send_one(socket, datagram.bytes, datagram.to));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tower_service::Service;
+
+use super::associate::{Config, associate};
+use crate::{
+    session::{
+        Error, Pinned, Request, Requested, Stream, Transfer, Work, always_ready, opaque_future,
+        trace,
+    },
+    stages::listen_addrs::ListenAddrs,
+    works::tcp::SourceAddrs,
+};
+
+/// Relays a client's datagrams until its connection ends. See the
+/// [module's page](crate::stages::udp).
+///
+/// `J` is asked about each new destination: a
+/// `Service<Request, Response = Request<Pinned>>`.
+#[derive(Clone, Debug)]
+pub struct UdpAssociate<J> {
+    judge: J,
+    config: Arc<Config>,
+}
+
+impl<J> UdpAssociate<J> {
+    /// Asks `judge` about each destination that a client sends to.
+    ///
+    /// It is the stack that serves CONNECT, with [`Permit`](crate::Permit) in
+    /// the place of the connector.
+    #[must_use]
+    pub fn new(judge: J) -> Self {
+        Self {
+            judge,
+            config: Arc::default(),
+        }
+    }
+
+    fn config(&mut self) -> &mut Config {
+        Arc::make_mut(&mut self.config)
+    }
+
+    /// How long an association may stand in which no datagram goes through;
+    /// `None` for as long as its connection does. By default 5 minutes. RFC
+    /// 4787 wants at least 2 of a NAT, and clients count on that.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.config().idle_timeout = timeout.into();
+        self
+    }
+
+    /// How many destinations an association has at a time, at least 1. A
+    /// further one takes the place of that which has been idle for longest.
+    /// By default 1,024, of about 300 bytes each.
+    #[must_use]
+    pub fn with_max_flows(mut self, max: usize) -> Self {
+        self.config().max_flows = max;
+        self
+    }
+
+    /// Whether anybody may send to the client, once it has sent something: what
+    /// RFC 4787 calls endpoint-independent filtering, and games and
+    /// peer-to-peer programs want.
+    ///
+    /// Off by default: only destinations that were sent to may answer. When on,
+    /// answers no longer keep an association alive, as strangers could.
+    #[must_use]
+    pub fn with_full_cone(mut self, full_cone: bool) -> Self {
+        self.config().full_cone = full_cone;
+        self
+    }
+
+    /// Puts fragments together (RFC 1928 section 7) which come within `timeout`
+    /// of the first; less than the RFC's 5 seconds are taken for 5. By default
+    /// fragments are dropped: hardly a client sends any.
+    ///
+    /// An association holds one datagram in fragments, 64 KiB, at most.
+    #[must_use]
+    pub fn with_reassembly(mut self, timeout: Duration) -> Self {
+        self.config().reassembly = Some(timeout);
+        self
+    }
+
+    /// Where clients' datagrams are awaited, and what clients are told of that.
+    /// By default a free port of the address that the client's connection came
+    /// to.
+    #[must_use]
+    pub fn with_listen_addrs(mut self, addrs: ListenAddrs) -> Self {
+        self.config().listen = addrs;
+        self
+    }
+
+    /// Sends from `source`. [`SourceAddrs`] in a session's extensions go before
+    /// this, as for [`TcpConnector`](crate::TcpConnector).
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<SourceAddrs>) -> Self {
+        self.config().sources = source.into();
+        self
+    }
+}
+
+opaque_future! {
+    /// The future of [`UdpAssociate`].
+    UdpAssociateFuture<> = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>
+}
+
+impl<Io, J> Service<Requested<Io>> for UdpAssociate<J>
+where
+    Io: Stream,
+    J: Work<Request, Response = Request<Pinned>>,
+{
+    type Response = Transfer;
+    type Error = Error;
+    type Future = UdpAssociateFuture;
+
+    always_ready!();
+
+    fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+        let judge = self.judge.clone();
+        let config = Arc::clone(&self.config);
+        let stage = trace::udp_associate();
+        UdpAssociateFuture::new(Box::pin(stage.run(associate(judge, config, requested))))
+    }
+}

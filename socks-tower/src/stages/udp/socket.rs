@@ -1,0 +1,166 @@
+//! The sockets of an association.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+#[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicBool;
+
+use socket2::{Domain, Protocol, SockRef, Type};
+use tokio::net::UdpSocket;
+
+use super::own::Registered;
+use crate::{session::Session, stages::listen_addrs::ListenAddrs, works::tcp::SourceAddrs};
+
+/// A socket that is known to be ours as long as it is open.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) io: UdpSocket,
+    pub(super) is_ipv4: bool,
+    /// It sends to one address, and receives from no other.
+    pub(super) is_connected: bool,
+    /// As long as nothing has shown that the system, or the network's device,
+    /// cannot cut up what it is given.
+    #[cfg(target_os = "linux")]
+    pub(super) segments: AtomicBool,
+    /// Its address, and the one that it is advertised by.
+    own: Vec<Registered>,
+}
+
+impl Socket {
+    /// Opens a socket on `addr`, for addresses of its family alone.
+    pub(super) fn open(addr: SocketAddr) -> io::Result<Self> {
+        let domain = Domain::for_address(addr);
+        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        let io = UdpSocket::from_std(socket.into())?;
+        let own = vec![Registered::new(io.local_addr()?)];
+        Ok(Self {
+            io,
+            is_ipv4: addr.is_ipv4(),
+            is_connected: false,
+            #[cfg(target_os = "linux")]
+            segments: AtomicBool::new(true),
+            own,
+        })
+    }
+
+    /// Has the system keep everybody away but `peer`, if it can: then others do
+    /// not even wake us, and sending costs less.
+    ///
+    /// What others have sent before may still be received.
+    pub(super) fn connect(&mut self, peer: SocketAddr) {
+        // A socket on all addresses would be bound to one, and that might not
+        // be the one that `peer` sends to.
+        let local = self.io.local_addr();
+        if !self.is_connected && local.is_ok_and(|local| !local.ip().is_unspecified()) {
+            self.is_connected = SockRef::from(&self.io).connect(&peer.into()).is_ok();
+        }
+    }
+
+    /// Whether it can send to `addr`.
+    pub(super) fn serves(&self, addr: SocketAddr) -> bool {
+        self.is_ipv4 == addr.is_ipv4()
+    }
+}
+
+/// Opens the socket for the client at `ip`, and says which address it is told.
+pub(super) fn for_client(
+    addrs: &ListenAddrs,
+    session: &Session,
+    ip: IpAddr,
+) -> io::Result<(Socket, SocketAddr)> {
+    let any = unspecified(ip);
+    let reached = session.local_addr.map(|addr| addr.ip());
+    let reached = reached.filter(|reached| reached.is_ipv4() == ip.is_ipv4());
+    let found = addrs.towards(any, session);
+    // The client has shown that it can reach that one.
+    let local = match found.as_ref().map(|found| found.local) {
+        Some(local) if !local.is_unspecified() => local,
+        _ => reached.unwrap_or(any),
+    };
+    let mut socket = match addrs.open(local, Socket::open) {
+        // It is not an address of this host: a layer has it from elsewhere
+        // (PROXY protocol), or it lacks its scope.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            addrs.open(any, Socket::open)
+        }
+        opened => opened,
+    }?;
+    let port = socket.io.local_addr()?.port();
+    let told = SocketAddr::new(found.map_or(local, |found| found.told), port);
+    socket.own.push(Registered::new(told));
+    Ok((socket, told))
+}
+
+/// The sockets towards destinations: one for each family, opened when needed.
+#[derive(Debug)]
+pub(super) struct Outward {
+    sources: SourceAddrs,
+    v4: Option<Socket>,
+    v6: Option<Socket>,
+}
+
+impl Outward {
+    pub(super) fn new(sources: SourceAddrs) -> Self {
+        Self {
+            sources,
+            v4: None,
+            v6: None,
+        }
+    }
+
+    /// The socket that sends to `addr`, if it is open.
+    pub(super) fn towards(&self, addr: SocketAddr) -> Option<&Socket> {
+        match addr {
+            SocketAddr::V4(_) => self.v4.as_ref(),
+            SocketAddr::V6(_) => self.v6.as_ref(),
+        }
+    }
+
+    /// Those that are open.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Socket> {
+        [&self.v4, &self.v6].into_iter().flatten()
+    }
+
+    /// Sees to it that there is a socket that sends to `addr`.
+    pub(super) fn open_towards(&mut self, addr: SocketAddr) -> io::Result<()> {
+        if self.towards(addr).is_some() {
+            return Ok(());
+        }
+        if !self.sources.is_empty() && !self.sources.serves(&addr) {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        let any = || SocketAddr::new(unspecified(addr.ip()), 0);
+        let socket = Socket::open(self.sources.to_bind(&addr).unwrap_or_else(any))?;
+        match addr {
+            SocketAddr::V4(_) => self.v4 = Some(socket),
+            SocketAddr::V6(_) => self.v6 = Some(socket),
+        }
+        Ok(())
+    }
+}
+
+/// Whether the system knows a way to `addr`. Nothing is sent for that.
+pub(super) fn has_route(addr: SocketAddr) -> bool {
+    let socket = std::net::UdpSocket::bind(SocketAddr::new(unspecified(addr.ip()), 0));
+    socket.is_ok_and(|socket| socket.connect(addr).is_ok())
+}
+
+fn unspecified(family: IpAddr) -> IpAddr {
+    match family {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}

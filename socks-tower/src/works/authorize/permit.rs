@@ -1,0 +1,54 @@
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+};
+
+use tower_service::Service;
+
+use crate::session::{Pinned, Request, always_ready};
+
+/// The end of a stack that decides and does not connect: it answers with the
+/// request that has come this far.
+///
+/// BIND and UDP ASSOCIATE ask such a stack about each peer, so that the same
+/// resolver and the same rules serve them and CONNECT.
+///
+/// ```
+/// use socks_tower::{
+///     AuthorizeLayer, Permit, Pinned, Request, ResolveLayer, Rules, SystemResolver, TcpConnector,
+///     Work,
+/// };
+/// use tower::ServiceBuilder;
+///
+/// let judged = ServiceBuilder::new()
+///     .layer(ResolveLayer::new(SystemResolver::new()))
+///     .layer(AuthorizeLayer::new(Rules::new()));
+///
+/// let connector = judged.clone().service(TcpConnector::new()); // for CONNECT
+/// let permit = judged.service(Permit::new());                  // for BIND and UDP ASSOCIATE
+/// # fn check(_: impl Work<Request, Response = Request<Pinned>>) {}
+/// # check(permit);
+/// # let _ = connector;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Permit {}
+
+impl Permit {
+    /// Answers with whatever it is asked.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Service<Request<Pinned>> for Permit {
+    type Response = Request<Pinned>;
+    type Error = Infallible;
+    type Future = Ready<Result<Request<Pinned>, Infallible>>;
+
+    always_ready!();
+
+    fn call(&mut self, request: Request<Pinned>) -> Self::Future {
+        ready(Ok(request))
+    }
+}

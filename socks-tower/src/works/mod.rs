@@ -1,0 +1,8 @@
+//! The works: plain tower services that never see the client's socket.
+//!
+//! They stand around and at the end of a connector, and serve CONNECT, BIND,
+//! the look-ups and each new destination of a UDP association alike.
+
+pub mod authorize;
+pub mod resolve;
+pub mod tcp;

@@ -1,0 +1,77 @@
+use std::net::{IpAddr, SocketAddr};
+
+use socks_core::{DomainName, Host, Target};
+use tower_service::Service;
+
+use crate::session::{
+    BoxError, BoxWork, Error, ErrorKind, Pinned, Request, Work, always_ready, opaque_future, trace,
+    watch::StageKind,
+};
+
+/// Looks names up by `R`, then calls `S`. See the
+/// [module's page](crate::works::resolve).
+#[derive(Clone, Copy, Debug)]
+pub struct Resolve<R, S> {
+    pub(super) resolver: R,
+    pub(super) inner: S,
+}
+
+opaque_future! {
+    /// The future of [`Resolve`].
+    ResolveFuture<T> = BoxWork<T>
+}
+
+/// The lookup went well, and found nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} has no address")]
+struct NoAddress(DomainName);
+
+impl<R, S> Service<Request> for Resolve<R, S>
+where
+    R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
+    S: Work<Request<Pinned>>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResolveFuture<S::Response>;
+
+    always_ready!();
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Self { resolver, inner } = self.clone();
+        ResolveFuture::new(Box::pin(async move {
+            let pinned = pin(resolver, &request).await?;
+            inner.run(request.with_target(pinned)).await
+        }))
+    }
+}
+
+async fn pin<R>(resolver: R, request: &Request) -> Result<Pinned, Error>
+where
+    R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
+{
+    match &request.target.host {
+        Host::Ip(ip) => Ok(SocketAddr::new(*ip, request.target.port).into()),
+        Host::Name(name) => {
+            let stage = trace::stage(StageKind::Resolve, &request.session);
+            stage.run(look_up(resolver, name, &request.target)).await
+        }
+    }
+}
+
+async fn look_up<R>(resolver: R, name: &DomainName, target: &Target) -> Result<Pinned, Error>
+where
+    R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
+{
+    let looked_up = resolver.run(name.clone()).await;
+    let addrs = match looked_up {
+        Ok(addrs) => addrs.into_iter(),
+        Err(error) => return Err(Error::of_work(ErrorKind::Resolve, error)),
+    };
+    let addrs = addrs.map(|ip| SocketAddr::new(ip, target.port));
+    let pinned = Pinned::new(target.clone(), addrs);
+    if pinned.addrs().is_empty() {
+        return Err(Error::new(ErrorKind::Resolve, NoAddress(name.clone())));
+    }
+    Ok(pinned)
+}

@@ -1,0 +1,162 @@
+use std::{io, time::Duration};
+
+use socks_core::Host;
+
+/// A name could not be looked up, or an address.
+///
+/// What was asked for can be written into a log as it is: a
+/// [`DomainName`](socks_core::DomainName) has no control characters.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// The name does not exist, or has no address; or the address has no name.
+    ///
+    /// The standard library hands on `getaddrinfo`'s words and not its code, so
+    /// this is told from [`Failed`](Self::Failed) by the words of glibc, musl,
+    /// and the BSDs. In another language, or with another C library, such a
+    /// name is `Failed` too.
+    #[error("{host} has no {}", missing(.host))]
+    NotFound {
+        /// What was asked for.
+        host: Host,
+    },
+    /// The system could not tell: no name server answered, or it was refused.
+    #[error("look up {host}")]
+    Failed {
+        /// What was asked for.
+        host: Host,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The lookup's own deadline passed.
+    #[error("looking up {host} took longer than {timeout:?}")]
+    TimedOut {
+        /// What was asked for.
+        host: Host,
+        /// How long it might have taken.
+        timeout: Duration,
+    },
+    /// As many lookups are running and waiting as may be. This one was not
+    /// begun.
+    #[error("looking up {host} would be one lookup more than the {limit} allowed")]
+    Overloaded {
+        /// What was asked for.
+        host: Host,
+        /// How many lookups may run and wait together.
+        limit: usize,
+        /// Of kind [`ResourceBusy`](io::ErrorKind::ResourceBusy).
+        source: io::Error,
+    },
+    /// The system gives no thread to run the lookup on.
+    #[error("start a thread to look up {host}")]
+    NoThread {
+        /// What was asked for.
+        host: Host,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl LookupError {
+    pub(super) fn from_system(host: Host, source: io::Error) -> Self {
+        if says_not_found(&source.to_string()) {
+            Self::NotFound { host }
+        } else {
+            Self::Failed { host, source }
+        }
+    }
+}
+
+/// What `host` would have, if it were found.
+fn missing(host: &Host) -> &'static str {
+    match host {
+        Host::Name(_) => "address",
+        Host::Ip(_) => "name",
+    }
+}
+
+/// `gai_strerror`'s words for `EAI_NONAME` and `EAI_NODATA`.
+fn says_not_found(error: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        // glibc
+        "Name or service not known",
+        "No address associated with hostname",
+        // musl
+        "Name does not resolve",
+        "Name has no usable address",
+        // the BSDs, Apple's and Android's among them
+        "nodename nor servname provided, or not known",
+        "hostname nor servname provided, or not known",
+    ];
+    WORDS.iter().any(|words| error.ends_with(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(host: &str) -> Host {
+        Host::parse(host).unwrap()
+    }
+
+    fn classify(words: &str) -> LookupError {
+        let words = format!("failed to lookup address information: {words}");
+        LookupError::from_system(host("db.example"), io::Error::other(words))
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_told_from_a_resolver_that_is_not() {
+        for words in [
+            "Name or service not known",
+            "No address associated with hostname",
+            "Name does not resolve",
+        ] {
+            let error = classify(words);
+            assert!(matches!(error, LookupError::NotFound { .. }), "{words}");
+        }
+        for words in [
+            "Temporary failure in name resolution",
+            "Non-recoverable failure in name resolution",
+            "Try again",
+        ] {
+            let error = classify(words);
+            assert!(matches!(error, LookupError::Failed { .. }), "{words}");
+        }
+    }
+
+    #[test]
+    fn errors_read_well_in_a_log() {
+        let host_asked = host("db.example");
+        let timeout = Duration::from_secs(5);
+        for (error, text) in [
+            (
+                classify("Name does not resolve"),
+                "db.example has no address",
+            ),
+            (
+                LookupError::NotFound {
+                    host: host("192.0.2.1"),
+                },
+                "192.0.2.1 has no name",
+            ),
+            (classify("Try again"), "look up db.example"),
+            (
+                LookupError::TimedOut {
+                    host: host_asked.clone(),
+                    timeout,
+                },
+                "looking up db.example took longer than 5s",
+            ),
+            (
+                LookupError::Overloaded {
+                    host: host_asked,
+                    limit: 3,
+                    source: io::ErrorKind::ResourceBusy.into(),
+                },
+                "looking up db.example would be one lookup more than the 3 allowed",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use std::{io, net::IpAddr};
+
+use socks_core::{DomainName, Host};
+use tower_service::Service;
+
+use super::{LookupError, SystemResolver, SystemResolverFuture};
+use crate::session::always_ready;
+
+/// Finds the names of addresses, as `getnameinfo` does: one name at most.
+///
+/// [`SystemResolver::reverse`] makes it. Threads, bounds and deadline are that
+/// resolver's. A name is what whoever runs the address's network says, and
+/// proves nothing.
+///
+/// ```
+/// use std::net::{IpAddr, Ipv4Addr};
+/// use socks_tower::SystemResolver;
+/// use tower::ServiceExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let reverse = SystemResolver::new().reverse();
+/// let names = reverse.oneshot(IpAddr::from(Ipv4Addr::LOCALHOST)).await?;
+/// assert_eq!(names.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ReverseResolver {
+    resolver: SystemResolver,
+}
+
+impl SystemResolver {
+    /// A service that finds the names of addresses, on the same threads.
+    ///
+    /// A type of its own: a service that takes two kinds of request leaves
+    /// callers of `ready` with a question.
+    #[must_use]
+    pub fn reverse(self) -> ReverseResolver {
+        ReverseResolver { resolver: self }
+    }
+}
+
+/// The names are never none: an address without any is
+/// [`LookupError::NotFound`].
+impl Service<IpAddr> for ReverseResolver {
+    type Response = Vec<DomainName>;
+    type Error = LookupError;
+    type Future = SystemResolverFuture<Vec<DomainName>>;
+
+    always_ready!();
+
+    fn call(&mut self, ip: IpAddr) -> Self::Future {
+        let ip = ip.to_canonical();
+        self.resolver.ask(ip.into(), move || getnameinfo(ip))
+    }
+}
+
+fn getnameinfo(ip: IpAddr) -> io::Result<Vec<DomainName>> {
+    names(&dns_lookup::lookup_addr(&ip)?)
+}
+
+/// What may be handed on of the name that an address's network gives it.
+fn names(name: &str) -> io::Result<Vec<DomainName>> {
+    match Host::parse(name) {
+        Ok(Host::Name(name)) => Ok(vec![name]),
+        // It would read as another address.
+        Ok(Host::Ip(_)) => Ok(Vec::new()),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn loopback_has_the_name_that_the_system_gives_it() {
+        let reverse = SystemResolver::new().reverse();
+        let ip = Ipv4Addr::LOCALHOST;
+        for ip in [IpAddr::V4(ip), IpAddr::V6(ip.to_ipv6_mapped())] {
+            let found = reverse.clone().oneshot(ip).await.unwrap();
+            assert!(found[0].as_str().starts_with("localhost"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_spelt_as_an_address_is_none() {
+        assert_eq!(names("db.example").unwrap()[0].as_str(), "db.example");
+        for spelling in ["127.0.0.1", "0x7f.1", "::1", "2130706433"] {
+            assert_eq!(names(spelling).unwrap(), [], "{spelling}");
+        }
+        for bad in ["", "a\r\nb", "a b"] {
+            let error = names(bad).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bad:?}");
+        }
+    }
+}

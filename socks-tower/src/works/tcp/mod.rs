@@ -1,0 +1,221 @@
+//! Connects to targets over TCP.
+//!
+//! The connector at the end of most stacks. It dials the addresses that
+//! [`ResolveLayer`](crate::ResolveLayer) found and the rules let through, and no
+//! others; several of them [`race`].
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use socks_tower::{Command, Request, ResolveLayer, Session, SystemResolver, TcpConnector};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # async fn run() -> Result<(), socks_tower::BoxError> {
+//! let connector = ServiceBuilder::new()
+//!     .timeout(Duration::from_secs(10))
+//!     .layer(ResolveLayer::new(SystemResolver::new()))
+//!     .service(TcpConnector::new());
+//!
+//! let target = "example.com:443".parse()?;
+//! let request = Request::new(Session::new(), Command::CONNECT, target);
+//! let stream = connector.oneshot(request).await?;
+//! println!("from {:?} to {:?}", stream.local_addr(), stream.peer_addr());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Time
+//!
+//! There is no time-out here. Put tower's around the stack, as above, where it
+//! covers the lookup too; the client then hears TTL expired. Without one, the
+//! kernel decides how long an address that never answers takes: on Linux about
+//! two minutes (`net.ipv4.tcp_syn_retries`).
+//!
+//! # Where connections come from
+//!
+//! The system chooses the local address, unless [`with_source`] names one. A
+//! [`SourceAddrs`] in the session's extensions goes before that, so a layer can
+//! give each client its own:
+//!
+//! ```
+//! use socks_tower::{HasSession, Pinned, Request, TcpConnector, works::tcp::SourceAddrs};
+//! use tower::ServiceBuilder;
+//!
+//! let connector = ServiceBuilder::new()
+//!     .map_request(|mut request: Request<Pinned>| {
+//!         let session = request.session_mut();
+//!         let alice = session.identity.as_ref().is_some_and(|who| who.as_str() == "alice");
+//!         if alice {
+//!             session.extensions.insert(SourceAddrs::from([127, 0, 0, 2]));
+//!         }
+//!         request
+//!     })
+//!     .service(TcpConnector::new());
+//! # fn check(_: impl socks_tower::Connector<Request<Pinned>>) {}
+//! # check(connector);
+//! ```
+//!
+//! Once there is a source address, only targets of a family that has one are
+//! dialled: nothing leaves from an address that nobody chose. A source address
+//! can have no more connections at a time than there are ephemeral ports
+//! (28,232, by `net.ipv4.ip_local_port_range`'s default), whatever the targets;
+//! where the system chooses, that many to each target.
+//!
+//! # System calls
+//!
+//! A connection takes `socket`, one `setsockopt` for [`with_nodelay`], one for
+//! keepalive as the system has it (two with [`Keepalive::After`]), `connect`,
+//! `epoll_ctl` and `getsockopt`; a source address adds `bind`.
+//!
+//! [`with_source`]: TcpConnector::with_source
+//! [`with_nodelay`]: TcpConnector::with_nodelay
+
+mod dial;
+mod error;
+pub mod race;
+mod source;
+
+use std::{
+    borrow::Cow,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+};
+
+pub use dial::Keepalive;
+use dial::{Options, dial};
+pub use error::ConnectError;
+pub use race::Race;
+pub use source::SourceAddrs;
+use tokio::net::{TcpSocket, TcpStream};
+use tower_service::Service;
+
+use crate::session::{EAFNOSUPPORT, Pinned, Request, always_ready, opaque_future};
+
+/// A connector over TCP. See the [module's page](self).
+#[derive(Clone, Debug, Default)]
+pub struct TcpConnector {
+    race: Race,
+    options: Options,
+}
+
+impl TcpConnector {
+    /// Nodelay and the system's keepalive on, from an address of the system's
+    /// choice.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How several addresses race: by default as RFC 8305 recommends.
+    #[must_use]
+    pub fn with_race(mut self, race: Race) -> Self {
+        self.race = race;
+        self
+    }
+
+    /// Whether small writes leave at once (`TCP_NODELAY`). On by default: a
+    /// proxy cannot know that more is to come, and waiting for it costs
+    /// interactive sessions 40 ms a turn.
+    #[must_use]
+    pub fn with_nodelay(mut self, nodelay: bool) -> Self {
+        self.options.nodelay = nodelay;
+        self
+    }
+
+    /// Whether, and when, the kernel asks a silent peer if it is still there.
+    /// By default [`Keepalive::System`].
+    #[must_use]
+    pub fn with_keepalive(mut self, keepalive: Keepalive) -> Self {
+        self.options.keepalive = keepalive;
+        self
+    }
+
+    /// Dials from `source`, for targets of its family. Call it once for each
+    /// family that may be dialled.
+    #[must_use]
+    pub fn with_source(mut self, source: IpAddr) -> Self {
+        self.options.source = self.options.source.with(source);
+        self
+    }
+
+    /// Runs `setup` on each socket, bound and ready to connect to the address
+    /// given, for whatever has no method here: `SO_MARK`, `SO_BINDTODEVICE`,
+    /// buffers. Its error fails the attempt.
+    ///
+    /// ```
+    /// # use socks_tower::TcpConnector;
+    /// let connector = TcpConnector::new()
+    ///     .with_setup(|socket, _target| socket.set_recv_buffer_size(1 << 20));
+    /// ```
+    #[must_use]
+    pub fn with_setup(
+        mut self,
+        setup: impl Fn(&TcpSocket, SocketAddr) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.options.setup = Some(Arc::new(setup));
+        self
+    }
+}
+
+/// The future needs a tokio runtime with I/O enabled, and time, if a target has
+/// more than one address. Dropping it closes all sockets that it has opened.
+///
+/// # Errors
+///
+/// [`ConnectError`], with the system's own error as its source.
+impl Service<Request<Pinned>> for TcpConnector {
+    type Response = TcpStream;
+    type Error = ConnectError;
+    type Future = TcpConnectorFuture;
+
+    always_ready!();
+
+    fn call(&mut self, request: Request<Pinned>) -> Self::Future {
+        let Self { race, mut options } = self.clone();
+        if let Some(source) = request.session.extensions.get() {
+            options.source = *source;
+        }
+        let target = request.target;
+        TcpConnectorFuture::new(Box::pin(async move {
+            connect(target.addrs(), race, &options).await
+        }))
+    }
+}
+
+type BoxConnect = Pin<Box<dyn Future<Output = Result<TcpStream, ConnectError>> + Send>>;
+
+opaque_future! {
+    /// The future of [`TcpConnector`].
+    TcpConnectorFuture<> = BoxConnect
+}
+
+async fn connect(
+    addrs: &[SocketAddr],
+    race: Race,
+    options: &Options,
+) -> Result<TcpStream, ConnectError> {
+    if addrs.is_empty() {
+        return Err(ConnectError::NoAddress);
+    }
+    if addrs.iter().any(|addr| addr.port() == 0) {
+        return Err(ConnectError::NoPort);
+    }
+    let addrs = if options.source.is_empty() {
+        Cow::Borrowed(addrs)
+    } else {
+        let served = addrs.iter().filter(|addr| options.source.serves(addr));
+        served.copied().collect()
+    };
+    if addrs.is_empty() {
+        // What the system would say if it were asked.
+        let source = io::Error::from_raw_os_error(EAFNOSUPPORT);
+        return Err(ConnectError::NoSource(source));
+    }
+    let connected = race.run(&addrs, |addr| dial(addr, options)).await;
+    connected.map_err(ConnectError::most_telling)
+}
