@@ -22,6 +22,8 @@ pub mod descriptors;
 pub mod origin;
 pub mod program;
 pub mod proxy;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
 
 use std::{future::Future, time::Duration};
 

@@ -40,9 +40,22 @@ impl Child {
         Self::start_as(&[&["--listen", "127.0.0.1:0"], args].concat()).await
     }
 
+    /// As [`start`](Self::start), in a [sandbox](crate::sandbox) that refuses
+    /// system calls by `rules`.
+    #[cfg(target_os = "linux")]
+    pub async fn start_refusing(rules: &[&str], args: &[&str]) -> Self {
+        let sandbox = crate::sandbox::refusing(rules, path());
+        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+        Self::spawn(with_args(sandbox.into(), &args), &args).await
+    }
+
     /// Starts it with `args` and no others.
     pub async fn start_as(args: &[&str]) -> Self {
-        let mut process = command(args)
+        Self::spawn(command(args), args).await
+    }
+
+    async fn spawn(mut command: Command, args: &[&str]) -> Self {
+        let mut process = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -131,7 +144,10 @@ pub async fn run(args: &[&str]) -> Ran {
 }
 
 fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(path());
+    with_args(Command::new(path()), args)
+}
+
+fn with_args(mut command: Command, args: &[&str]) -> Command {
     command
         .args(args)
         .env_remove("RUST_LOG")

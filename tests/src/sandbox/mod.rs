@@ -1,0 +1,39 @@
+//! A sandbox that refuses system calls, as seccomp profiles, gVisor and small
+//! kernels do. Linux only.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// Runs `program` in the sandbox, where each of `rules` refuses a system call:
+/// `CALL[,ARG=VALUE...]:ERRNO[:SKIP[:TIMES]]` in numbers, as `refuse.c` says.
+///
+/// The program has the process that this starts.
+#[must_use]
+pub fn refusing(rules: &[&str], program: &Path) -> Command {
+    let mut command = Command::new(refuse());
+    command.args(rules).arg("--").arg(program);
+    command
+}
+
+/// The sandbox, compiled once by this machine's `cc`.
+fn refuse() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sandbox/refuse.c");
+        // Tests of several processes compile it at once: each its own, then moved.
+        let test = env::current_exe().unwrap();
+        let path = test.with_file_name("refuse");
+        let own = test.with_file_name(format!("refuse-{}", std::process::id()));
+        let compiled = Command::new("cc")
+            .args(["-O1", "-Wall", "-Werror", "-o"])
+            .args([&own, &source])
+            .status();
+        assert!(compiled.expect("cc is there").success(), "{source:?}");
+        fs::rename(&own, &path).unwrap();
+        path
+    })
+}
