@@ -6,6 +6,10 @@ use crate::DecodeError;
 
 /// A message that can be read from the front of a byte slice.
 pub trait Decode: Sized {
+    /// Why bytes are no such message: [`DecodeError`] for all messages of this
+    /// crate.
+    type Error;
+
     /// The shortest message of this kind, in bytes.
     const MIN_LEN: usize;
 
@@ -21,9 +25,9 @@ pub trait Decode: Sized {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] as soon as the bytes seen so far cannot become a valid
-    /// message, whatever follows.
-    fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError>;
+    /// As soon as the bytes seen so far cannot become a valid message, whatever
+    /// follows.
+    fn decode(input: &[u8]) -> Result<Decoded<Self>, Self::Error>;
 }
 
 /// A message that can be written to the end of a buffer.

@@ -6,6 +6,8 @@ use core::fmt;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::FieldError;
+
 /// A username of at most 255 bytes; RFC 1929 does not say in which encoding.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Username(Box<[u8]>);
@@ -14,10 +16,15 @@ impl Username {
     /// The longest username, in bytes.
     pub const MAX_LEN: usize = 255;
 
-    /// Takes `username`; none if it is too long.
-    pub fn new(username: impl AsRef<[u8]>) -> Option<Self> {
+    /// Takes `username`.
+    ///
+    /// # Errors
+    ///
+    /// If it is longer than 255 bytes.
+    pub fn new(username: impl AsRef<[u8]>) -> Result<Self, FieldError> {
         let username = username.as_ref();
-        (username.len() <= Self::MAX_LEN).then(|| Self(username.into()))
+        FieldError::bound("username", username.len(), Self::MAX_LEN)?;
+        Ok(Self(username.into()))
     }
 
     /// The username's bytes.
@@ -60,11 +67,16 @@ impl Password {
     /// The longest password, in bytes.
     pub const MAX_LEN: usize = 255;
 
-    /// Takes `password`; none if it is too long.
-    pub fn new(password: impl AsRef<[u8]>) -> Option<Self> {
+    /// Takes `password`.
+    ///
+    /// # Errors
+    ///
+    /// If it is longer than 255 bytes.
+    pub fn new(password: impl AsRef<[u8]>) -> Result<Self, FieldError> {
         let password = password.as_ref();
-        let len = u8::try_from(password.len()).ok()?;
-        Some(Self::padded(len, password))
+        FieldError::bound("password", password.len(), Self::MAX_LEN)?;
+        let len = u8::try_from(password.len()).unwrap_or(u8::MAX);
+        Ok(Self::padded(len, password))
     }
 
     /// `len` is that of `password`.
@@ -124,9 +136,13 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Takes both; none if either is longer than 255 bytes.
-    pub fn new(username: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> Option<Self> {
-        Some(Self {
+    /// Takes both.
+    ///
+    /// # Errors
+    ///
+    /// If either is longer than 255 bytes.
+    pub fn new(username: impl AsRef<[u8]>, password: impl AsRef<[u8]>) -> Result<Self, FieldError> {
+        Ok(Self {
             username: Username::new(username)?,
             password: Password::new(password)?,
         })

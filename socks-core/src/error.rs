@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 /// The bytes received cannot be the message expected.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The version byte has another value than this message's.
@@ -31,8 +31,40 @@ pub enum DecodeError {
     ProxyHeader(#[from] crate::proxy_protocol::ProxyHeaderError),
 }
 
+/// A value does not fit its field.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FieldError {
+    /// It is longer than the field can say.
+    #[error("{field} is longer than {max}")]
+    #[non_exhaustive]
+    TooLong {
+        /// Which field.
+        field: &'static str,
+        /// The most that it holds: bytes, or methods.
+        max: usize,
+    },
+    /// A NUL, which would end the field.
+    #[error("{field} holds a NUL")]
+    #[non_exhaustive]
+    Nul {
+        /// Which field.
+        field: &'static str,
+    },
+}
+
+impl FieldError {
+    /// Whether `len` is no more than `max`.
+    pub(crate) fn bound(field: &'static str, len: usize, max: usize) -> Result<(), Self> {
+        match len <= max {
+            true => Ok(()),
+            false => Err(Self::TooLong { field, max }),
+        }
+    }
+}
+
 /// A string is no host name.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DomainNameError {
     /// It is empty, or one of its labels is: a lone dot, a dot in front, two

@@ -88,4 +88,4 @@ pub mod v5;
 pub use address::{DomainName, Host, ParseTargetError, Target};
 pub use codec::{Decode, Decoded, Encode};
 pub use credentials::{Credentials, Password, Username};
-pub use error::{DecodeError, DomainNameError};
+pub use error::{DecodeError, DomainNameError, FieldError};

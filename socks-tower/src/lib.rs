@@ -202,16 +202,19 @@ pub mod stages;
 mod test_support;
 pub mod works;
 
+pub use async_trait::async_trait;
 pub use ipnet::IpNet;
 pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServer, listen};
 pub use session::{
-    Accepted, BoxError, BoxStream, Client, ClientStream, Connected, Connector, Dialect, Direction,
-    End, Error, ErrorKind, Grant, Greeted, HasSession, Identity, Meter, Negotiation, Outbound,
-    Pinned, Policy, Refusal, Request, Requested, Rewind, Session, Stage, StageFuture, Stream,
-    Throttle, Transfer, Upstream, Work, tcp,
+    Accepted, AuthenticatedBy, BoxError, BoxStream, ClientStream, Connected, Connector, DialError,
+    Dialect, Direction, End, Error, ErrorKind, Grant, Greeted, HasSession, Identity, Inbound,
+    IntoOutbound, Meter, Negotiation, Outbound, Pinned, Policy, Protocol, Refusal, RefusalError,
+    Reply, Request, Requested, Rewind, Session, Stage, StageFuture, Stream, Throttle, Transfer,
+    Work,
 };
 pub use socks_core::{
-    Credentials, DomainName, Host, Password, Target, Username,
+    Credentials, Decode, DecodeError, Decoded, DomainName, DomainNameError, Encode, FieldError,
+    Host, ParseTargetError, Password, Target, Username,
     server::{Version, Versions},
     v4,
     v5::{Command, Method, ReplyCode},
@@ -222,13 +225,13 @@ pub use stages::{
     ListenAddrs, Socks, Socks4, Socks5,
     authenticate::{
         Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, NoAuth, UsernamePassword,
-        Users, UsersError,
+        Users, UsersError, WrongCredentials,
     },
     bind::{Bind, BindLayer},
     command::ByCommand,
     connect::{Connect, ConnectLayer},
     handshake::{Handshake, HandshakeLayer},
-    lookup::{LookupAddr, LookupName},
+    lookup::{TorResolve, TorResolvePtr},
     relay::Relay,
     udp::UdpAssociate,
 };
@@ -237,7 +240,7 @@ pub use works::authorize::LoopGuard;
 pub use works::{
     authorize::{
         Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit,
-        ReloadRules, RuleSet, Rules, SpecialPurpose, Window, WindowError, special_purpose,
+        ReloadRules, RuleSet, Rules, SpecialPurpose, Window, WindowError,
     },
     resolve::{Hosts, HostsLayer, Resolve, ResolveLayer, SystemResolver},
     tcp::TcpConnector,

@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::{
     session::{
-        Accepted, BoxError, Client, ClientStream, Error, Greeted, Request, Requested, Session,
+        Accepted, BoxError, ClientStream, Error, Greeted, Inbound, Request, Requested, Session,
         always_ready,
     },
     stages::{authenticate::AuthenticateLayer, handshake::HandshakeLayer},
@@ -94,6 +94,6 @@ pub(crate) fn requested<Io: crate::session::Stream>(
     early: &[u8],
     request: Request,
 ) -> Requested<Io> {
-    let client = Client::new(io, early.to_vec(), &socks_core::server::Version::Socks5);
+    let client = Inbound::new(io, early.to_vec(), socks_core::server::Version::Socks5);
     Requested { client, request }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use socks_tower::{
-    Client, Command, Connected, Identity, Outbound, Relay, Request, Requested, Session, Stream,
+    Command, Connected, Identity, Inbound, Outbound, Relay, Request, Requested, Session, Stream,
     Target, Transfer, Version,
     middleware::{BandwidthLayer, ByteRate},
 };
@@ -31,11 +31,11 @@ fn tunnel<Io: Stream, Up: Stream>(
     client: Io,
     upstream: Up,
 ) -> JoinHandle<Transfer> {
-    let future = layer.layer(Relay::new()).call(Connected {
-        client: Client::new(client, Vec::new(), &Version::Socks5),
-        upstream: Outbound::new(upstream),
-        request: Request::new(session, Command::CONNECT, Target::UNSPECIFIED),
-    });
+    let future = layer.layer(Relay::new()).call(Connected::new(
+        Inbound::new(client, Vec::new(), Version::Socks5),
+        Outbound::new(upstream),
+        Request::new(session, Command::CONNECT, Target::UNSPECIFIED),
+    ));
     tokio::spawn(async { future.await.unwrap() })
 }
 
@@ -87,7 +87,7 @@ fn assert_about(found: u64, expected: u64, percent: u64) {
 #[tokio::test(start_paused = true)]
 async fn a_tunnel_gets_its_rate_to_within_5_percent() {
     for rate in [10_000, 1_000_000, 10_000_000] {
-        let layer = BandwidthLayer::new().with_per_tunnel(ByteRate::per_second(rate));
+        let layer = BandwidthLayer::per_tunnel(ByteRate::per_second(rate));
         let [found] = rates([&download(&layer, Session::new())]).await;
         assert_about(found, rate, 5);
     }
@@ -95,7 +95,7 @@ async fn a_tunnel_gets_its_rate_to_within_5_percent() {
 
 #[tokio::test(start_paused = true)]
 async fn fifty_tunnels_share_a_rate_evenly() {
-    let layer = BandwidthLayer::new().with_overall(ByteRate::per_second(10_000_000));
+    let layer = BandwidthLayer::overall(ByteRate::per_second(10_000_000));
     let counts: Vec<_> = (0..50).map(|_| download(&layer, Session::new())).collect();
     sleep(10 * SECOND).await;
     let counts = counts.iter().map(|count| count.load(Ordering::Relaxed));
@@ -109,7 +109,7 @@ async fn fifty_tunnels_share_a_rate_evenly() {
 #[tokio::test(start_paused = true)]
 async fn without_a_limit_in_a_direction_there_is_none() {
     let rate = ByteRate::per_second(1000).with_up(2000).with_down(None);
-    let layer = BandwidthLayer::new().with_per_tunnel(rate);
+    let layer = BandwidthLayer::per_tunnel(rate);
     let (mut client, mut target) = pipes(&layer, Session::new());
     let started = Instant::now();
     target.write_all(&[0; 60_000]).await.unwrap();
@@ -121,10 +121,9 @@ async fn without_a_limit_in_a_direction_there_is_none() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_nest() {
-    let layer = BandwidthLayer::new()
-        .with_per_tunnel(ByteRate::per_second(100_000))
-        .with_per_client(ByteRate::per_second(250_000))
-        .with_overall(ByteRate::per_second(400_000));
+    let layer = BandwidthLayer::per_tunnel(ByteRate::per_second(100_000))
+        .and(BandwidthLayer::per_client(ByteRate::per_second(250_000)))
+        .and(BandwidthLayer::overall(ByteRate::per_second(400_000)));
     let (one, other) = ("192.0.2.1:1", "192.0.2.2:1");
     let first = download(&layer, from(one));
     let [found] = rates([&first]).await;
@@ -159,8 +158,8 @@ async fn who_counts_as_one() {
     let joe = || Session::new().with_identity(Identity::new("joe"));
     let jim = || Session::new().with_identity(Identity::new("jim"));
     let rate = ByteRate::per_second(100_000);
-    let per_client = || BandwidthLayer::new().with_per_client(rate);
-    let per_identity = || BandwidthLayer::new().with_per_identity(rate);
+    let per_client = || BandwidthLayer::per_client(rate);
+    let per_identity = || BandwidthLayer::per_identity(rate);
     for (layer, a, b, is_one) in [
         (per_client(), from("192.0.2.1:1"), from("192.0.2.1:2"), true),
         (
@@ -209,7 +208,7 @@ async fn who_counts_as_one() {
 #[tokio::test(start_paused = true)]
 async fn who_hangs_up_and_comes_again_has_no_burst_again() {
     let rate = ByteRate::per_second(100_000).with_burst(50_000);
-    let layer = BandwidthLayer::new().with_per_client(rate);
+    let layer = BandwidthLayer::per_client(rate);
     let session = || from("192.0.2.1:1");
     let started = Instant::now();
     for _ in 0..20 {
@@ -224,7 +223,7 @@ async fn who_hangs_up_and_comes_again_has_no_burst_again() {
 
 #[tokio::test(start_paused = true)]
 async fn who_wants_little_hardly_waits_for_those_who_want_all() {
-    let layer = BandwidthLayer::new().with_overall(ByteRate::per_second(1_000_000));
+    let layer = BandwidthLayer::overall(ByteRate::per_second(1_000_000));
     let _floods: Vec<_> = (0..50).map(|_| download(&layer, Session::new())).collect();
     sleep(SECOND).await;
     let (mut client, mut target) = pipes(&layer, Session::new());
@@ -245,19 +244,18 @@ async fn the_layer_stands_between_any_stages() {
     async fn policy_of<T: socks_tower::HasSession>(state: T) -> Result<String, Infallible> {
         Ok(format!("{:?}", state.session().policy))
     }
-    let layer = BandwidthLayer::new()
-        .with_per_tunnel(ByteRate::per_second(1))
-        .with_overall(ByteRate::per_second(1));
+    let layer = BandwidthLayer::per_tunnel(ByteRate::per_second(1))
+        .and(BandwidthLayer::overall(ByteRate::per_second(1)));
     // Its limits are one throttle.
     let expected = "Policy { meters: 0, throttles: 1 }";
     let (io, _far) = duplex(1);
     let accepted = socks_tower::Accepted::new(io, Session::new());
     let outermost = layer.layer(tower::service_fn(policy_of));
     assert_eq!(outermost.oneshot(accepted).await.unwrap(), expected);
-    let requested = Requested {
-        client: Client::new(duplex(1).0, Vec::new(), &Version::Socks5),
-        request: Request::new(Session::new(), Command::CONNECT, Target::UNSPECIFIED),
-    };
+    let requested = Requested::new(
+        Inbound::new(duplex(1).0, Vec::new(), Version::Socks5),
+        Request::new(Session::new(), Command::CONNECT, Target::UNSPECIFIED),
+    );
     let further_in = layer.layer(tower::service_fn(policy_of));
     assert_eq!(further_in.oneshot(requested).await.unwrap(), expected);
 }
@@ -282,7 +280,7 @@ async fn splicing_goes_on_under_a_limit() {
     }
     let before = pipe_ends();
     let ((mut client, near), (target, far)) = tokio::join!(pair(), pair());
-    let layer = BandwidthLayer::new().with_per_tunnel(ByteRate::per_second(20_000_000));
+    let layer = BandwidthLayer::per_tunnel(ByteRate::per_second(20_000_000));
     let session = tunnel(&layer, Session::new(), near, far);
     let sent: Vec<u8> = (0..=250).cycle().take(8_000_000).collect();
     let received = async {

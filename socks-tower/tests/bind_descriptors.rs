@@ -7,7 +7,7 @@ use std::{convert::Infallible, net::SocketAddr};
 
 use socks_core::server::Version;
 use socks_tower::{
-    BindLayer, Client, Command, Pinned, Relay, Request, Requested, Session, Target, server::listen,
+    BindLayer, Command, Inbound, Pinned, Relay, Request, Requested, Session, Target, server::listen,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -37,10 +37,10 @@ async fn every_end_of_a_bind_closes_its_sockets() {
         let layer = BindLayer::new(permit).with_timeout(timeout);
         let (mut client, io) = duplex(256);
         let target: Target = "127.0.0.1:21".parse().unwrap();
-        let requested = Requested {
-            client: Client::new(io, Vec::new(), &Version::Socks5),
-            request: Request::new(Session::new(), Command::BIND, target),
-        };
+        let requested = Requested::new(
+            Inbound::new(io, Vec::new(), Version::Socks5),
+            Request::new(Session::new(), Command::BIND, target),
+        );
         let session = tokio::spawn(layer.layer(Relay::new()).oneshot(requested));
         let mut reply = [0; 10];
         client.read_exact(&mut reply).await.unwrap();

@@ -366,7 +366,7 @@ async fn one_layer_stands_before_every_stage_and_around_every_work() {
 async fn a_layer_around_a_work_refuses_with_a_reply() {
     let connector = ServiceBuilder::new()
         .filter(|request: Request| match request.target.port {
-            80 => Err(Refusal::new(ReplyCode::CONNECTION_NOT_ALLOWED, "port 80")),
+            80 => Err(Refusal::not_allowed("port 80")),
             _ => Ok(request),
         })
         .service_fn(target);

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use socks_tower::{
     Accepted, Attempt, AuthenticateLayer, BoxError, ConnectLayer, Direction, End, HandshakeLayer,
     Identity, NoAuth, Relay, Request, Session, Transfer, Versions,
-    middleware::{MemoryQuota, Quota, QuotaKey, QuotaLayer},
+    middleware::{MemoryQuota, QuotaKey, QuotaLayer, QuotaStore},
     v4::UserId,
 };
 use tokio::{
@@ -178,7 +178,7 @@ impl Remote {
 }
 
 #[async_trait]
-impl Quota for Remote {
+impl QuotaStore for Remote {
     async fn take(&self, _: &QuotaKey, want: u64) -> Result<u64, BoxError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         sleep(Duration::from_millis(20)).await;
@@ -247,7 +247,7 @@ async fn while_a_quota_cannot_be_told_nobody_is_let_in_and_tunnels_wait() {
 async fn a_quota_that_says_nothing_lets_nobody_in() {
     struct Silent;
     #[async_trait]
-    impl Quota for Silent {
+    impl QuotaStore for Silent {
         async fn take(&self, _: &QuotaKey, _: u64) -> Result<u64, BoxError> {
             pending().await
         }
@@ -272,14 +272,14 @@ async fn an_association_ends_when_its_quota_is_too_small_for_a_datagram() {
             Ok::<_, Infallible>(Transfer::default())
         }
     });
-    let requested = socks_tower::Requested {
-        client: socks_tower::Client::new(duplex(1).0, Vec::new(), &socks_tower::Version::Socks5),
-        request: Request::new(
+    let requested = socks_tower::Requested::new(
+        socks_tower::Inbound::new(duplex(1).0, Vec::new(), socks_tower::Version::Socks5),
+        Request::new(
             Session::new(),
             socks_tower::Command::UDP_ASSOCIATE,
             socks_tower::Target::UNSPECIFIED,
         ),
-    };
+    );
     let stack = ServiceBuilder::new().layer(layer).service(relay);
     stack.oneshot(requested).await.unwrap();
     let policy = policy.recv().await.unwrap();

@@ -14,7 +14,7 @@ use std::{
 };
 
 use socks_tower::{
-    Client, Command, Connected, End, Outbound, Relay, Request, Session, Stream, Target, Transfer,
+    Command, Connected, End, Inbound, Outbound, Relay, Request, Session, Stream, Target, Transfer,
     Version,
 };
 use tokio::{
@@ -42,11 +42,11 @@ async fn tunnel() -> (TcpStream, TcpStream, JoinHandle<Transfer>) {
 }
 
 fn run<Io: Stream, Up: Stream>(client: Io, upstream: Up) -> JoinHandle<Transfer> {
-    let future = Relay::new().call(Connected {
-        client: Client::new(client, Vec::new(), &Version::Socks5),
-        upstream: Outbound::new(upstream),
-        request: Request::new(Session::default(), Command::CONNECT, Target::UNSPECIFIED),
-    });
+    let future = Relay::new().call(Connected::new(
+        Inbound::new(client, Vec::new(), Version::Socks5),
+        Outbound::new(upstream),
+        Request::new(Session::default(), Command::CONNECT, Target::UNSPECIFIED),
+    ));
     tokio::spawn(async { future.await.unwrap() })
 }
 

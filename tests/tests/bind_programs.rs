@@ -18,7 +18,7 @@ use std::{
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, ByCommand, Command, DomainName, HandshakeLayer,
-    LookupAddr, LookupName, NoAuth, Permit, Relay, ResolveLayer, Rules, Server,
+    NoAuth, Permit, Relay, ResolveLayer, Rules, Server, TorResolve, TorResolvePtr,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
@@ -51,8 +51,8 @@ async fn proxy() -> SocketAddr {
         .service(Permit::new());
     let bind = BindLayer::new(permit.clone()).layer(Relay::new());
     let commands = ByCommand::new()
-        .on(Command::RESOLVE, LookupAddr::new(permit.clone()))
-        .on(Command::RESOLVE_PTR, LookupName::new(permit, names))
+        .on(Command::RESOLVE, TorResolve::new(permit.clone()))
+        .on(Command::RESOLVE_PTR, TorResolvePtr::new(permit, names))
         .bind(bind);
     let proxy = ServiceBuilder::new()
         .layer(HandshakeLayer::new())

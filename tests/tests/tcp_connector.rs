@@ -10,7 +10,7 @@ use std::{
 
 use socket2::SockRef;
 use socks_tower::{
-    Command, Pinned, Request, Session, Target, TcpConnector,
+    Command, DialError, Pinned, Request, Session, Target, TcpConnector,
     works::tcp::{ConnectError, Keepalive, Race, SourceAddrs},
 };
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -67,7 +67,12 @@ async fn full() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
 
 fn cause(error: &ConnectError) -> io::ErrorKind {
     let source = error.source().unwrap();
-    source.downcast_ref::<io::Error>().unwrap().kind()
+    let dial = source.downcast_ref::<DialError>();
+    let error: &io::Error = match dial {
+        Some(dial) => dial.get_ref(),
+        None => source.downcast_ref().unwrap(),
+    };
+    error.kind()
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use socks_core::{
 };
 
 fn greeting() -> Greeting {
-    Greeting::new([Method::NONE, Method::USERNAME_PASSWORD])
+    Greeting::new([Method::NONE, Method::USERNAME_PASSWORD]).expect("two fit")
 }
 
 fn selection() -> Selection {
@@ -100,7 +100,7 @@ fn room<M: Encode>(message: M) -> (M, Vec<u8>) {
     (message, Vec::with_capacity(512))
 }
 
-fn read<M: Decode>(bytes: Vec<u8>) -> Decoded<M> {
+fn read<M: Decode<Error = socks_core::DecodeError>>(bytes: Vec<u8>) -> Decoded<M> {
     let message = M::decode(black_box(&bytes)).expect("what was written");
     // Whoever reads has to free what he read as well.
     black_box(message)

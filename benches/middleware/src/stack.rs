@@ -75,11 +75,10 @@ pub(crate) fn all(
         Some(users) => AuthenticateLayer::password(lockout.layer(users)),
         None => AuthenticateLayer::new(NoAuth),
     };
-    let bandwidth = BandwidthLayer::new()
-        .with_per_tunnel(GENEROUS_BYTES)
-        .with_per_client(GENEROUS_BYTES)
-        .with_per_identity(GENEROUS_BYTES)
-        .with_overall(GENEROUS_BYTES);
+    let bandwidth = BandwidthLayer::per_tunnel(GENEROUS_BYTES)
+        .and(BandwidthLayer::per_client(GENEROUS_BYTES))
+        .and(BandwidthLayer::per_identity(GENEROUS_BYTES))
+        .and(BandwidthLayer::overall(GENEROUS_BYTES));
     let quota = QuotaLayer::per_identity(MemoryQuota::new(u64::MAX, DAY));
 
     Ok(ServiceBuilder::new()
@@ -100,7 +99,7 @@ pub(crate) fn all(
 
 /// `bare` and a limit of what all tunnels may move together.
 pub(crate) fn limited() -> impl Proxy<TcpStream> + Clone + Send + 'static {
-    let bandwidth = BandwidthLayer::new().with_overall(LIMIT);
+    let bandwidth = BandwidthLayer::overall(LIMIT);
     ServiceBuilder::new().layer(bandwidth).service(bare(None))
 }
 

@@ -52,9 +52,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .service(TcpConnector::new());
 
     // Each tunnel has 1 MB/s; a client with several has no more than 2.
-    let bandwidth = BandwidthLayer::new()
-        .with_per_tunnel(ByteRate::per_second(1_000_000))
-        .with_per_client(ByteRate::per_second(2_000_000));
+    let bandwidth = BandwidthLayer::per_tunnel(ByteRate::per_second(1_000_000))
+        .and(BandwidthLayer::per_client(ByteRate::per_second(2_000_000)));
 
     let passed = Arc::new(Passed::default());
     let meter = Arc::clone(&passed);

@@ -62,10 +62,10 @@ async fn lets_in<V>(verifier: &V, name: &str, password: &str) -> bool
 where
     V: Work<Attempt, Response = Identity>,
 {
-    let attempt = Attempt {
-        session: Session::new(),
-        credentials: socks_tower::Credentials::new(name, password).unwrap(),
-    };
+    let attempt = Attempt::new(
+        Session::new(),
+        socks_tower::Credentials::new(name, password).unwrap(),
+    );
     match verifier.clone().run(attempt).await {
         Ok(identity) => identity.as_str() == name,
         Err(error) => {

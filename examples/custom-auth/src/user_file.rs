@@ -51,7 +51,7 @@ impl UserFile {
 
     /// Adds a user, or sets the password of one.
     pub fn add(&self, name: &str, password: &str) -> Result<(), BoxError> {
-        if name.is_empty() || Credentials::new(name, password).is_none() {
+        if name.is_empty() || Credentials::new(name, password).is_err() {
             return Err("a name has 1 to 255 bytes, a password up to 255".into());
         }
         let hash = hash(password)?;

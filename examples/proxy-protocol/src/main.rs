@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let proxy = ServiceBuilder::new()
         // Only the load balancer is believed. Others speak plain SOCKS.
-        .layer(ProxyProtocolLayer::new().trust("127.0.0.1/32".parse()?))
+        .layer(ProxyProtocolLayer::new().with_trusted("127.0.0.1/32".parse()?))
         .layer(HandshakeLayer::new())
         .layer(AuthenticateLayer::new(NoAuth))
         .layer(ConnectLayer::new(connector))

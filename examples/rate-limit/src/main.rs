@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let proxy = ServiceBuilder::new()
         // Before the handshake a client is known by its address alone. What is
         // too much waits for two seconds, and is hung up on then.
-        .layer(RateLimitLayer::per_client(Rate::per_second(50)).waiting(Duration::from_secs(2)))
+        .layer(RateLimitLayer::per_client(Rate::per_second(50)).with_wait(Duration::from_secs(2)))
         .layer(HandshakeLayer::new())
         .layer(AuthenticateLayer::password(users))
         .layer(ConnectLayer::new(connector))

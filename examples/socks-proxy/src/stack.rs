@@ -4,8 +4,8 @@ use std::{sync::Once, time::Duration};
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
-    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LookupAddr, LookupName, NoAuth, Permit,
-    Proxy, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector, UdpAssociate, Users,
+    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, NoAuth, Permit, Proxy, Relay, ResolveLayer,
+    Rules, SystemResolver, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate, Users,
     front::proxy_protocol::ProxyProtocolLayer,
     middleware::{LiveLimitLayer, LockoutLayer},
     stages::command::RefuseCommand,
@@ -45,8 +45,8 @@ pub fn stack(
     let udp_associate = UdpAssociate::new(permit.clone())
         .with_listen_addrs(args.listen_addrs())
         .with_idle_timeout(args.udp_idle_timeout());
-    let lookup_addr = LookupAddr::new(permit.clone());
-    let lookup_name = LookupName::new(permit, resolver.reverse());
+    let lookup_addr = TorResolve::new(permit.clone());
+    let lookup_name = TorResolvePtr::new(permit, resolver.reverse());
     let lookups = args.resolve_commands;
     let commands = ByCommand::new()
         .on(Command::RESOLVE, asked_for(lookups, lookup_addr))
@@ -82,7 +82,9 @@ pub fn stack(
     let balancers = args
         .proxy_protocol
         .iter()
-        .fold(ProxyProtocolLayer::new(), |layer, net| layer.trust(*net));
+        .fold(ProxyProtocolLayer::new(), |layer, net| {
+            layer.with_trusted(*net)
+        });
 
     // Held until the session ends, too: a UDP association or a tunnel.
     let per_client = args
@@ -95,7 +97,6 @@ pub fn stack(
         .concurrency_limit(max_connections)
         .layer(balancers)
         .option_layer(per_client)
-        .map_err(BoxError::from)
         .layer(front)
         .service(commands)
 }
@@ -105,10 +106,10 @@ fn lockout(args: &Args) -> Option<LockoutLayer> {
     const HOUR: Duration = Duration::from_secs(60 * 60);
 
     let first = args.lockout_time();
-    let max_failures = args.lockout_after?.get();
     let layer = LockoutLayer::new()
-        .with_max_failures(max_failures)
-        .with_lock(first, first.max(HOUR));
+        .with_max_failures(args.lockout_after?)
+        .with_first_lock(first)
+        .with_longest_lock(first.max(HOUR));
     Some(layer)
 }
 

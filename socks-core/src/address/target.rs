@@ -81,7 +81,7 @@ impl FromStr for Target {
 }
 
 /// A string is no `HOST:PORT`.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseTargetError {
     /// There is no `:PORT`, or an IPv6 address without brackets.

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Why the session cannot go on. Whichever it is, close the connection.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The server accepts none of the methods offered.
@@ -25,7 +25,7 @@ pub enum Error {
     },
     /// The server refused the request, or could not carry it out.
     #[error("server refused: {0}")]
-    Refused(Refusal),
+    Refused(FailureCode),
     /// A message is malformed.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -35,8 +35,8 @@ pub enum Error {
 }
 
 /// The code with which a server refused a request, in its own protocol.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum Refusal {
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum FailureCode {
     /// SOCKS4 and SOCKS4a.
     #[error("{0}")]
     V4(v4::ReplyCode),
@@ -45,20 +45,20 @@ pub enum Refusal {
     V5(v5::ReplyCode),
 }
 
-impl Refusal {
+impl FailureCode {
     /// The code in SOCKS5's words, such as a proxy in front passes on. SOCKS4
     /// tells no reasons: its codes are all general failures.
     #[must_use]
-    pub const fn reply_code(self) -> v5::ReplyCode {
+    pub const fn reply_code(&self) -> v5::ReplyCode {
         match self {
             Self::V4(_) => v5::ReplyCode::GENERAL_FAILURE,
-            Self::V5(code) => code,
+            Self::V5(code) => *code,
         }
     }
 }
 
 /// SOCKS4 has no words for a target.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TargetError {
     /// A name, which takes SOCKS4a.

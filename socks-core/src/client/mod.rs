@@ -12,7 +12,7 @@
 //!     v5::Command,
 //! };
 //!
-//! let credentials = Credentials::new("joe", "secret").ok_or("too long")?;
+//! let credentials = Credentials::new("joe", "secret")?;
 //! let offer = Offer::password(credentials).or(Offer::none());
 //! let target: Target = "example.com:25".parse()?;
 //! let mut client = Client::v5(offer, Command::CONNECT, target);
@@ -45,7 +45,7 @@ mod reply;
 
 use alloc::vec::Vec;
 
-pub use error::{Error, Refusal, TargetError};
+pub use error::{Error, FailureCode, TargetError};
 pub use offer::Offer;
 
 use crate::{

@@ -64,7 +64,7 @@ impl Offer {
     }
 
     pub(super) fn greeting(&self) -> Greeting {
-        Greeting::new(self.methods())
+        Greeting::distinct(self.methods())
     }
 
     pub(super) fn includes(&self, method: Method) -> bool {

@@ -5,7 +5,7 @@
 
 use core::net::SocketAddr;
 
-use super::{Error, Refusal};
+use super::{Error, FailureCode};
 use crate::{
     Decode, Decoded, Target, v4,
     v5::{self, ReplyCode},
@@ -17,7 +17,7 @@ pub(super) fn v4(input: &[u8]) -> Result<Decoded<Target>, Error> {
             needed: 2 - input.len(),
         }),
         [v4::REPLY_VERSION, code, ..] if v4::ReplyCode(code) != v4::ReplyCode::GRANTED => {
-            Err(Error::Refused(Refusal::V4(v4::ReplyCode(code))))
+            Err(Error::Refused(FailureCode::V4(v4::ReplyCode(code))))
         }
         _ => Ok(v4::Reply::decode(input)?.map(|reply| SocketAddr::from(reply.bound).into())),
     }
@@ -29,7 +29,7 @@ pub(super) fn v5(input: &[u8]) -> Result<Decoded<Target>, Error> {
             needed: 2 - input.len(),
         }),
         [v5::VERSION, code, ..] if ReplyCode(code) != ReplyCode::SUCCEEDED => {
-            Err(Error::Refused(Refusal::V5(ReplyCode(code))))
+            Err(Error::Refused(FailureCode::V5(ReplyCode(code))))
         }
         _ => Ok(v5::Reply::decode(input)?.map(|reply| reply.bound)),
     }

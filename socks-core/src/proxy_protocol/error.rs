@@ -1,7 +1,7 @@
 use thiserror::Error;
 
 /// The bytes are no header of the PROXY protocol.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyHeaderError {
     /// They do not begin as one.

@@ -79,6 +79,8 @@ impl Header {
 }
 
 impl Decode for Header {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = HeaderV1::MIN_LEN;
     const MAX_LEN: usize = HeaderV2::MAX_LEN;
 

@@ -45,21 +45,24 @@ impl Tlvs {
         Self(Vec::new())
     }
 
-    /// Adds one; none if there is no room for it, if its value is too long for
-    /// its type, or if it is about the header itself.
-    #[must_use]
-    pub fn with(mut self, kind: u8, value: &[u8]) -> Option<Self> {
-        let len = u16::try_from(value.len()).ok()?;
+    /// Adds one.
+    ///
+    /// # Errors
+    ///
+    /// [`ProxyHeaderError::Extension`] if there is no room for it, if its value
+    /// is too long for its type, or if it is about the header itself.
+    pub fn with(mut self, kind: u8, value: &[u8]) -> Result<Self, ProxyHeaderError> {
+        let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
         let fits = self.0.len() + 3 + value.len() <= Self::MAX_LEN;
         let meta = matches!(kind, Self::CRC32C | Self::NOOP);
         let valid = kind != Self::UNIQUE_ID || value.len() <= Self::MAX_UNIQUE_ID;
         if !fits || meta || !valid {
-            return None;
+            return Err(ProxyHeaderError::Extension(kind));
         }
         self.0.push(kind);
         self.0.extend(len.to_be_bytes());
         self.0.extend(value);
-        Some(self)
+        Ok(self)
     }
 
     /// Types and values.
@@ -99,17 +102,17 @@ impl Tlvs {
             let at = bytes.len() - rest.len() + 3;
             let (kind, value, after) = split(rest).ok_or(ProxyHeaderError::Length)?;
             rest = after;
-            let malformed = ProxyHeaderError::Extension(kind);
+            let malformed = || ProxyHeaderError::Extension(kind);
             match kind {
                 Self::NOOP => {}
                 Self::CRC32C => {
-                    let value = value.try_into().map_err(|_wrong_length| malformed)?;
+                    let value = value.try_into().map_err(|_wrong_length| malformed())?;
                     let crc = u32::from_be_bytes(value);
                     if checksum.replace(Checksum { at, crc }).is_some() {
-                        return Err(malformed.into());
+                        return Err(malformed().into());
                     }
                 }
-                kind => tlvs = tlvs.with(kind, value).ok_or(malformed)?,
+                kind => tlvs = tlvs.with(kind, value)?,
             }
         }
         Ok((tlvs, checksum))

@@ -33,6 +33,8 @@ pub enum HeaderV1 {
 }
 
 impl Decode for HeaderV1 {
+    type Error = DecodeError;
+
     /// `PROXY UNKNOWN`.
     const MIN_LEN: usize = 15;
     const MAX_LEN: usize = MAX_LEN;

@@ -52,6 +52,8 @@ pub enum Addresses {
 }
 
 impl Decode for HeaderV2 {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = FRONT;
     const MAX_LEN: usize = FRONT + u16::MAX as usize;
 

@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::DecodeError;
 
 /// Why the session cannot go on. [`Server::answer`](super::Server::answer) has the words for the client.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The first byte begins no version of SOCKS.
@@ -20,6 +20,9 @@ pub enum Error {
     /// The caller's mistake: this is not what comes next.
     #[error("called out of turn")]
     OutOfTurn,
+    /// The caller's mistake: a refusal with the code of success.
+    #[error("a refusal with the code of success")]
+    NotARefusal,
 }
 
 /// A hint for whoever reads the log.

@@ -190,8 +190,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfTurn`] if no request is to be answered.
+    /// [`Error::OutOfTurn`] if no request is to be answered, and
+    /// [`Error::NotARefusal`] if `code` is [`ReplyCode::SUCCEEDED`].
     pub fn refuse(&mut self, code: ReplyCode, out: &mut Vec<u8>) -> Result<(), Error> {
+        if code == ReplyCode::SUCCEEDED {
+            return Err(Error::NotARefusal);
+        }
         let (State::Requested(version, _) | State::Bound(version)) = self.state else {
             return Err(Error::OutOfTurn);
         };

@@ -6,7 +6,7 @@
 //! let request = v4::Request {
 //!     command: Command::CONNECT,
 //!     target: "example.com:80".parse()?,
-//!     user_id: UserId::new(b"joe").ok_or("too long, or with a NUL")?,
+//!     user_id: UserId::new(b"joe")?,
 //! };
 //! assert!(request.is_v4a());
 //! let bytes = request.to_bytes();

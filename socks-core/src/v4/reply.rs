@@ -22,6 +22,8 @@ pub struct Reply {
 }
 
 impl Decode for Reply {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = 8;
     const MAX_LEN: usize = 8;
 

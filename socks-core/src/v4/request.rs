@@ -8,7 +8,7 @@ use core::{
 
 use super::VERSION;
 use crate::{
-    DecodeError, DomainName, DomainNameError, Host, Target,
+    DecodeError, DomainName, DomainNameError, FieldError, Host, Target,
     codec::{Decode, Decoded, Encode, Reader},
     v5::Command,
 };
@@ -23,12 +23,17 @@ impl UserId {
     /// The longest user id that is taken, in bytes. The protocol sets no limit.
     pub const MAX_LEN: usize = 255;
 
-    /// Takes `user_id`; none if it is longer than [`MAX_LEN`](Self::MAX_LEN)
-    /// or holds a NUL.
-    #[must_use]
-    pub fn new(user_id: &[u8]) -> Option<Self> {
-        let fits = user_id.len() <= Self::MAX_LEN && !user_id.contains(&0);
-        fits.then(|| Self(user_id.into()))
+    /// Takes `user_id`.
+    ///
+    /// # Errors
+    ///
+    /// If it is longer than [`MAX_LEN`](Self::MAX_LEN) or holds a NUL.
+    pub fn new(user_id: &[u8]) -> Result<Self, FieldError> {
+        FieldError::bound("user id", user_id.len(), Self::MAX_LEN)?;
+        match user_id.contains(&0) {
+            true => Err(FieldError::Nul { field: "user id" }),
+            false => Ok(Self(user_id.into())),
+        }
     }
 
     /// The user id's bytes.
@@ -80,6 +85,8 @@ impl Request {
 }
 
 impl Decode for Request {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = 9;
     const MAX_LEN: usize = 8 + UserId::MAX_LEN + 1 + DomainName::MAX_LEN + 1;
 

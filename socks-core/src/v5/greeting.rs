@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::{Method, VERSION};
 use crate::{
-    DecodeError,
+    DecodeError, FieldError,
     codec::{Decode, Decoded, Encode, Reader},
 };
 
@@ -22,10 +22,21 @@ impl Greeting {
     /// The most methods that a greeting can hold.
     pub const MAX_METHODS: usize = 255;
 
-    /// Offers `methods`, in this order. Those past the 255th, which the length
-    /// byte cannot count, are left out.
-    pub fn new(methods: impl IntoIterator<Item = Method>) -> Self {
-        let methods = methods.into_iter().map(|method| method.0);
+    /// Offers `methods`, in this order.
+    ///
+    /// # Errors
+    ///
+    /// If they are more than 255, which the length byte cannot count.
+    pub fn new(methods: impl IntoIterator<Item = Method>) -> Result<Self, FieldError> {
+        let methods: Vec<u8> = methods.into_iter().map(|method| method.0).collect();
+        FieldError::bound("methods", methods.len(), Self::MAX_METHODS)?;
+        Ok(Self { methods })
+    }
+
+    /// Offers `methods`, each of them once and none [`Method::NO_ACCEPTABLE`]:
+    /// there are no more than 255.
+    pub(crate) fn distinct(methods: impl Iterator<Item = Method>) -> Self {
+        let methods = methods.map(|method| method.0);
         Self {
             methods: methods.take(Self::MAX_METHODS).collect(),
         }
@@ -44,6 +55,8 @@ impl Greeting {
 }
 
 impl Decode for Greeting {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = 2;
     const MAX_LEN: usize = 2 + Self::MAX_METHODS;
 
@@ -72,6 +85,8 @@ pub struct Selection {
 }
 
 impl Decode for Selection {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = 2;
     const MAX_LEN: usize = 2;
 

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::{
-    DecodeError,
+    DecodeError, FieldError,
     codec::{Decode, Decoded, Encode, Reader},
 };
 
@@ -54,16 +54,13 @@ impl Token {
     /// The longest token, in bytes: what the two-byte length can say.
     pub const MAX_LEN: usize = 65_535;
 
-    /// Takes `token`, or gives it back if it is longer than
-    /// [`MAX_LEN`](Self::MAX_LEN).
+    /// Takes `token`.
     ///
     /// # Errors
     ///
-    /// The token itself, if it is too long.
-    pub fn new(token: Vec<u8>) -> Result<Self, Vec<u8>> {
-        if token.len() > Self::MAX_LEN {
-            return Err(token);
-        }
+    /// If it is longer than [`MAX_LEN`](Self::MAX_LEN).
+    pub fn new(token: Vec<u8>) -> Result<Self, FieldError> {
+        FieldError::bound("token", token.len(), Self::MAX_LEN)?;
         Ok(Self(token))
     }
 
@@ -101,6 +98,8 @@ pub enum Message {
 }
 
 impl Decode for Message {
+    type Error = DecodeError;
+
     /// [`Abort`](Self::Abort).
     const MIN_LEN: usize = 2;
     const MAX_LEN: usize = 4 + Token::MAX_LEN;

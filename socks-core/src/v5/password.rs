@@ -21,6 +21,8 @@ pub struct PasswordRequest {
 }
 
 impl Decode for PasswordRequest {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = 3;
     const MAX_LEN: usize = 3 + Username::MAX_LEN + Password::MAX_LEN;
 
@@ -67,6 +69,8 @@ impl PasswordReply {
 }
 
 impl Decode for PasswordReply {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = 2;
     const MAX_LEN: usize = 2;
 

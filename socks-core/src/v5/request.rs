@@ -20,6 +20,8 @@ pub struct Request {
 }
 
 impl Decode for Request {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = 3 + address::MIN_LEN;
     const MAX_LEN: usize = 3 + address::MAX_LEN;
 
@@ -58,6 +60,8 @@ pub struct Reply {
 }
 
 impl Decode for Reply {
+    type Error = DecodeError;
+
     /// A refusal that ends at its address type: see [`bound`](Self::bound).
     const MIN_LEN: usize = 4;
     const MAX_LEN: usize = 3 + address::MAX_LEN;

@@ -70,6 +70,8 @@ impl Header {
 }
 
 impl Decode for Header {
+    type Error = DecodeError;
+
     const MIN_LEN: usize = 3 + address::MIN_LEN;
     const MAX_LEN: usize = Self::MAX_LEN;
 

@@ -9,7 +9,7 @@ use crate::properties::messages;
 /// `bytes` are `message`, in both directions and however they arrive.
 pub(crate) fn assert_bytes<T>(bytes: &[u8], message: &T)
 where
-    T: Decode + Encode + PartialEq + Debug,
+    T: Decode<Error = DecodeError> + Encode + PartialEq + Debug,
 {
     assert_eq!(message.to_bytes(), bytes, "{message:?}");
     assert_reads(bytes, message);
@@ -18,7 +18,7 @@ where
 /// `bytes` are read as `message`, however they arrive, and to the last one.
 pub(crate) fn assert_reads<T>(bytes: &[u8], message: &T)
 where
-    T: Decode + Encode + PartialEq + Debug,
+    T: Decode<Error = DecodeError> + Encode + PartialEq + Debug,
 {
     messages::check_one::<T>(bytes);
     for surplus in [&b""[..], b"\0", b"\x05\x01\x00", &[0xff; 300]] {
@@ -38,7 +38,7 @@ where
 /// `bytes` are no `T`, and the last of them is what shows it.
 pub(crate) fn assert_invalid<T>(bytes: &[u8], error: DecodeError)
 where
-    T: Decode + Encode + PartialEq + Debug,
+    T: Decode<Error = DecodeError> + Encode + PartialEq + Debug,
 {
     messages::check_one::<T>(bytes);
     assert_eq!(T::decode(bytes), Err(error), "{}", bytes.escape_ascii());

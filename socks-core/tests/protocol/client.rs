@@ -2,7 +2,7 @@
 
 use socks_core::{
     Credentials, DecodeError, Decoded, Target,
-    client::{Client, Error, Event, Offer, Refusal, TargetError},
+    client::{Client, Error, Event, FailureCode, Offer, TargetError},
     v4::{self, UserId},
     v5::{Command, Method, ReplyCode},
 };
@@ -134,7 +134,7 @@ fn a_selection_of_what_was_not_offered_is_refused() {
         ];
         for client in clients {
             let (mut client, _) = started(client);
-            assert_eq!(receive(&mut client, &[5, selected.0]), Err(error));
+            assert_eq!(receive(&mut client, &[5, selected.0]), Err(error.clone()));
         }
     }
 }
@@ -192,7 +192,7 @@ fn bind_is_answered_twice() {
     receive(&mut client, b"\x05\0\0\x01\0\0\0\0\x1f\x90").unwrap();
     assert_eq!(
         receive(&mut client, b"\x05\x06\0\x01\0\0\0\0\0\0"),
-        Err(Error::Refused(Refusal::V5(ReplyCode::TTL_EXPIRED))),
+        Err(Error::Refused(FailureCode::V5(ReplyCode::TTL_EXPIRED))),
         "nobody came"
     );
 }
@@ -202,7 +202,7 @@ fn a_refusal_keeps_its_code() {
     for code in (1..=8).chain(0xf0..=0xf7).chain([9, 0xff]).map(ReplyCode) {
         let (mut client, _) = started(Client::v5(Offer::none(), CONNECT, named("a", 1)));
         receive(&mut client, b"\x05\x00").unwrap();
-        let refusal = Refusal::V5(code);
+        let refusal = FailureCode::V5(code);
         assert_eq!(refusal.reply_code(), code);
         assert_eq!(
             receive(&mut client, &[5, code.0, 0, 1, 0, 0, 0, 0, 0, 0]),
@@ -212,7 +212,7 @@ fn a_refusal_keeps_its_code() {
     for code in [0, 91, 92, 93, 0xff].map(v4::ReplyCode) {
         let client = Client::v4(UserId::default(), CONNECT, target("192.0.2.7:1"));
         let (mut client, _) = started(client.unwrap());
-        let refusal = Refusal::V4(code);
+        let refusal = FailureCode::V4(code);
         assert_eq!(refusal.reply_code(), ReplyCode::GENERAL_FAILURE);
         assert_eq!(
             receive(&mut client, &[0, code.0, 0, 0, 0, 0, 0, 0]),
@@ -226,7 +226,7 @@ fn a_refusal_is_known_by_its_first_two_bytes() {
     // Some servers send three bytes of it, or two, and keep the line open.
     let (mut client, _) = started(Client::v5(Offer::none(), CONNECT, named("a", 1)));
     receive(&mut client, b"\x05\x00").unwrap();
-    let refused = Error::Refused(Refusal::V5(ReplyCode::CONNECTION_REFUSED));
+    let refused = Error::Refused(FailureCode::V5(ReplyCode::CONNECTION_REFUSED));
     assert_eq!(
         client.receive(b"", &mut Vec::new()),
         Ok(Decoded::Incomplete { needed: 2 })
@@ -241,7 +241,7 @@ fn a_refusal_is_known_by_its_first_two_bytes() {
         b"\x05\x05\0\0",
         b"\x05\x05\0\x02",
     ] {
-        assert_eq!(receive(&mut client.clone(), input), Err(refused));
+        assert_eq!(receive(&mut client.clone(), input), Err(refused.clone()));
     }
     assert_eq!(refused.to_string(), "server refused: connection refused");
 }

@@ -57,10 +57,10 @@ fn the_bytes_are_those_given() {
 
 #[test]
 fn what_the_length_byte_cannot_count_is_not_taken() {
-    assert!(Password::new([7; 256]).is_none());
-    assert!(Username::new([7; 256]).is_none());
-    assert!(Credentials::new([7; 256], "").is_none());
-    assert!(Credentials::new("", [7; 256]).is_none());
+    assert!(Password::new([7; 256]).is_err());
+    assert!(Username::new([7; 256]).is_err());
+    assert!(Credentials::new([7; 256], "").is_err());
+    assert!(Credentials::new("", [7; 256]).is_err());
 }
 
 #[test]

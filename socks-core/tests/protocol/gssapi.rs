@@ -37,7 +37,7 @@ fn a_token_fills_its_length_field_and_no_more() {
         &[b"\x01\x03\xff\xff", &longest[..]].concat(),
         &token(MessageType::Data, &longest),
     );
-    assert_eq!(Token::new(vec![7; 65_536]), Err(vec![7; 65_536]));
+    assert!(Token::new(vec![7; 65_536]).is_err());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use socks_core::{
     Credentials, Decode, Decoded, Encode, Host, Target,
-    client::{Client, Error as ClientError, Event as ClientEvent, Offer, Refusal},
+    client::{Client, Error as ClientError, Event as ClientEvent, FailureCode, Offer},
     server::{Event, Request, Server, Version, Versions},
     v4::UserId,
     v5::{Command, Method, PasswordReply, PasswordRequest, ReplyCode},
@@ -375,7 +375,7 @@ fn a_refusal_reaches_the_client_with_its_code() {
             };
             assert_eq!(refusal.reply_code(), expected);
             assert_eq!(
-                matches!(refusal, Refusal::V5(_)),
+                matches!(refusal, FailureCode::V5(_)),
                 version == Version::Socks5
             );
         }

@@ -117,8 +117,8 @@ fn another_version_is_no_request() {
 
 #[test]
 fn a_user_id_is_bounded_and_holds_no_nul() {
-    assert!(UserId::new(&[b'u'; 256]).is_none());
-    assert!(UserId::new(b"a\0b").is_none());
+    assert!(UserId::new(&[b'u'; 256]).is_err());
+    assert!(UserId::new(b"a\0b").is_err());
     assert_eq!(
         format!("{:?}", UserId::new(b"a\n\xff").unwrap()),
         r#""a\n\xff""#

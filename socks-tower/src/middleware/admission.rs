@@ -66,7 +66,7 @@ impl<F, P: Default> Admitted<F, P> {
     pub(crate) fn poll_with_permit<R, E>(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(R, P), BoxError>>
+    ) -> Poll<Result<(R, P), Error>>
     where
         F: Future<Output = Result<R, E>>,
         E: Into<BoxError>,
@@ -78,13 +78,13 @@ impl<F, P: Default> Admitted<F, P> {
                     self.set(Self::Inside { inner, permit });
                 }
                 AdmittedProjection::Inside { inner, permit } => {
-                    let done = ready!(inner.poll(cx)).map_err(Into::into);
+                    let done = ready!(inner.poll(cx)).map_err(Error::passed);
                     let permit = mem::take(permit);
                     return Poll::Ready(done.map(|response| (response, permit)));
                 }
                 AdmittedProjection::Refused { error } => {
                     return match error.take() {
-                        Some(error) => Poll::Ready(Err(error.into())),
+                        Some(error) => Poll::Ready(Err(error)),
                         None => Poll::Pending,
                     };
                 }
@@ -98,7 +98,7 @@ where
     F: Future<Output = Result<R, E>>,
     E: Into<BoxError>,
 {
-    type Output = Result<R, BoxError>;
+    type Output = Result<R, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (response, ()) = ready!(self.poll_with_permit(cx))?;

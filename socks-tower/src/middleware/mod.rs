@@ -28,7 +28,7 @@ pub mod observe;
 pub mod quota;
 #[cfg(feature = "sessions")]
 pub mod sessions;
-#[cfg(any(feature = "rate-limit", feature = "lockout"))]
+#[cfg(any(feature = "bandwidth", feature = "rate-limit", feature = "lockout"))]
 mod table;
 
 #[cfg(feature = "access-log")]
@@ -52,6 +52,6 @@ pub use lockout::{Lockout, LockoutLayer};
 pub use metrics::MetricsLayer;
 pub use observe::{Observe, ObserveLayer, Observer};
 #[cfg(feature = "quota")]
-pub use quota::{MemoryQuota, Quota, QuotaKey, QuotaLayer};
+pub use quota::{MemoryQuota, QuotaKey, QuotaLayer, QuotaStore};
 #[cfg(feature = "sessions")]
-pub use sessions::{LiveSession, Register, RegisterLayer, SessionId, Sessions};
+pub use sessions::{Ban, LiveSession, Register, RegisterLayer, Sessions};

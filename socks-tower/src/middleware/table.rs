@@ -70,26 +70,30 @@ impl<K: Eq + Hash, V> Table<K, V> {
     }
 }
 
-#[cfg(feature = "lockout")]
+#[cfg(any(feature = "lockout", feature = "bandwidth"))]
 impl<K: Clone + Eq + Hash, V> Table<K, V> {
     /// How many values are looked at for one to drop.
     const SAMPLE: usize = 8;
 
+    /// Drops the value that ranks lowest of a few; one without a rank stays.
+    pub(crate) fn evict<R: Ord>(&mut self, rank: impl Fn(&V) -> Option<R>) {
+        let few = self.map.iter().take(Self::SAMPLE);
+        let ranked = few.filter_map(|(key, value)| Some((rank(value)?, key)));
+        let lowest = ranked.min_by(|(one, _), (other, _)| one.cmp(other));
+        if let Some(key) = lowest.map(|(_, key)| key.clone()) {
+            self.map.remove(&key);
+        }
+    }
+}
+
+#[cfg(feature = "lockout")]
+impl<K: Eq + Hash, V> Table<K, V> {
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.map.get(key)
     }
 
     pub(crate) fn remove(&mut self, key: &K) {
         self.map.remove(key);
-    }
-
-    /// Drops the value that ranks lowest of a few.
-    pub(crate) fn evict<R: Ord>(&mut self, rank: impl Fn(&V) -> R) {
-        let few = self.map.iter().take(Self::SAMPLE);
-        let lowest = few.min_by_key(|(_, value)| rank(value));
-        if let Some(key) = lowest.map(|(key, _)| key.clone()) {
-            self.map.remove(&key);
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use tracing::{Level, field, info};
 
 use crate::session::{
+    Protocol,
     policy::Direction,
     watch::{Observer, Outcome, Summary},
 };
@@ -36,9 +37,11 @@ impl Observer for AccessEvents {
                 client.port = record.client_addr.map(|addr| addr.port()),
                 network.local.address = record.local_addr.map(|addr| field::display(addr.ip())),
                 network.local.port = record.local_addr.map(|addr| addr.port()),
-                network.protocol.name = record.protocol,
-                network.protocol.version = record.version,
+                session.id = record.id.get(),
+                network.protocol.name = record.protocol.map(Protocol::name),
+                network.protocol.version = record.protocol.and_then(Protocol::version),
                 user.name = record.identity.as_ref().map(field::display),
+                socks.method = record.method.map(field::display),
                 socks.user_id = record.user_id.as_ref().map(|id| field::display(id.as_bytes().escape_ascii())),
                 socks.command = record.command.map(field::display),
                 server.address = record.target.as_ref().map(|target| field::display(&target.host)),

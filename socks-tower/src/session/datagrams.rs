@@ -17,7 +17,7 @@ pub struct Datagrams {
 /// Datagrams that were dropped, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    counts: [u64; DropReason::ALL.len()],
+    counts: [u64; DropReason::COUNT],
 }
 
 impl Dropped {
@@ -72,7 +72,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: &'static [Self] = &[
         Self::NotTheClient,
         Self::Malformed,
         Self::Fragment,
@@ -85,6 +85,8 @@ impl DropReason {
         Self::Unsendable,
         Self::Throttled,
     ];
+
+    const COUNT: usize = Self::ALL.len();
 
     /// A short name for logs and metrics, such as `not_the_client`.
     #[must_use]
@@ -118,10 +120,10 @@ mod tests {
     #[test]
     fn each_reason_has_a_count_of_its_own() {
         let mut dropped = Dropped::default();
-        for (datagrams, reason) in (1..).zip(DropReason::ALL) {
+        for (datagrams, &reason) in (1..).zip(DropReason::ALL) {
             dropped.add(reason, datagrams);
         }
-        for (datagrams, reason) in (1..).zip(DropReason::ALL) {
+        for (datagrams, &reason) in (1..).zip(DropReason::ALL) {
             assert_eq!(dropped.of(reason), datagrams, "{reason}");
         }
         assert_eq!(dropped.total(), 66);

@@ -14,7 +14,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// of it.
 #[derive(Debug)]
 pub struct Error {
-    kind: ErrorKind,
+    /// None if nobody has said it yet: the work whose error it is, further out,
+    /// will.
+    kind: Option<ErrorKind>,
     source: Option<BoxError>,
 }
 
@@ -30,7 +32,7 @@ pub enum ErrorKind {
     Authentication,
     /// The target's name could not be looked up.
     Resolve,
-    /// A rule forbids it.
+    /// A rule forbids it, or a [`Refusal`] of a work.
     Denied,
     /// The authorizer broke.
     Authorize,
@@ -90,40 +92,64 @@ impl ErrorKind {
     }
 }
 
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Error {
     /// A failure of `kind`, because of `source`.
     pub fn new(kind: ErrorKind, source: impl Into<BoxError>) -> Self {
         Self {
-            kind,
+            kind: Some(kind),
             source: Some(source.into()),
         }
     }
 
     pub(crate) fn bare(kind: ErrorKind) -> Self {
-        Self { kind, source: None }
+        Self {
+            kind: Some(kind),
+            source: None,
+        }
     }
 
     /// What failed.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.kind.unwrap_or(ErrorKind::Other)
     }
 
-    /// An `Error` stays what it is; anything else becomes [`ErrorKind::Other`].
+    /// An `Error` stays what it is. Anything else is of kind
+    /// [`ErrorKind::Other`], unless it passes a stage that knows better: what
+    /// comes out of a connector, through whatever layers, is
+    /// [`ErrorKind::Connect`] behind [`ConnectLayer`](crate::ConnectLayer).
     #[must_use]
     pub fn from_box(error: BoxError) -> Self {
-        Self::of_work(ErrorKind::Other, error)
-    }
-
-    /// The error of a work: `kind` says which, unless it says so itself.
-    pub(crate) fn of_work(kind: ErrorKind, error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => *error,
             Err(source) => Self {
-                kind,
+                kind: None,
                 source: Some(source),
             },
         }
+    }
+
+    /// The error of a work: `kind` says which, unless it says so itself. A
+    /// [`Refusal`] was meant, and is no breakage.
+    pub(crate) fn of_work(kind: ErrorKind, error: BoxError) -> Self {
+        let mut error = Self::from_box(error);
+        if error.kind.is_none() {
+            error.kind = Some(match (error.refusal(), kind) {
+                // Somebody further out could not reach the target either.
+                (Some(3..=6 | 0xf0..), ErrorKind::Connect) => kind,
+                // A verifier's no.
+                (Some(_), ErrorKind::Authentication) => kind,
+                (Some(_), _) => ErrorKind::Denied,
+                (None, _) => kind,
+            });
+        }
+        error
     }
 
     /// A read or write on the client's stream failed.
@@ -131,9 +157,35 @@ impl Error {
         Self::new(ErrorKind::ClientGone, error)
     }
 
+    /// What a layer between others passes on: an `Error` stays what it is.
+    pub(crate) fn passed(error: impl Into<BoxError>) -> Self {
+        Self::from_box(error.into())
+    }
+
     /// The causes, from the nearest to the deepest.
     pub(crate) fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-        std::iter::successors(self.source(), |error| cause_of(*error))
+        std::iter::successors(self.get_ref(), |error| cause_of(*error))
+    }
+
+    /// The code of a [`Refusal`] among the causes, before another of our errors.
+    fn refusal(&self) -> Option<u8> {
+        let mut own = self.causes().take_while(|cause| !cause.is::<Self>());
+        let refusal = own.find_map(|cause| cause.downcast_ref::<Refusal>())?;
+        Some(refusal.code.0)
+    }
+
+    /// The error that this was made of, whatever its kind.
+    #[must_use]
+    pub fn get_ref(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+
+    /// The error itself; if it is but somebody else's, that.
+    pub(crate) fn as_said(&self) -> &(dyn StdError + 'static) {
+        match (self.kind, &self.source) {
+            (None, Some(source)) => &**source,
+            _ => self,
+        }
     }
 }
 
@@ -173,13 +225,66 @@ impl fmt::Display for Chain<'_> {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.describe())
+        match (self.kind, &self.source) {
+            (None, Some(source)) => source.fmt(f),
+            _ => f.write_str(self.kind().describe()),
+        }
     }
 }
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        let source = self.get_ref();
+        match self.kind {
+            // It speaks in the place of its source.
+            None => source.and_then(cause_of),
+            Some(_) => source,
+        }
+    }
+}
+
+/// The system's word on a dial: the only [`io::Error`] of a connector that a
+/// client hears of, by [`Error::reply`].
+///
+/// Other errors of I/O among the causes are not about the target: a layer
+/// around the connector may have asked a database. A connector of your own says
+/// which it is:
+///
+/// ```
+/// use socks_tower::{DialError, Host, Request};
+/// use tokio::net::TcpStream;
+/// use tower::service_fn;
+///
+/// let connector = service_fn(|request: Request| async move {
+///     match request.target.host {
+///         Host::Ip(ip) => Ok(TcpStream::connect((ip, request.target.port)).await?),
+///         Host::Name(_) => Err(DialError::from(std::io::ErrorKind::Unsupported)),
+///     }
+/// });
+/// # fn check(_: impl socks_tower::Connector<Request>) {}
+/// # check(connector);
+/// ```
+#[derive(Debug, ThisError)]
+#[error(transparent)]
+pub struct DialError(#[from] io::Error);
+
+impl DialError {
+    /// What the system said.
+    #[must_use]
+    pub fn get_ref(&self) -> &io::Error {
+        &self.0
+    }
+
+    /// What the system said.
+    #[must_use]
+    pub fn into_inner(self) -> io::Error {
+        self.0
+    }
+}
+
+impl From<io::ErrorKind> for DialError {
+    fn from(kind: io::ErrorKind) -> Self {
+        Self(kind.into())
     }
 }
 
@@ -190,11 +295,11 @@ impl StdError for Error {
 /// other rule for the reply.
 ///
 /// ```
-/// use socks_tower::{Refusal, ReplyCode};
+/// use socks_tower::Refusal;
 ///
 /// fn check(port: u16) -> Result<(), Refusal> {
 ///     match port {
-///         25 => Err(Refusal::new(ReplyCode::CONNECTION_NOT_ALLOWED, "no mail from here")),
+///         25 => Err(Refusal::not_allowed("no mail from here")),
 ///         _ => Ok(()),
 ///     }
 /// }
@@ -207,14 +312,26 @@ pub struct Refusal {
     source: BoxError,
 }
 
+/// [`ReplyCode::SUCCEEDED`] was to be the code of a [`Refusal`].
+#[derive(Debug, ThisError)]
+#[error("a refusal with the code of success")]
+#[non_exhaustive]
+pub struct RefusalError;
+
 impl Refusal {
-    /// Refuses with `code`, because of `source`. A code that means success
-    /// becomes [`ReplyCode::GENERAL_FAILURE`]: a refusal is none.
-    pub fn new(code: ReplyCode, source: impl Into<BoxError>) -> Self {
-        let code = match code {
-            ReplyCode::SUCCEEDED => ReplyCode::GENERAL_FAILURE,
-            code => code,
-        };
+    /// Refuses with `code`, because of `source`.
+    ///
+    /// # Errors
+    ///
+    /// If `code` is [`ReplyCode::SUCCEEDED`].
+    pub fn new(code: ReplyCode, source: impl Into<BoxError>) -> Result<Self, RefusalError> {
+        match code {
+            ReplyCode::SUCCEEDED => Err(RefusalError),
+            code => Ok(Self::with(code, source)),
+        }
+    }
+
+    pub(crate) fn with(code: ReplyCode, source: impl Into<BoxError>) -> Self {
         Self {
             code,
             source: source.into(),
@@ -226,4 +343,29 @@ impl Refusal {
     pub fn code(&self) -> ReplyCode {
         self.code
     }
+}
+
+/// A constructor for each code of RFC 1928 section 6.
+macro_rules! refusals {
+    ($($name:ident $code:ident $doc:literal,)*) => {
+        impl Refusal {
+            $(
+                #[doc = $doc]
+                pub fn $name(source: impl Into<BoxError>) -> Self {
+                    Self::with(ReplyCode::$code, source)
+                }
+            )*
+        }
+    };
+}
+
+refusals! {
+    general_failure GENERAL_FAILURE "01, general SOCKS server failure.",
+    not_allowed CONNECTION_NOT_ALLOWED "02, connection not allowed by ruleset.",
+    network_unreachable NETWORK_UNREACHABLE "03, network unreachable.",
+    host_unreachable HOST_UNREACHABLE "04, host unreachable.",
+    connection_refused CONNECTION_REFUSED "05, connection refused.",
+    ttl_expired TTL_EXPIRED "06, TTL expired.",
+    command_not_supported COMMAND_NOT_SUPPORTED "07, command not supported.",
+    address_type_not_supported ADDRESS_TYPE_NOT_SUPPORTED "08, address type not supported.",
 }

@@ -9,21 +9,23 @@
 //!   layer look; [`Identity`].
 //! - What a work is asked: [`Request`], with a target or with its [`Pinned`]
 //!   addresses. What it answers: a stream, or an [`Outbound`].
-//! - The client's end: [`Client`], in whose [`Dialect`] it is answered.
+//! - The client's end: [`Inbound`], in whose [`Dialect`] it is answered.
 //! - What fails: [`Error`], and [`Refusal`] by which a work chooses the reply.
 //! - What a stage and a work are: [`Stage`], [`Work`], [`Connector`],
 //!   [`StageFuture`].
 //! - What the relay does to bytes besides carrying them: [`policy`].
 
 pub(crate) mod bulk;
-mod client;
 mod datagrams;
 mod error;
+mod inbound;
 mod negotiation;
 mod outbound;
 pub mod policy;
+mod protocol;
 mod reply;
 mod request;
+mod sealed;
 #[expect(
     clippy::module_inception,
     reason = "named for the type in it, as its neighbours are"
@@ -36,26 +38,34 @@ pub(crate) mod trace;
 mod transfer;
 pub(crate) mod watch;
 
-pub use client::Client;
-pub(crate) use client::dismiss;
 pub use datagrams::{Datagrams, DropReason, Dropped};
-pub use error::{BoxError, Error, ErrorKind, Refusal};
-pub(crate) use error::{Chain, cause_of};
+pub(crate) use error::Chain;
+#[cfg(feature = "lockout")]
+pub(crate) use error::cause_of;
+pub use error::{BoxError, DialError, Error, ErrorKind, Refusal, RefusalError};
+pub use inbound::Inbound;
+pub(crate) use inbound::{Answering, dismiss};
 pub use negotiation::Negotiation;
-pub(crate) use negotiation::{DEFAULT_TIMEOUT, READ_SIZE, ReceiveError, receive};
-pub use outbound::{Outbound, Upstream};
+#[cfg(feature = "http-connect")]
+pub(crate) use negotiation::READ_SIZE;
+pub(crate) use negotiation::{DEFAULT_TIMEOUT, ReceiveError, receive};
+pub use outbound::{IntoOutbound, Outbound};
 pub use policy::{Direction, Grant, Meter, Policy, Throttle};
-pub use reply::Dialect;
-pub(crate) use reply::{EAFNOSUPPORT, ReplyHook};
+pub use protocol::{AuthenticatedBy, Protocol};
+pub use reply::{Dialect, Reply};
+pub(crate) use reply::{EAFNOSUPPORT, ReplyHook, Words};
 pub use request::{Pinned, Request};
+pub(crate) use sealed::Sealed;
 pub(crate) use session::canonical;
-pub use session::{HasSession, Identity, Session};
+pub use session::{HasSession, Identity, Session, SessionId};
 #[cfg(feature = "http-connect")]
 pub(crate) use stage::go_on;
 pub(crate) use stage::{BoxWork, always_ready, opaque_future};
 pub use stage::{Connector, Stage, StageFuture, Work};
 pub(crate) use states::Offer;
 pub use states::{Accepted, Connected, Greeted, Requested};
-pub(crate) use stream::take_buffered;
-pub use stream::{BoxStream, ClientStream, Rewind, Stream, tcp};
+#[cfg(feature = "tls")]
+pub(crate) use stream::by_pin;
+pub use stream::{BoxStream, ClientStream, Rewind, Stream};
+pub(crate) use stream::{take_buffered, tcp};
 pub use transfer::{End, Transfer};

@@ -3,14 +3,14 @@
 use std::{
     fmt, io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use socks_core::{Decode, DecodeError, Decoded};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use socks_core::{Decode, Decoded};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::session::{Session, Stream, take_buffered};
+use crate::session::{BoxError, Session, Stream, take_buffered};
 
 /// What one read asks for at least. It holds all that a client sends in a
 /// usual negotiation, so that a segment costs one read.
@@ -71,18 +71,20 @@ pub struct Negotiation<'a> {
     session: &'a Session,
     buffered: &'a mut Vec<u8>,
     io: &'a mut dyn Stream,
+    /// Whether all that was written has been handed on: the client may wait for
+    /// it before it sends what is to be read.
+    is_flushed: bool,
 }
 
 impl<'a> Negotiation<'a> {
-    pub(crate) fn new(
-        session: &'a Session,
-        buffered: &'a mut Vec<u8>,
-        io: &'a mut dyn Stream,
-    ) -> Self {
+    /// The negotiation of the client of `session`, of which `buffered` has been
+    /// read already.
+    pub fn new(session: &'a Session, buffered: &'a mut Vec<u8>, io: &'a mut dyn Stream) -> Self {
         Self {
             session,
             buffered,
             io,
+            is_flushed: true,
         }
     }
 
@@ -97,10 +99,14 @@ impl<'a> Negotiation<'a> {
     /// # Errors
     ///
     /// The stream's, [`io::ErrorKind::UnexpectedEof`] if it ends before the
-    /// message does, and [`io::ErrorKind::InvalidData`] around the
-    /// [`DecodeError`] if the bytes are no such message.
-    pub async fn read_message<M: Decode>(&mut self) -> io::Result<M> {
-        match receive::<_, M, DecodeError>(self.io, self.buffered, M::decode).await {
+    /// message does, and [`io::ErrorKind::InvalidData`] around the message's
+    /// error if the bytes are no such message.
+    pub async fn read_message<M>(&mut self) -> io::Result<M>
+    where
+        M: Decode<Error: Into<BoxError>>,
+    {
+        self.flush().await?;
+        match receive::<_, M, M::Error>(self.io, self.buffered, M::decode).await {
             Ok(message) => Ok(message),
             Err(ReceiveError::Io(error)) => Err(error),
             Err(ReceiveError::Invalid(error)) => {
@@ -128,6 +134,7 @@ impl AsyncRead for Negotiation<'_> {
         if take_buffered(this.buffered, buf) {
             return Poll::Ready(Ok(()));
         }
+        ready!(Pin::new(&mut *this).poll_flush(cx))?;
         Pin::new(&mut *this.io).poll_read(cx, buf)
     }
 }
@@ -138,11 +145,18 @@ impl AsyncWrite for Negotiation<'_> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.get_mut().io).poll_write(cx, buf)
+        let this = self.get_mut();
+        this.is_flushed = false;
+        Pin::new(&mut *this.io).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        if !this.is_flushed {
+            ready!(Pin::new(&mut *this.io).poll_flush(cx))?;
+            this.is_flushed = true;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

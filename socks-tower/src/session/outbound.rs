@@ -2,7 +2,10 @@
 
 use std::{any::Any, fmt, net::SocketAddr};
 
-use crate::session::{Stream, tcp};
+use sync_wrapper::SyncWrapper;
+use tokio::net::TcpStream;
+
+use crate::session::{Sealed, Stream, tcp};
 
 /// A stream to the target, with what the stream itself cannot say.
 ///
@@ -12,8 +15,11 @@ pub struct Outbound<Io> {
     pub io: Io,
     /// Its local address, which the client hears as BND.ADDR.
     pub local_addr: Option<SocketAddr>,
-    pub(crate) guard: Option<Box<dyn Any + Send>>,
+    pub(crate) guard: Option<Guard>,
 }
+
+/// Whatever is dropped when the tunnel ends.
+pub(crate) type Guard = SyncWrapper<Box<dyn Any + Send>>;
 
 impl<Io: Stream> Outbound<Io> {
     /// The local address is known if the stream is plain TCP.
@@ -37,11 +43,29 @@ impl<Io: Stream> Outbound<Io> {
     /// the load handle of a balancer. One that is there already stays.
     #[must_use]
     pub fn with_guard(mut self, guard: impl Any + Send) -> Self {
-        self.guard = Some(match self.guard {
+        self.guard = Some(SyncWrapper::new(match self.guard {
             Some(first) => Box::new((first, guard)),
             None => Box::new(guard),
-        });
+        }));
         self
+    }
+
+    /// The plain TCP socket that the stream is, if it is one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        tcp(&self.io)
+    }
+
+    /// The same over another stream, which `wrap` makes of this one; address
+    /// and guard stay. Bytes that are to be seen or counted need no wrapping,
+    /// which keeps the kernel from carrying them: that is what a
+    /// [`Policy`](crate::Policy) is for.
+    pub fn map_io<New: Stream>(self, wrap: impl FnOnce(Io) -> New) -> Outbound<New> {
+        Outbound {
+            io: wrap(self.io),
+            local_addr: self.local_addr,
+            guard: self.guard,
+        }
     }
 }
 
@@ -53,8 +77,9 @@ impl<Io> fmt::Debug for Outbound<Io> {
     }
 }
 
-/// What can be an [`Outbound`]: any [`Stream`], and an `Outbound` of one.
-pub trait Upstream: Send {
+/// What can be an [`Outbound`]: any [`Stream`], and an `Outbound` of one, and
+/// nothing else.
+pub trait IntoOutbound: Send + Sealed {
     /// The stream.
     type Io: Stream;
 
@@ -62,7 +87,7 @@ pub trait Upstream: Send {
     fn into_outbound(self) -> Outbound<Self::Io>;
 }
 
-impl<T: Stream> Upstream for T {
+impl<T: Stream> IntoOutbound for T {
     type Io = T;
 
     fn into_outbound(self) -> Outbound<T> {
@@ -70,7 +95,7 @@ impl<T: Stream> Upstream for T {
     }
 }
 
-impl<T: Stream> Upstream for Outbound<T> {
+impl<T: Stream> IntoOutbound for Outbound<T> {
     type Io = T;
 
     fn into_outbound(self) -> Self {

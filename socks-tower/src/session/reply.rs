@@ -1,6 +1,6 @@
 //! Errors become replies: here, and nowhere else.
 
-use std::{error::Error as StdError, fmt, io, sync::Arc};
+use std::{any::Any, error::Error as StdError, fmt, io, sync::Arc};
 
 use socks_core::{
     Target,
@@ -8,16 +8,16 @@ use socks_core::{
     v5::ReplyCode,
 };
 
-use crate::session::{Error, ErrorKind, Refusal};
+use crate::session::{DialError, Error, ErrorKind, Refusal};
 
 impl Error {
     /// What a client that waits for its reply hears of this.
     ///
     /// In this order: the code of a [`Refusal`] among the causes; what failed;
-    /// and for a failed dial its cause, the first time-out or
-    /// [`io::Error`] within. The first of our own errors on the way decides,
-    /// so that the refused connection of a user database never reads as a
-    /// refusing target. SOCKS4 says 91 whatever the code.
+    /// and for a failed dial its cause, the first time-out or [`DialError`]
+    /// within. The first of our own errors on the way decides, so that the
+    /// refused connection of a user database never reads as a refusing target.
+    /// SOCKS4 says 91 whatever the code.
     ///
     /// | what failed | reply |
     /// |---|---|
@@ -75,11 +75,10 @@ fn dial_reply(cause: &(dyn StdError + 'static)) -> Option<ReplyCode> {
     if cause.is::<tower::timeout::error::Elapsed>() || cause.is::<tokio::time::error::Elapsed>() {
         return Some(ReplyCode::TTL_EXPIRED);
     }
-    let error = cause.downcast_ref::<io::Error>()?;
+    let error = cause.downcast_ref::<DialError>()?.get_ref();
     if error.raw_os_error() == Some(EAFNOSUPPORT) {
         return Some(ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED);
     }
-    // An `io::Error` that only carries another error has nothing to say itself.
     let code = match error.kind() {
         io::ErrorKind::PermissionDenied => ReplyCode::CONNECTION_NOT_ALLOWED,
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
@@ -88,7 +87,6 @@ fn dial_reply(cause: &(dyn StdError + 'static)) -> Option<ReplyCode> {
         io::ErrorKind::HostUnreachable => ReplyCode::HOST_UNREACHABLE,
         io::ErrorKind::ConnectionRefused => ReplyCode::CONNECTION_REFUSED,
         io::ErrorKind::TimedOut => ReplyCode::TTL_EXPIRED,
-        io::ErrorKind::Other if error.get_ref().is_some() => return None,
         _ => ReplyCode::GENERAL_FAILURE,
     };
     Some(code)
@@ -104,16 +102,74 @@ pub(crate) const EAFNOSUPPORT: i32 = if cfg!(any(target_os = "linux", target_os 
 };
 
 /// How to say yes and no to the client of a session, whatever protocol it
-/// speaks. Set by the first stage; the later ones know no other.
+/// speaks. Set by the first stage, which may make one for each client; the
+/// later stages know no other words.
+///
+/// A [`Version`] is the dialect of SOCKS.
 pub trait Dialect: Send + Sync + 'static {
-    /// Appends the reply: granted, with BND.ADDR, or refused.
-    fn encode(&self, outcome: Result<&Target, ReplyCode>, out: &mut Vec<u8>);
+    /// Appends `reply`.
+    fn encode(&self, reply: &Reply<'_>, out: &mut Vec<u8>);
+}
+
+/// What a client is to hear.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Reply<'a> {
+    /// The request is granted.
+    #[non_exhaustive]
+    Granted {
+        /// BND.ADDR and BND.PORT.
+        bound: &'a Target,
+    },
+    /// The request is refused.
+    #[non_exhaustive]
+    Refused {
+        /// By [`Error::reply`], or the user's last word.
+        code: ReplyCode,
+        /// Why. It stays with us: only what `code` says is for the client.
+        error: &'a Error,
+    },
 }
 
 /// SOCKS's own words, by version.
 impl Dialect for Version {
-    fn encode(&self, outcome: Result<&Target, ReplyCode>, out: &mut Vec<u8>) {
+    fn encode(&self, reply: &Reply<'_>, out: &mut Vec<u8>) {
+        let outcome = match *reply {
+            Reply::Granted { bound } => Ok(bound),
+            Reply::Refused { code, .. } => Err(code),
+        };
         server::reply(*self, outcome, out);
+    }
+}
+
+impl<D: Dialect + ?Sized> Dialect for Arc<D> {
+    fn encode(&self, reply: &Reply<'_>, out: &mut Vec<u8>) {
+        D::encode(self, reply, out);
+    }
+}
+
+/// A dialect of which SOCKS's allocates nothing.
+#[derive(Clone)]
+pub(crate) enum Words {
+    Socks(Version),
+    Other(Arc<dyn Dialect>),
+}
+
+impl Words {
+    pub(crate) fn new(dialect: impl Dialect) -> Self {
+        match (&dialect as &dyn Any).downcast_ref::<Version>() {
+            Some(version) => Self::Socks(*version),
+            None => Self::Other(Arc::new(dialect)),
+        }
+    }
+
+    pub(crate) fn encode(&self, reply: &Reply<'_>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(32);
+        match self {
+            Self::Socks(version) => version.encode(reply, &mut out),
+            Self::Other(dialect) => dialect.encode(reply, &mut out),
+        }
+        out
     }
 }
 
@@ -156,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        session::{BoxError, Client, Connector, Pinned, Request, Session, Work},
+        session::{BoxError, Connector, Inbound, Pinned, Request, Session, Work},
         stages::connect::ConnectLayer,
         test_support::{Stop, requested},
         works::{
@@ -174,6 +230,10 @@ mod tests {
         io::Error::from_raw_os_error(number).into()
     }
 
+    fn dial(number: i32) -> BoxError {
+        DialError::from(io::Error::from_raw_os_error(number)).into()
+    }
+
     fn wrapped(error: BoxError) -> BoxError {
         Wrapped(io::Error::other(Wrapped(error)).into()).into()
     }
@@ -181,16 +241,18 @@ mod tests {
     /// Errors that any work may fail with.
     fn causes() -> Vec<(&'static str, fn() -> BoxError)> {
         vec![
-            ("EACCES", || os(13)),
-            ("EPERM", || os(1)),
-            ("ENETUNREACH", || os(101)),
-            ("ENETDOWN", || os(100)),
-            ("EHOSTUNREACH", || os(113)),
-            ("ECONNREFUSED", || os(111)),
-            ("ETIMEDOUT", || os(110)),
-            ("EAFNOSUPPORT", || os(97)),
-            ("ECONNRESET", || os(104)),
-            ("EMFILE", || os(24)),
+            ("EACCES", || dial(13)),
+            ("EPERM", || dial(1)),
+            ("ENETUNREACH", || dial(101)),
+            ("ENETDOWN", || dial(100)),
+            ("EHOSTUNREACH", || dial(113)),
+            ("ECONNREFUSED", || dial(111)),
+            ("ETIMEDOUT", || dial(110)),
+            ("EAFNOSUPPORT", || dial(97)),
+            ("ECONNRESET", || dial(104)),
+            ("EMFILE", || dial(24)),
+            // A database's, which a layer around the work asked.
+            ("io::Error", || os(111)),
             ("tower Elapsed", || {
                 tower::timeout::error::Elapsed::new().into()
             }),
@@ -199,10 +261,7 @@ mod tests {
             }),
             ("a word", || "no".into()),
             ("Refusal", || {
-                Refusal::new(ReplyCode::ONION_AUTH_WRONG, os(111)).into()
-            }),
-            ("Refusal of 0", || {
-                Refusal::new(ReplyCode::SUCCEEDED, "no").into()
+                Refusal::with(ReplyCode::ONION_AUTH_WRONG, os(111)).into()
             }),
         ]
     }
@@ -217,10 +276,9 @@ mod tests {
             "ECONNREFUSED" => [4, 1, 5],
             "ETIMEDOUT" | "tower Elapsed" => [4, 1, 6],
             "EAFNOSUPPORT" => [4, 1, 8],
-            "ECONNRESET" | "EMFILE" | "a word" => [4, 1, 1],
+            "ECONNRESET" | "EMFILE" | "a word" | "io::Error" => [4, 1, 1],
             "Overloaded" => [1, 1, 1],
             "Refusal" => [0xf5; 3],
-            "Refusal of 0" => [1; 3],
             other => panic!("{other}"),
         }
     }
@@ -246,7 +304,7 @@ mod tests {
         Ok(request)
     }
 
-    async fn reply_of(connector: impl Connector<Request>, version: &'static Version) -> Vec<u8> {
+    async fn reply_of(connector: impl Connector<Request>, version: Version) -> Vec<u8> {
         let (mut client, io) = duplex(64);
         let target = "example.com:80".parse().unwrap();
         let mut requested = requested(
@@ -254,7 +312,7 @@ mod tests {
             b"",
             Request::new(Session::new(), Command::CONNECT, target),
         );
-        requested.client = Client::new(requested.client.io, Vec::new(), version);
+        requested.client = Inbound::new(requested.client.io, Vec::new(), version);
         let mut stage = ConnectLayer::new(connector).layer(Stop);
         let hearing = async {
             let mut reply = vec![0; 2];
@@ -273,7 +331,7 @@ mod tests {
             for nested in [false, true] {
                 let fail = move || if nested { wrapped(cause()) } else { cause() };
                 let [by_resolver, by_authorizer, by_connector] = expected(name);
-                for version in [&Version::Socks5, &Version::Socks4, &Version::Socks4a] {
+                for version in [Version::Socks5, Version::Socks4, Version::Socks4a] {
                     let hears = |code: u8| match version {
                         Version::Socks5 => [5, code],
                         _ => [0, 91],
@@ -323,15 +381,29 @@ mod tests {
             .timeout(second)
             .layer(ResolveLayer::new(stuck()))
             .service(dial());
-        assert_eq!(reply_of(outer, &Version::Socks5).await, [5, 6]);
+        assert_eq!(reply_of(outer, Version::Socks5).await, [5, 6]);
 
         let own = ResolveLayer::new(ServiceBuilder::new().timeout(second).service(stuck()));
-        assert_eq!(reply_of(own.layer(dial()), &Version::Socks5).await, [5, 4]);
+        assert_eq!(reply_of(own.layer(dial()), Version::Socks5).await, [5, 4]);
 
         let tokio_s = service_fn(move |_: Request| async move {
             timeout(second, pending::<DuplexStream>()).await
         });
-        assert_eq!(reply_of(tokio_s, &Version::Socks5).await, [5, 6]);
+        assert_eq!(reply_of(tokio_s, Version::Socks5).await, [5, 6]);
+    }
+
+    #[test]
+    fn a_refusal_was_meant_and_is_no_breakage() {
+        let refusal = || Wrapped(Refusal::not_allowed("no").into()).into();
+        for kind in [ErrorKind::Authorize, ErrorKind::Connect, ErrorKind::Other] {
+            assert_eq!(Error::of_work(kind, refusal()).kind(), ErrorKind::Denied);
+        }
+        // But what another of our errors says of its own causes stands.
+        let broken = Error::new(ErrorKind::Authorize, Wrapped(refusal()));
+        assert_eq!(
+            Error::of_work(ErrorKind::Connect, broken.into()).kind(),
+            ErrorKind::Authorize
+        );
     }
 
     #[test]

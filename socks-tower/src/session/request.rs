@@ -11,6 +11,7 @@ use crate::session::{HasSession, Session, canonical};
 /// `T` says how much is known of the target: [`Target`] as the client named
 /// it, [`Pinned`] once its addresses are known.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Request<T = Target> {
     /// Who asks.
     pub session: Session,

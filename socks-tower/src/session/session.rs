@@ -1,11 +1,19 @@
 //! What is known of a client, whichever stage it has come to.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use http::Extensions;
-use socks_core::{server::Version, v4::UserId};
+use socks_core::v4::UserId;
 
-use crate::session::{policy::Policy, watch::Watch};
+use crate::session::{AuthenticatedBy, Protocol, policy::Policy, watch::Watch};
 
 /// Who a client has been shown to be.
 ///
@@ -27,6 +35,30 @@ impl Identity {
     }
 }
 
+impl From<&str> for Identity {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for Identity {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
+impl AsRef<str> for Identity {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Identity {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
@@ -43,19 +75,22 @@ impl fmt::Display for Identity {
 ///
 /// Layers read it, and leave notes of their own in `extensions`: values put
 /// there by one layer are seen by those further in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Session {
+    id: SessionId,
     /// Where the client is; v4-mapped IPv6 is given as IPv4. None where
     /// addresses mean nothing (a Unix socket, memory).
     pub client_addr: Option<SocketAddr>,
     /// Where it reached us.
     pub local_addr: Option<SocketAddr>,
-    /// What it speaks; none until the request of SOCKS4 or the greeting of
-    /// SOCKS5 is read, and for other protocols.
-    pub version: Option<Version>,
+    /// What it speaks; none before the first stage.
+    pub protocol: Option<Protocol>,
     /// Who it is; none if nobody asked.
     pub identity: Option<Identity>,
+    /// By what it has shown that, or that it need not; none before
+    /// authentication.
+    pub method: Option<AuthenticatedBy>,
     /// Who a SOCKS4 client says it is. Nothing backs it: rules go by
     /// `identity`.
     pub user_id: Option<UserId>,
@@ -67,11 +102,91 @@ pub struct Session {
     pub(crate) watch: Watch,
 }
 
+/// The number of a session: no other of this process has or had it, and it is
+/// the same in logs, records and the list of live sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+impl SessionId {
+    /// The id with this number, which need not be of a session.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number, from 1.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Session {
     /// A session of which nothing is known yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            id: SessionId::next(),
+            client_addr: None,
+            local_addr: None,
+            protocol: None,
+            identity: None,
+            method: None,
+            user_id: None,
+            policy: Policy::default(),
+            extensions: Extensions::default(),
+            watch: Watch::default(),
+        }
+    }
+
+    /// Its number; clones have the same.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// What the client speaks.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = Some(protocol);
+        self
+    }
+
+    /// By what the client has shown who it is.
+    #[must_use]
+    pub fn with_method(mut self, method: impl Into<AuthenticatedBy>) -> Self {
+        self.method = Some(method.into());
+        self
+    }
+
+    /// The client has been let in. A layer in front may know better who it is: a
+    /// certificate told it.
+    pub(crate) fn admit(&mut self, identity: Option<Identity>, by: AuthenticatedBy) {
+        if identity.is_some() || self.identity.is_none() {
+            self.identity = identity;
+            self.method = Some(by);
+        }
+    }
+
+    pub(crate) fn is_socks4(&self) -> bool {
+        self.protocol.is_some_and(Protocol::is_socks4)
     }
 
     /// Where the client is, with a v4-mapped address undone.

@@ -10,7 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::session::{BoxError, Error, Stream, Upstream};
+use crate::session::{BoxError, Error, IntoOutbound, Stream};
 
 /// A service that a session can go on to. `T` is what it takes: [`Accepted`],
 /// [`Greeted`], [`Requested`] or [`Connected`].
@@ -121,7 +121,7 @@ impl<R, S> Work<R> for S where
     note = "`TcpConnector` needs addresses: put `ResolveLayer` around it, and rules about addresses inside that",
     note = "a connector is `Clone + Send + 'static` and answers with an `AsyncRead + AsyncWrite` stream, or an `Outbound` of one"
 )]
-pub trait Connector<R>: Work<R, Response: Upstream<Io = <Self as Connector<R>>::Io>> {
+pub trait Connector<R>: Work<R, Response: IntoOutbound<Io = <Self as Connector<R>>::Io>> {
     /// The stream.
     type Io: Stream;
 }
@@ -129,9 +129,9 @@ pub trait Connector<R>: Work<R, Response: Upstream<Io = <Self as Connector<R>>::
 #[diagnostic::do_not_recommend]
 impl<R, S> Connector<R> for S
 where
-    S: Work<R, Response: Upstream>,
+    S: Work<R, Response: IntoOutbound>,
 {
-    type Io = <S::Response as Upstream>::Io;
+    type Io = <S::Response as IntoOutbound>::Io;
 }
 
 pin_project! {
@@ -140,12 +140,17 @@ pin_project! {
     ///
     /// So the task of a session that is at its relay is no larger than the
     /// relay's future, however deep the stack.
-    #[project = StageProjection]
     #[must_use = "futures do nothing unless polled"]
-    pub enum StageFuture<F> {
-        #[doc(hidden)]
+    pub struct StageFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
         Own { own: Pin<Box<dyn Future<Output = Result<F, Error>> + Send>> },
-        #[doc(hidden)]
         Next { #[pin] next: F },
     }
 }
@@ -160,8 +165,22 @@ impl<F> StageFuture<F> {
         F: 'static,
     {
         let part = Part::Own { own };
-        Self::Own {
-            own: Box::pin(OwnPart { part, next }),
+        Self::boxed(OwnPart { part, next })
+    }
+
+    /// Is `next`, with no part of its own before it.
+    #[cfg(feature = "proxy-protocol")]
+    pub(crate) fn next(next: F) -> Self {
+        Self {
+            state: State::Next { next },
+        }
+    }
+
+    /// Runs `own`, which gives the future to go on with.
+    pub(crate) fn boxed(own: impl Future<Output = Result<F, Error>> + Send + 'static) -> Self {
+        let own = Box::pin(own);
+        Self {
+            state: State::Own { own },
         }
     }
 }
@@ -215,7 +234,7 @@ fn poll_next<T, S: Stage<T>>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<S::Future, Error>> {
     let ready = ready!(next.poll_ready(cx));
-    ready.map_err(|error| Error::from_box(error.into()))?;
+    ready.map_err(Error::passed)?;
     match state.take() {
         Some(state) => Poll::Ready(Ok(next.call(state))),
         // Polled again after it was done.
@@ -240,16 +259,17 @@ where
 {
     type Output = Result<R, Error>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
         loop {
-            match self.as_mut().project() {
-                StageProjection::Own { own } => {
+            match state.as_mut().project() {
+                StateProjection::Own { own } => {
                     let next = ready!(own.as_mut().poll(cx))?;
-                    self.set(Self::Next { next });
+                    state.set(State::Next { next });
                 }
-                StageProjection::Next { next } => {
+                StateProjection::Next { next } => {
                     let done = ready!(next.poll(cx));
-                    return Poll::Ready(done.map_err(|error| Error::from_box(error.into())));
+                    return Poll::Ready(done.map_err(Error::passed));
                 }
             }
         }
@@ -258,10 +278,7 @@ where
 
 impl<F> fmt::Debug for StageFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Own { .. } => "Own(..)",
-            Self::Next { .. } => "Next(..)",
-        })
+        f.write_str("StageFuture(..)")
     }
 }
 

@@ -4,15 +4,18 @@
 use std::{fmt, time::Duration};
 
 use socks_core::{
-    Target,
-    server::{self, Server},
-    v5::Greeting,
+    Encode, FieldError,
+    server::{self, Server, Versions},
+    v5::{Greeting, Method},
 };
 use tokio::time::Instant;
 
-use crate::session::{Client, HasSession, Outbound, ReplyHook, Request, Session};
+use crate::session::{
+    Answering, DEFAULT_TIMEOUT, HasSession, Inbound, Outbound, Protocol, Request, Session,
+};
 
 /// A connection that has been accepted, and nothing more.
+#[non_exhaustive]
 pub struct Accepted<Io> {
     /// The client's stream.
     pub io: Io,
@@ -68,7 +71,34 @@ pub struct Greeted<Io> {
     pub(crate) server: Server,
     pub(crate) offer: Offer,
     pub(crate) deadline: Instant,
-    pub(crate) hook: Option<ReplyHook>,
+    pub(crate) answering: Answering,
+}
+
+impl<Io> Greeted<Io> {
+    /// A SOCKS5 client that offers `methods`: to test what stands behind the
+    /// first stage.
+    ///
+    /// # Errors
+    ///
+    /// If there are more than 255 of them (RFC 1928 section 3).
+    pub fn offering(io: Io, session: Session, methods: &[Method]) -> Result<Self, FieldError> {
+        let greeting = Greeting::new(methods.iter().copied())?;
+        let mut server = Server::new(Versions::SOCKS5);
+        // It is whole and well-formed: the machine now waits for a choice.
+        let _greeting = server.receive(&greeting.to_bytes());
+        Ok(Self {
+            io,
+            session: session.with_protocol(Protocol::Socks5),
+            buffered: Vec::new(),
+            server,
+            offer: Offer::Methods(greeting),
+            deadline: Instant::now() + DEFAULT_TIMEOUT,
+            answering: Answering {
+                hook: None,
+                patience: DEFAULT_TIMEOUT,
+            },
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -78,21 +108,41 @@ pub(crate) enum Offer {
 }
 
 /// A connection whose client has been let in and has said what it wants.
-pub struct Requested<Io, T = Target> {
+#[non_exhaustive]
+pub struct Requested<Io> {
     /// The client, which waits for its reply.
-    pub client: Client<Io>,
+    pub client: Inbound<Io>,
     /// What it wants.
-    pub request: Request<T>,
+    pub request: Request,
+}
+
+impl<Io> Requested<Io> {
+    /// A client that waits for the answer to `request`.
+    pub fn new(client: Inbound<Io>, request: Request) -> Self {
+        Self { client, request }
+    }
 }
 
 /// A connection with a stream to its target. The client has had its reply.
+#[non_exhaustive]
 pub struct Connected<Io, Up> {
     /// The client.
-    pub client: Client<Io>,
+    pub client: Inbound<Io>,
     /// The stream to the target.
     pub upstream: Outbound<Up>,
     /// What the client wanted.
-    pub request: Request<Target>,
+    pub request: Request,
+}
+
+impl<Io, Up> Connected<Io, Up> {
+    /// A client that has been told that `upstream` is its target.
+    pub fn new(client: Inbound<Io>, upstream: Outbound<Up>, request: Request) -> Self {
+        Self {
+            client,
+            upstream,
+            request,
+        }
+    }
 }
 
 /// Implements [`HasSession`] and a `Debug` that leaves streams out.
@@ -120,5 +170,5 @@ macro_rules! state {
 
 state!(Accepted<Io>, session);
 state!(Greeted<Io>, session);
-state!(Requested<Io, T>, request.session);
+state!(Requested<Io>, request.session);
 state!(Connected<Io, Up>, request.session);

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use sync_wrapper::SyncWrapper;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -24,87 +25,148 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
 /// A stream of a type that is not told.
-pub type BoxStream = Box<dyn Stream>;
+pub struct BoxStream {
+    io: SyncWrapper<Box<dyn Stream>>,
+    is_write_vectored: bool,
+}
+
+impl BoxStream {
+    /// Forgets the type of `io`.
+    pub fn new(io: impl Stream) -> Self {
+        Self {
+            is_write_vectored: io.is_write_vectored(),
+            io: SyncWrapper::new(Box::new(io)),
+        }
+    }
+
+    fn pin(&mut self) -> Pin<&mut dyn Stream> {
+        Pin::new(&mut **self.io.get_mut())
+    }
+
+    fn is_vectored(&self) -> bool {
+        self.is_write_vectored
+    }
+}
+
+impl fmt::Debug for BoxStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BoxStream(..)")
+    }
+}
 
 /// A client's stream after authentication: as it was, or wrapped by the method
 /// (GSS-API protects what follows).
-pub enum ClientStream<Io> {
-    /// The stream itself. The relay finds a [`TcpStream`] here.
+pub struct ClientStream<Io>(Kind<Io>);
+
+enum Kind<Io> {
     Plain(Io),
-    /// What the authentication method made of it.
     Wrapped(BoxStream),
+}
+
+impl<Io> ClientStream<Io> {
+    /// The stream as it was. If it is a [`TcpStream`], the relay finds it here.
+    pub fn plain(io: Io) -> Self {
+        Self(Kind::Plain(io))
+    }
+
+    /// What an authentication method made of the stream.
+    pub fn wrapped(io: BoxStream) -> Self {
+        Self(Kind::Wrapped(io))
+    }
+
+    /// The stream as it was, unless it is wrapped.
+    pub fn get_ref(&self) -> Option<&Io> {
+        match &self.0 {
+            Kind::Plain(io) => Some(io),
+            Kind::Wrapped(_) => None,
+        }
+    }
 }
 
 impl<Io> fmt::Debug for ClientStream<Io> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Plain(_) => "Plain(..)",
-            Self::Wrapped(_) => "Wrapped(..)",
+        f.write_str(match &self.0 {
+            Kind::Plain(_) => "Plain(..)",
+            Kind::Wrapped(_) => "Wrapped(..)",
         })
     }
 }
 
 impl<Io: Stream> ClientStream<Io> {
     fn pin(&mut self) -> Pin<&mut dyn Stream> {
-        match self {
-            Self::Plain(io) => Pin::new(io),
-            Self::Wrapped(io) => Pin::new(&mut **io),
+        match &mut self.0 {
+            Kind::Plain(io) => Pin::new(io),
+            Kind::Wrapped(io) => io.pin(),
+        }
+    }
+
+    fn is_vectored(&self) -> bool {
+        match &self.0 {
+            Kind::Plain(io) => io.is_write_vectored(),
+            Kind::Wrapped(io) => io.is_vectored(),
         }
     }
 }
 
-impl<Io: Stream> AsyncRead for ClientStream<Io> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.pin().poll_read(cx, buf)
-    }
-}
-
-impl<Io: Stream> AsyncWrite for ClientStream<Io> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.pin().poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.pin().poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Wrapped(io) => io.is_write_vectored(),
+/// Reads and writes by way of `pin`, and says `is_vectored`.
+macro_rules! by_pin {
+    ($name:ident $(<$io:ident>)?) => {
+        impl $(<$io: Stream>)? tokio::io::AsyncRead for $name $(<$io>)? {
+            fn poll_read(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buf: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                self.pin().poll_read(cx, buf)
+            }
         }
-    }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pin().poll_flush(cx)
-    }
+        impl $(<$io: Stream>)? tokio::io::AsyncWrite for $name $(<$io>)? {
+            fn poll_write(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buf: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                self.pin().poll_write(cx, buf)
+            }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pin().poll_shutdown(cx)
-    }
+            fn poll_write_vectored(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bufs: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                self.pin().poll_write_vectored(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                self.is_vectored()
+            }
+
+            fn poll_flush(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+                self.pin().poll_flush(cx)
+            }
+
+            fn poll_shutdown(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+                self.pin().poll_shutdown(cx)
+            }
+        }
+    };
 }
+
+#[cfg(feature = "tls")]
+pub(crate) use by_pin;
+
+by_pin!(BoxStream);
+by_pin!(ClientStream<Io>);
 
 /// The plain TCP socket that a stream is, if it is one: a [`TcpStream`], alone
-/// or as [`ClientStream::Plain`].
+/// or as a plain [`ClientStream`].
 ///
 /// A reset can be seen, and passed on, only there; and `splice(2)` needs it.
-pub fn tcp<Io: 'static>(io: &Io) -> Option<&TcpStream> {
+pub(crate) fn tcp<Io: 'static>(io: &Io) -> Option<&TcpStream> {
     let io = io as &dyn Any;
     match io.downcast_ref::<ClientStream<TcpStream>>() {
-        Some(ClientStream::Plain(tcp)) => Some(tcp),
-        Some(ClientStream::Wrapped(_)) => None,
+        Some(client) => client.get_ref(),
         None => io.downcast_ref::<TcpStream>(),
     }
 }
@@ -126,6 +188,11 @@ impl<Io> Rewind<Io> {
     /// The stream itself.
     pub fn get_ref(&self) -> &Io {
         &self.io
+    }
+
+    /// The bytes that are still to be read first, and the stream.
+    pub fn into_parts(self) -> (Vec<u8>, Io) {
+        (self.buffered, self.io)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::session::Datagrams;
 /// What a tunnel carried, and why it ended.
 ///
 /// A peer's reset or a timeout is a normal end, not an error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transfer {
     /// Bytes from the client that the upstream's socket took, early ones included.

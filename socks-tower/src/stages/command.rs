@@ -46,6 +46,7 @@ use tower_service::Service;
 
 use crate::session::{
     BoxError, Error, ErrorKind, Requested, Stage, StageFuture, Stream, Transfer, always_ready,
+    opaque_future,
 };
 
 /// Routes a [`Requested`] by its command. See the [module's page](self).
@@ -125,7 +126,7 @@ impl<Io: Stream, R: Routes<Io>> Service<Requested<Io>> for ByCommand<R> {
     message = "a stack of this `ByCommand` does not take a `Requested<{Io}>`, or is not `Sync`",
     note = "what stands behind a command is a `Stage<Requested<{Io}>, Response = Transfer>` that is `Sync`"
 )]
-pub trait Routes<Io>: Send + Sync + 'static {
+pub trait Routes<Io>: sealed::Sealed + Send + Sync + 'static {
     /// The future of whichever is chosen.
     type Future: Future<Output = Result<Transfer, Error>> + Send + 'static;
 
@@ -153,12 +154,30 @@ where
         if requested.request.command == self.command {
             let own = ready(Ok(requested));
             let chosen = StageFuture::new(own, self.stack.clone());
-            OnFuture::Chosen { chosen }
+            OnFuture {
+                route: Route::Chosen { chosen },
+            }
         } else {
             let rest = self.rest.route(requested);
-            OnFuture::Rest { rest }
+            OnFuture {
+                route: Route::Rest { rest },
+            }
         }
     }
+}
+
+opaque_future! {
+    /// The future of [`RefuseCommand`].
+    RefuseCommandFuture<> = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>
+}
+
+mod sealed {
+    #[expect(unnameable_types, reason = "that is how a trait is sealed")]
+    pub trait Sealed {}
+
+    impl<S, R> Sealed for super::On<S, R> {}
+
+    impl Sealed for super::RefuseCommand {}
 }
 
 /// The end of every [`ByCommand`]: refuses with 07.
@@ -177,26 +196,31 @@ impl<Io: Stream> Routes<Io> for RefuseCommand {
 impl<Io: Stream> Service<Requested<Io>> for RefuseCommand {
     type Response = Transfer;
     type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>;
+    type Future = RefuseCommandFuture;
 
     always_ready!();
 
     fn call(&mut self, requested: Requested<Io>) -> Self::Future {
-        Box::pin(async move {
+        RefuseCommandFuture::new(Box::pin(async move {
             let error = Error::bare(ErrorKind::Command);
             Err(requested.client.refuse(error).await)
-        })
+        }))
     }
 }
 
 pin_project! {
     /// The future of [`On`].
-    #[project = OnProjection]
     #[must_use = "futures do nothing unless polled"]
-    pub enum OnFuture<S, R> {
-        #[doc(hidden)]
+    pub struct OnFuture<S, R> {
+        #[pin]
+        route: Route<S, R>,
+    }
+}
+
+pin_project! {
+    #[project = RouteProjection]
+    enum Route<S, R> {
         Chosen { #[pin] chosen: S },
-        #[doc(hidden)]
         Rest { #[pin] rest: R },
     }
 }
@@ -211,13 +235,9 @@ where
     type Output = Result<Transfer, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            OnProjection::Chosen { chosen } => chosen
-                .poll(cx)
-                .map_err(|error| Error::from_box(error.into())),
-            OnProjection::Rest { rest } => {
-                rest.poll(cx).map_err(|error| Error::from_box(error.into()))
-            }
+        match self.project().route.project() {
+            RouteProjection::Chosen { chosen } => chosen.poll(cx).map_err(Error::passed),
+            RouteProjection::Rest { rest } => rest.poll(cx).map_err(Error::passed),
         }
     }
 }

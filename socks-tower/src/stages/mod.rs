@@ -15,4 +15,4 @@ mod socks;
 pub mod udp;
 
 pub use listen_addrs::ListenAddrs;
-pub use socks::{Socks, Socks4, Socks5};
+pub use socks::{Socks, Socks4, Socks5, SocksFuture};

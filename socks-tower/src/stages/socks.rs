@@ -1,23 +1,22 @@
 //! Ready-made proxies: the layers of this crate in their usual order, with
 //! safe defaults.
 
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
-use socks_core::server::Versions;
-use tower::timeout::Timeout;
+use socks_core::{DomainName, server::Versions};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    session::Accepted,
+    session::{
+        Accepted, ClientStream, Connector, Error, Pinned, Request, Stream, Transfer, Work,
+        always_ready, opaque_future,
+    },
     stages::{
-        authenticate::{Authenticate, AuthenticateLayer, NoAuth},
-        connect::{Connect, ConnectLayer},
-        handshake::{Handshake, HandshakeLayer},
-        relay::Relay,
+        authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer, NoAuth},
+        connect::{Connect, ConnectFuture, ConnectLayer},
+        handshake::{Handshake, HandshakeFuture, HandshakeLayer},
+        relay::{Relay, RelayFuture},
     },
     works::{
         authorize::{Authorize, AuthorizeLayer, Rules},
@@ -30,7 +29,7 @@ use crate::{
 /// set.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Dial<C, A, R> = Timeout<Resolve<R, Authorize<A, C>>>;
+type Dial<C, A, R> = Resolve<R, Authorize<A, C>>;
 type Stack<C, A, R> = Handshake<Authenticate<Connect<Dial<C, A, R>, Relay>>>;
 
 /// What a ready-made proxy is made of.
@@ -51,11 +50,17 @@ impl<C: Clone, A: Clone, R: Clone> Parts<C, A, R> {
         let authorize = AuthorizeLayer::new(self.authorizer.clone());
         let resolve = ResolveLayer::new(self.resolver.clone());
         let reach = resolve.layer(authorize.layer(self.connector.clone()));
-        let connect = ConnectLayer::new(Timeout::new(reach, self.connect_timeout));
+        let connect = ConnectLayer::new(reach).with_timeout(self.connect_timeout);
         let authenticated = connect.layer(self.relay.clone());
         let greeted = self.authenticate.layer(authenticated);
         self.handshake.layer(greeted)
     }
+}
+
+opaque_future! {
+    /// The future of [`Socks`], [`Socks5`] and [`Socks4`].
+    SocksFuture<Io, Up> =
+        HandshakeFuture<AuthenticateFuture<ConnectFuture<RelayFuture<ClientStream<Io>, Up>>>>
 }
 
 /// Declares one ready-made proxy.
@@ -153,18 +158,19 @@ macro_rules! ready_made {
 
         impl<Io, C, A, R> Service<Accepted<Io>> for $name<C, A, R>
         where
-            Stack<C, A, R>: Service<Accepted<Io>>,
+            Io: Stream,
+            C: Connector<Request<Pinned>>,
+            A: Work<Request<Pinned>, Response = Request<Pinned>>,
+            R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
         {
-            type Response = <Stack<C, A, R> as Service<Accepted<Io>>>::Response;
-            type Error = <Stack<C, A, R> as Service<Accepted<Io>>>::Error;
-            type Future = <Stack<C, A, R> as Service<Accepted<Io>>>::Future;
+            type Response = Transfer;
+            type Error = Error;
+            type Future = SocksFuture<Io, C::Io>;
 
-            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-                self.stack.poll_ready(cx)
-            }
+            always_ready!();
 
             fn call(&mut self, accepted: Accepted<Io>) -> Self::Future {
-                self.stack.call(accepted)
+                SocksFuture::new(self.stack.call(accepted))
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use socks_tower::Client;
+use socks_tower::Inbound;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 const SESSIONS: usize = 1000;
-const MAX_EARLY: usize = Client::<TcpStream>::MAX_EARLY;
+const MAX_EARLY: usize = Inbound::<TcpStream>::MAX_EARLY;
 const CHUNK: usize = 1024;
 
 /// Sends until nobody takes any more; says how much that was.

@@ -14,8 +14,8 @@ use std::{
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, ByCommand, Command, ConnectLayer, DomainName,
-    HandshakeLayer, ListenAddrs, LookupAddr, LookupName, NoAuth, Permit, Relay, ResolveLayer,
-    Rules, Server, TcpConnector,
+    HandshakeLayer, ListenAddrs, NoAuth, Permit, Relay, ResolveLayer, Rules, Server, TcpConnector,
+    TorResolve, TorResolvePtr,
 };
 use tower::{BoxError, ServiceBuilder, service_fn};
 
@@ -42,8 +42,8 @@ async fn proxy(ip: &str, listen: ListenAddrs) -> SocketAddr {
     let connect = ConnectLayer::new(judged.service(TcpConnector::new()));
     let bind = BindLayer::new(permit.clone()).with_listen_addrs(listen);
     let commands = ByCommand::new()
-        .on(Command::RESOLVE, LookupAddr::new(permit.clone()))
-        .on(Command::RESOLVE_PTR, LookupName::new(permit, names))
+        .on(Command::RESOLVE, TorResolve::new(permit.clone()))
+        .on(Command::RESOLVE_PTR, TorResolvePtr::new(permit, names))
         .bind(ServiceBuilder::new().layer(bind).service(Relay::new()))
         .connect(ServiceBuilder::new().layer(connect).service(Relay::new()));
     let proxy = ServiceBuilder::new()

@@ -48,6 +48,7 @@ where
     let Requested {
         mut client,
         request,
+        ..
     } = requested;
     let expected = match client.watch(judge.run(request.clone())).await? {
         Ok(pinned) => pinned,
@@ -60,11 +61,7 @@ where
     let (io, peer) = client.watch(listener.accept()).await?.map_err(failed)?;
     assert!(expected.addrs().iter().all(|addr| addr.ip() == peer.ip()));
     client.grant(&Target::from(peer)).await?;
-    Ok(Connected {
-        client,
-        upstream: Outbound::new(io),
-        request,
-    })
+    Ok(Connected::new(client, Outbound::new(io), request))
 }
 
 #[tokio::test]

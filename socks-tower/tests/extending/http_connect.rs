@@ -2,8 +2,8 @@
 //! a dialect of its own.
 
 use socks_tower::{
-    Accepted, BoxError, Client, ClientStream, Command, ConnectLayer, Dialect, Error, ErrorKind,
-    Relay, ReplyCode, Request, Requested, Stage, StageFuture, Stream, Target,
+    Accepted, BoxError, ClientStream, Command, ConnectLayer, Dialect, Error, ErrorKind, Inbound,
+    Refusal, Relay, Reply, Request, Requested, Stage, StageFuture, Stream, Target,
 };
 use std::task::{Context, Poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -14,11 +14,11 @@ use crate::{client_of, connector, hears};
 struct Http;
 
 impl Dialect for Http {
-    fn encode(&self, outcome: Result<&Target, ReplyCode>, out: &mut Vec<u8>) {
-        let status = match outcome {
-            Ok(_) => "200 OK",
-            Err(ReplyCode::CONNECTION_NOT_ALLOWED) => "403 Forbidden",
-            Err(_) => "502 Bad Gateway",
+    fn encode(&self, reply: &Reply<'_>, out: &mut Vec<u8>) {
+        let status = match reply {
+            Reply::Granted { .. } => "200 OK",
+            Reply::Refused { error, .. } if error.kind() == ErrorKind::Denied => "403 Forbidden",
+            _ => "502 Bad Gateway",
         };
         out.extend(format!("HTTP/1.1 {status}\r\n\r\n").bytes());
     }
@@ -56,11 +56,11 @@ async fn read_head<Io: Stream>(
     let head = String::from_utf8(head).map_err(|error| broken(error.into()))?;
     let target = head.split(' ').nth(1).unwrap_or_default();
     let target: Target = target.parse().map_err(|error| broken(Box::new(error)))?;
-    let io = ClientStream::Plain(accepted.io);
-    Ok(Requested {
-        client: Client::new(io, Vec::new(), &Http),
-        request: Request::new(accepted.session, Command::CONNECT, target),
-    })
+    let io = ClientStream::plain(accepted.io);
+    Ok(Requested::new(
+        Inbound::new(io, Vec::new(), Http),
+        Request::new(accepted.session, Command::CONNECT, target),
+    ))
 }
 
 fn layer<S>() -> impl Layer<S, Service = HttpConnect<S>> {
@@ -86,12 +86,8 @@ async fn an_http_client_gets_through_the_same_stages() {
 
 #[tokio::test]
 async fn it_hears_of_failures_in_its_own_words() {
-    let denied = service_fn(|_: Request| async {
-        Err::<DuplexStream, _>(socks_tower::Refusal::new(
-            ReplyCode::CONNECTION_NOT_ALLOWED,
-            "no",
-        ))
-    });
+    let denied =
+        service_fn(|_: Request| async { Err::<DuplexStream, _>(Refusal::not_allowed("no")) });
     let proxy = ServiceBuilder::new()
         .layer(layer())
         .layer(ConnectLayer::new(denied))

@@ -43,6 +43,7 @@ impl<Io: Stream, P: Work<Request, Response = Pinned> + Sync> Service<Requested<I
             let Requested {
                 mut client,
                 request,
+                ..
             } = requested;
             let failed = |error: std::io::Error| Error::new(ErrorKind::Relay, error);
             let socket = UdpSocket::bind("127.0.0.1:0").await.map_err(failed)?;

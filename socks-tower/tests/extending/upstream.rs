@@ -14,8 +14,8 @@ use socks_core::{
 };
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BoxError, ConnectLayer, Connector, HandshakeLayer,
-    NameRules, NoAuth, Outbound, Proxy, Refusal, Relay, ReplyCode, Request, Rules, Target,
-    Upstream,
+    IntoOutbound, NameRules, NoAuth, Outbound, Proxy, Refusal, Relay, ReplyCode, Request, Rules,
+    Target,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -62,8 +62,8 @@ impl<C: Connector<Request>> Service<Request> for Through<C> {
                             return Ok(upstream);
                         }
                     }
-                    Err(client::Error::Refused(client::Refusal::V5(code))) => {
-                        return Err(Refusal::new(code, "the upstream proxy refused").into());
+                    Err(client::Error::Refused(client::FailureCode::V5(code))) => {
+                        return Err(Refusal::new(code, "the upstream proxy refused")?.into());
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -124,7 +124,7 @@ async fn a_chain_of_proxies_is_nesting() {
 #[tokio::test]
 async fn what_the_upstream_proxy_says_of_the_target_is_what_the_client_hears() {
     let refusing = service_fn(|_: Request| async {
-        Err::<DuplexStream, _>(Refusal::new(ReplyCode::ONION_AUTH_MISSING, "no"))
+        Err::<DuplexStream, _>(Refusal::new(ReplyCode::ONION_AUTH_MISSING, "no").unwrap())
     });
     let hop = Through {
         proxy: "proxy.example:1080".parse().unwrap(),

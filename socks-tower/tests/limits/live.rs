@@ -87,7 +87,7 @@ async fn around_the_connector_a_tunnel_too_many_is_a_general_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_identity_has_places_of_its_own_and_nobody_has_as_many_as_he_likes() {
+async fn each_identity_has_places_of_its_own_and_nobodies_have_some_together() {
     let connector = ServiceBuilder::new()
         .layer(LiveLimitLayer::per_identity(1))
         .service_fn(target);
@@ -98,7 +98,7 @@ async fn each_identity_has_places_of_its_own_and_nobody_has_as_many_as_he_likes(
         (&socks4_of("joe"), REFUSED4),
         (&socks4_of("ann"), GRANTED4),
         (SOCKS5, GRANTED5),
-        (SOCKS5, GRANTED5),
+        (SOCKS5, REFUSED5),
     ] {
         let mut client = Client::says(&proxy, "192.0.2.1", hello).await;
         client.hears(heard).await;
@@ -159,7 +159,7 @@ async fn without_room_for_another_key_its_connections_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_waits_is_let_in_as_another_ends() {
-    let limit = || LiveLimitLayer::per_client(1).waiting(5 * SECOND);
+    let limit = || LiveLimitLayer::per_client(1).with_wait(5 * SECOND);
     let around = open(ServiceBuilder::new().layer(limit()).service_fn(target));
     let between = ServiceBuilder::new()
         .layer(limit())
@@ -189,7 +189,7 @@ where
 #[tokio::test(start_paused = true)]
 async fn one_that_waits_too_long_is_refused() {
     let connector = ServiceBuilder::new()
-        .layer(LiveLimitLayer::per_client(1).waiting(5 * SECOND))
+        .layer(LiveLimitLayer::per_client(1).with_wait(5 * SECOND))
         .service_fn(target);
     let proxy = open(connector);
     let mut first = Client::says(&proxy, "192.0.2.1", SOCKS5).await;
@@ -205,7 +205,7 @@ async fn one_that_waits_too_long_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn one_that_hangs_up_while_it_waits_leaves_its_turn_to_the_next() {
     let connector = ServiceBuilder::new()
-        .layer(LiveLimitLayer::overall(1).waiting(60 * SECOND))
+        .layer(LiveLimitLayer::overall(1).with_wait(60 * SECOND))
         // Inside: what waits must not hold a permit of it.
         .concurrency_limit(1)
         .service_fn(target);
@@ -228,7 +228,7 @@ async fn behind_a_load_balancer_the_client_that_it_names_counts() {
     let balancer = "192.0.2.1";
     let believing = socks_tower::front::proxy_protocol::ProxyProtocolLayer::new();
     let proxy = ServiceBuilder::new()
-        .layer(believing.trust("192.0.2.1/32".parse().unwrap()))
+        .layer(believing.with_trusted("192.0.2.1/32".parse().unwrap()))
         .layer(LiveLimitLayer::per_client(1))
         .service(open(service_fn(target)));
     let named = |ip: &str, hello: &[u8]| {

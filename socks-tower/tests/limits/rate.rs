@@ -74,7 +74,7 @@ async fn around_the_connector_one_too_many_in_a_time_is_a_general_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_identity_has_a_rate_of_its_own_and_nobody_has_none() {
+async fn each_identity_has_a_rate_of_its_own_and_nobodies_have_one_together() {
     let connector = ServiceBuilder::new()
         .layer(RateLimitLayer::per_identity(Rate::per_second(1)))
         .service_fn(target);
@@ -84,7 +84,7 @@ async fn each_identity_has_a_rate_of_its_own_and_nobody_has_none() {
         (&socks4_of("joe"), REFUSED4),
         (&socks4_of("ann"), GRANTED4),
         (SOCKS5, GRANTED5),
-        (SOCKS5, GRANTED5),
+        (SOCKS5, REFUSED5),
     ] {
         let mut client = Client::says(&proxy, "192.0.2.1", hello).await;
         client.hears(heard).await;
@@ -164,7 +164,7 @@ async fn without_room_for_another_key_its_connections_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn those_that_wait_are_let_in_at_the_rate_and_in_order() {
     let connector = ServiceBuilder::new()
-        .layer(RateLimitLayer::per_client(Rate::per_second(1)).waiting(10 * SECOND))
+        .layer(RateLimitLayer::per_client(Rate::per_second(1)).with_wait(10 * SECOND))
         .service_fn(target);
     let proxy = open(connector);
     let began = Instant::now();
@@ -183,7 +183,7 @@ async fn those_that_wait_are_let_in_at_the_rate_and_in_order() {
 #[tokio::test(start_paused = true)]
 async fn one_that_would_wait_too_long_is_refused() {
     let connector = ServiceBuilder::new()
-        .layer(RateLimitLayer::overall(Rate::per_minute(1)).waiting(90 * SECOND))
+        .layer(RateLimitLayer::overall(Rate::per_minute(1)).with_wait(90 * SECOND))
         .service_fn(target);
     let proxy = open(connector);
     let began = Instant::now();
@@ -202,7 +202,7 @@ async fn one_that_would_wait_too_long_is_refused() {
         assert_eq!(began.elapsed().as_secs(), *at);
     }
 
-    let impatient = RateLimitLayer::overall(Rate::per_minute(1)).waiting(SECOND);
+    let impatient = RateLimitLayer::overall(Rate::per_minute(1)).with_wait(SECOND);
     let proxy = open(impatient.layer(service_fn(target)));
     Client::says(&proxy, "192.0.2.1", SOCKS5)
         .await

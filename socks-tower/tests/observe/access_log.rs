@@ -139,6 +139,7 @@ async fn a_line_of_json_has_the_event_s_fields() {
     let members = line.as_object_mut().unwrap();
     let time = members.remove("time").unwrap().as_f64().unwrap();
     assert!(time > 1_700_000_000.0);
+    assert!(members.remove("session.id").unwrap().as_u64().unwrap() > 0);
     assert!(members.remove("seconds").unwrap().as_f64().unwrap() > 0.0);
     let expected = serde_json::json!({
         "network.peer.address": "127.0.0.1",
@@ -150,6 +151,7 @@ async fn a_line_of_json_has_the_event_s_fields() {
         "network.protocol.name": "socks",
         "network.protocol.version": "5",
         "user.name": "joe",
+        "socks.method": "password",
         "socks.command": "connect",
         "server.address": "target.test",
         "server.port": addr.port(),
@@ -288,7 +290,7 @@ async fn the_client_is_the_one_that_a_trusted_sender_names_and_no_other() {
             .layer(ObserveLayer::new(keep))
             .layer(AccessLogLayer::three_proxy(three_proxy.sink()))
             .layer(AccessLogLayer::json(json.sink()))
-            .layer(believing.trust(trusted.parse().unwrap()))
+            .layer(believing.with_trusted(trusted.parse().unwrap()))
             .service(stack(&sessions));
         let mut proxy = Proxy::serve(stack, sessions, told).await;
         for way in Way::all(addr) {

@@ -9,11 +9,11 @@ use std::{
 };
 
 use socks_tower::{
-    AuthenticateLayer, AuthorizeLayer, BoxError, ConnectLayer, Direction, DomainName,
-    HandshakeLayer, NoAuth, Pinned, Proxy, Relay, Request, ResolveLayer,
+    AuthenticateLayer, AuthorizeLayer, BoxError, ConnectLayer, DomainName, HandshakeLayer, NoAuth,
+    Pinned, Proxy, Relay, Request, ResolveLayer,
     middleware::{
         ObserveLayer, Observer,
-        observe::{Record, StageKind, Summary},
+        observe::{CarriedReport, Record, StageReport, Summary},
     },
 };
 use tokio::{
@@ -46,9 +46,10 @@ impl Observer for Notes {
         self.write("accepted".to_owned());
     }
 
-    fn stage(&self, record: &Record, stage: StageKind, took: Duration, failed: bool) {
+    fn stage(&self, record: &Record, report: &StageReport) {
+        let (stage, took) = (report.stage, report.took);
         assert!(record.took(stage).unwrap() >= took);
-        let how = if failed { "failed" } else { "done" };
+        let how = if report.failed { "failed" } else { "done" };
         self.write(format!("{stage} {how} in {took:?}"));
     }
 
@@ -61,8 +62,9 @@ impl Observer for Notes {
         self.write("established".to_owned());
     }
 
-    fn carried(&self, direction: Direction, bytes: u64) {
-        self.write(format!("{bytes} {}", direction.as_str()));
+    fn carried(&self, record: &Record, report: &CarriedReport) {
+        assert!(record.established);
+        self.write(format!("{} {}", report.bytes, report.direction));
     }
 
     fn ended(&self, summary: &Summary<'_>) {
@@ -200,7 +202,10 @@ async fn what_fails_between_two_observers_is_told_to_the_outer_one_alone() {
     let error = serve_once(stack, TO_A_NAME).await.unwrap_err();
 
     // An error of others is handed on as it was.
-    assert!(error.is::<tower::load_shed::error::Overloaded>());
+    let error = error.downcast_ref::<socks_tower::Error>().unwrap();
+    let theirs = error.get_ref().unwrap();
+    assert!(theirs.is::<tower::load_shed::error::Overloaded>());
+    assert_eq!(error.to_string(), theirs.to_string());
     let notes = outer.read();
     assert_eq!(notes[0], "accepted");
     assert!(notes[1].starts_with("other after"), "{notes:?}");

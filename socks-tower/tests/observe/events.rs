@@ -130,8 +130,9 @@ async fn the_event_has_opentelemetry_s_names() {
 
     let mut events = log.accesses();
     let mut event = events.remove(0);
-    let seconds = event.as_object_mut().unwrap().remove("seconds").unwrap();
-    assert!(seconds.as_f64().unwrap() > 0.0);
+    let fields = event.as_object_mut().unwrap();
+    assert!(fields.remove("seconds").unwrap().as_f64().unwrap() > 0.0);
+    assert!(fields.remove("session.id").unwrap().as_u64().unwrap() > 0);
     let expected = serde_json::json!({
         "message": "session ended",
         "network.peer.address": "127.0.0.1",
@@ -143,6 +144,7 @@ async fn the_event_has_opentelemetry_s_names() {
         "network.protocol.name": "socks",
         "network.protocol.version": "5",
         "user.name": "joe",
+        "socks.method": "password",
         "socks.command": "connect",
         "server.address": "target.test",
         "server.port": ports.1,

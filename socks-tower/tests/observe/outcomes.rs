@@ -1,7 +1,7 @@
 //! However a session ends, its end is told, once.
 
 use socks_tower::{
-    Accepted, ErrorKind, ReplyCode,
+    Accepted, ErrorKind, Protocol, ReplyCode,
     middleware::{ObserveLayer, Sessions},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -97,7 +97,7 @@ async fn a_wrong_password_is_told_and_the_name_with_it_is_not() {
     let told = proxy.told().await;
 
     assert_eq!(told.kind, Some(ErrorKind::Authentication));
-    assert_eq!(told.record.version, Some("5"));
+    assert_eq!(told.record.protocol, Some(Protocol::Socks5));
     assert_eq!(told.record.identity, None);
     assert!(!format!("{told:?}").contains("hunter2"));
 }
@@ -124,7 +124,7 @@ async fn a_tunnel_that_the_shutdown_cuts_is_told_with_its_bytes() {
         assert_eq!(told.outcome, "cut");
         let client = told.record.client_addr;
         if client == silent.local_addr().ok() {
-            assert_eq!(told.record.version, None);
+            assert_eq!(told.record.protocol, Some(Protocol::Socks));
             assert_eq!(told.bytes, (0, 0));
             continue;
         }

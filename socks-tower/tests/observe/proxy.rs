@@ -9,9 +9,9 @@ use std::{
 
 use socks_tower::{
     Accepted, AuthenticateLayer, AuthorizeLayer, BoxError, ByCommand, Command, ConnectLayer,
-    DomainName, ErrorKind, HandshakeLayer, HttpConnectLayer, LookupAddr, Match, NoAuth, Permit,
-    Proxy as Stack, Relay, ResolveLayer, Rules, Server, Session, TcpAcceptor, TcpConnector,
-    Transfer, UdpAssociate, UsernamePassword, Users,
+    DomainName, ErrorKind, HandshakeLayer, HttpConnectLayer, Match, NoAuth, Permit, Proxy as Stack,
+    Relay, ResolveLayer, Rules, Server, Session, TcpAcceptor, TcpConnector, TorResolve, Transfer,
+    UdpAssociate, UsernamePassword, Users,
     middleware::{
         ObserveLayer, Observer, RegisterLayer, Sessions,
         observe::{Outcome, Record, Summary},
@@ -120,7 +120,7 @@ pub(crate) fn stack(
             ByCommand::new()
                 .connect(connect)
                 .udp_associate(UdpAssociate::new(permit.clone()))
-                .on(Command::RESOLVE, LookupAddr::new(permit)),
+                .on(Command::RESOLVE, TorResolve::new(permit)),
         )
 }
 
@@ -256,8 +256,9 @@ impl Way {
         assert_eq!(record.peer_addr, Some(client));
         assert_eq!(record.client_addr, Some(client));
         assert_eq!(record.local_addr, Some(proxy));
-        assert_eq!(record.protocol, Some(self.protocol));
-        assert_eq!(record.version, Some(self.version));
+        let protocol = record.protocol.unwrap();
+        assert_eq!(protocol.name(), self.protocol);
+        assert_eq!(protocol.version(), Some(self.version));
         assert_eq!(record.command, Some(Command::CONNECT));
         let user = record.identity.as_ref().map(|identity| identity.as_str());
         assert_eq!(user, self.user);

@@ -113,7 +113,7 @@ async fn what_a_bandwidth_limit_has_no_room_for_is_dropped_each_way() {
         (ByteRate::per_second(1_000_000_000), 3, 3, 3),
     ] {
         let target = echo("127.0.0.1").await;
-        let layer = BandwidthLayer::new().with_per_tunnel(rate);
+        let layer = BandwidthLayer::per_tunnel(rate);
         let mut proxy = Proxy::start_behind(behind(layer), UdpAssociate::new(judge())).await;
         let client = Client::new(&proxy).await;
 
@@ -141,7 +141,7 @@ async fn the_associations_of_a_client_share_its_bandwidth() {
     use socks_tower::middleware::{BandwidthLayer, ByteRate};
 
     let rate = ByteRate::per_second(1).with_burst(1000);
-    let layer = BandwidthLayer::new().with_per_client(rate);
+    let layer = BandwidthLayer::per_client(rate);
     let target = echo("127.0.0.1").await;
     let mut proxy = Proxy::start_behind(behind(layer), UdpAssociate::new(judge())).await;
     for (has_room, throttled) in [(true, 0), (false, 1)] {

@@ -16,7 +16,7 @@ fn rule(call: &str, rest: &str) -> String {
     let number = match (call, cfg!(target_arch = "x86_64")) {
         ("splice", true) => 275,
         ("splice", false) => 76,
-        _ => panic!("no number of {call}"),
+        _ => unreachable!("no number of {call}"),
     };
     format!("{number}{rest}")
 }

@@ -20,8 +20,8 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 use socks_tower::{
-    Client, ClientStream, Command, ConnectLayer, Relay, Request, Requested, Session, Target,
-    Version,
+    BoxStream, ClientStream, Command, ConnectLayer, Inbound, Relay, Request, Requested, Session,
+    Target, Version,
 };
 use tower::{Layer, Service, service_fn};
 
@@ -123,8 +123,8 @@ fn relay(accepted: TcpStream, upstream: TcpStream, copy: bool) -> Result<Duratio
         let accepted = tokio::net::TcpStream::from_std(accepted)?;
         // The relay splices only what it can see to be a socket.
         let accepted = match copy {
-            true => ClientStream::Wrapped(Box::new(accepted)),
-            false => ClientStream::Plain(accepted),
+            true => ClientStream::wrapped(BoxStream::new(accepted)),
+            false => ClientStream::plain(accepted),
         };
         let upstream = tokio::net::TcpStream::from_std(upstream)?;
         // A work is cloned before it is called, and there is one socket.
@@ -134,10 +134,10 @@ fn relay(accepted: TcpStream, upstream: TcpStream, copy: bool) -> Result<Duratio
             async move { upstream.ok_or(io::Error::from(io::ErrorKind::NotConnected)) }
         });
         let mut stack = ConnectLayer::new(connector).layer(Relay::new());
-        let requested = Requested {
-            client: Client::new(accepted, Vec::new(), &Version::Socks5),
-            request: Request::new(Session::new(), Command::CONNECT, Target::UNSPECIFIED),
-        };
+        let requested = Requested::new(
+            Inbound::new(accepted, Vec::new(), Version::Socks5),
+            Request::new(Session::new(), Command::CONNECT, Target::UNSPECIFIED),
+        );
         let before = clock_gettime(ClockId::ThreadCPUTime);
         let transfer = stack.call(requested).await?;
         let after = clock_gettime(ClockId::ThreadCPUTime);

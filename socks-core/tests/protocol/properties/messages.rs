@@ -29,7 +29,7 @@ pub(crate) fn check(input: &[u8]) {
 /// Feeds `input` to one decoder.
 pub(crate) fn check_one<T>(input: &[u8])
 where
-    T: Decode + Encode + PartialEq + Debug,
+    T: Decode<Error = DecodeError> + Encode + PartialEq + Debug,
 {
     let whole = T::decode(input);
     // Where the message ends, or cannot end before.
@@ -54,7 +54,7 @@ where
 /// What was read can be written, and read again as the same.
 fn check_encoding<T>(message: &T)
 where
-    T: Decode + Encode + PartialEq + Debug,
+    T: Decode<Error = DecodeError> + Encode + PartialEq + Debug,
 {
     let bytes = message.to_bytes();
     assert!((T::MIN_LEN..=T::MAX_LEN).contains(&bytes.len()));
@@ -75,7 +75,7 @@ where
 /// is wrong only if the whole is wrong in the same way.
 fn check_prefixes<T>(input: &[u8], whole: &Result<Decoded<T>, DecodeError>, end: usize)
 where
-    T: Decode + PartialEq + Debug,
+    T: Decode<Error = DecodeError> + PartialEq + Debug,
 {
     // Past the longest message but GSS-API's there is nothing new to see.
     const ENOUGH: usize = 600;
@@ -104,7 +104,7 @@ where
 /// of the message exactly.
 fn check_exact_reads<T>(input: &[u8], whole: &Result<Decoded<T>, DecodeError>)
 where
-    T: Decode + PartialEq + Debug,
+    T: Decode<Error = DecodeError> + PartialEq + Debug,
 {
     let mut have = 0;
     loop {

@@ -71,7 +71,7 @@ fn serve(setup: u8, mut feed: Feed<'_>) -> Outcome {
                     server.grant(&request.target, &mut out).unwrap();
                 }
                 if request.command == Command::BIND || !grants {
-                    let code = ReplyCode(setup >> 5);
+                    let code = ReplyCode((setup >> 5) + 1);
                     server.refuse(code, &mut out).unwrap();
                 }
                 let written = out.len();
@@ -81,7 +81,7 @@ fn serve(setup: u8, mut feed: Feed<'_>) -> Outcome {
             }
             Ok(other) => panic!("{other:?} is new"),
             Err(wrong) => {
-                error = Some(*wrong);
+                error = Some(wrong.clone());
                 server.answer(wrong, &mut out);
             }
         }

@@ -33,7 +33,7 @@ impl ProxyProtocolLayer {
 
     /// Connections from `senders` must begin with a header, and it is believed.
     #[must_use]
-    pub fn trust(mut self, senders: IpNet) -> Self {
+    pub fn with_trusted(mut self, senders: IpNet) -> Self {
         Arc::make_mut(&mut self.trusted).push(senders);
         self
     }

@@ -17,7 +17,7 @@
 //! use tower::ServiceBuilder;
 //!
 //! let proxy = ServiceBuilder::new()
-//!     .layer(ProxyProtocolLayer::new().trust("192.0.2.0/28".parse()?))
+//!     .layer(ProxyProtocolLayer::new().with_trusted("192.0.2.0/28".parse()?))
 //!     .service(Socks::new());
 //! # fn check(_: impl tower::Service<socks_tower::Accepted<tokio::net::TcpStream>>) {}
 //! # check(proxy);

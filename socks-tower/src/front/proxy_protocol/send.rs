@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::session::{
-    BoxError, BoxWork, Connector, Outbound, Pinned, Request, Session, Upstream, always_ready,
+    BoxError, BoxWork, Connector, IntoOutbound, Outbound, Pinned, Request, Session, always_ready,
     opaque_future, tcp,
 };
 
@@ -170,7 +170,10 @@ fn header(
         HeaderVersion::V1 => Header::V1(endpoints.map_or(HeaderV1::Unknown, HeaderV1::Tcp)),
         HeaderVersion::V2 => {
             let name = match &target.host {
-                Host::Name(name) => Tlvs::new().with(Tlvs::AUTHORITY, name.as_str().as_bytes()),
+                Host::Name(name) => {
+                    let name = name.as_str().as_bytes();
+                    Tlvs::new().with(Tlvs::AUTHORITY, name).ok()
+                }
                 Host::Ip(_) => None,
             };
             Header::V2(HeaderV2::Proxy {
@@ -294,16 +297,16 @@ mod tests {
         use socks_core::server::Version;
 
         use crate::{
-            session::{Client, ErrorKind, Requested},
+            session::{ErrorKind, Inbound, Requested},
             stages::connect::ConnectLayer,
             test_support::MustNotBeCalled,
         };
 
-        for (version, expected) in [(&Version::Socks5, [5, 1]), (&Version::Socks4, [0, 91])] {
+        for (version, expected) in [(Version::Socks5, [5, 1]), (Version::Socks4, [0, 91])] {
             let (mut near, io) = duplex(64);
             let target = "192.0.2.1:80".parse().unwrap();
             let requested = Requested {
-                client: Client::new(io, Vec::new(), version),
+                client: Inbound::new(io, Vec::new(), version),
                 request: Request::new(session(CLIENT), Command::CONNECT, target),
             };
             let stage = ConnectLayer::new(refusing()).layer(MustNotBeCalled);

@@ -49,7 +49,7 @@ where
     // readied here, and called at once.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let ready = self.inner.poll_ready(cx);
-        ready.map_err(|error| Error::from_box(error.into()))
+        ready.map_err(Error::passed)
     }
 
     fn call(&mut self, accepted: Accepted<Io>) -> Self::Future {
@@ -58,9 +58,7 @@ where
             let next = self.inner.clone();
             StageFuture::new(own, mem::replace(&mut self.inner, next))
         } else {
-            StageFuture::Next {
-                next: self.inner.call(accepted),
-            }
+            StageFuture::next(self.inner.call(accepted))
         })
     }
 }
@@ -153,8 +151,8 @@ mod tests {
     fn trusting() -> ProxyProtocolLayer {
         let other = "2001:db8::/32".parse().unwrap();
         ProxyProtocolLayer::new()
-            .trust(other)
-            .trust("10.0.0.0/30".parse().unwrap())
+            .with_trusted(other)
+            .with_trusted("10.0.0.0/30".parse().unwrap())
     }
 
     fn from<Io>(peer: SocketAddr, io: Io) -> Accepted<Io> {

@@ -8,7 +8,12 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 pub struct PeerCertificates(Arc<[CertificateDer<'static>]>);
 
 impl PeerCertificates {
-    pub(super) fn new(chain: &[CertificateDer<'static>]) -> Self {
+    /// Certificates in DER, the client's own first: to test what goes by them.
+    pub fn new(chain: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self(chain.into_iter().map(CertificateDer::from).collect())
+    }
+
+    pub(super) fn shown(chain: &[CertificateDer<'static>]) -> Self {
         Self(chain.into())
     }
 

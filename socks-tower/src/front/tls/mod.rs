@@ -66,9 +66,12 @@
 mod certificates;
 mod layer;
 mod service;
+mod stream;
 
 pub use certificates::PeerCertificates;
 pub use layer::TlsLayer;
-pub use service::{Tls, TlsFuture, TlsStream};
-/// The version of rustls that configurations are made with.
+pub use service::{Tls, TlsFuture};
+pub use stream::TlsStream;
+/// The version of rustls that configurations are made with. It is part of this
+/// module's interface: another one comes with a new version of this crate.
 pub use tokio_rustls::rustls;

@@ -4,10 +4,10 @@ use tokio::time::timeout_at;
 use tokio_rustls::{TlsAcceptor, rustls};
 use tower_service::Service;
 
-use super::{PeerCertificates, TlsLayer};
+use super::{PeerCertificates, TlsLayer, TlsStream};
 use crate::session::{
-    Accepted, Error, ErrorKind, Rewind, Stage, StageFuture, Stream, always_ready, dismiss,
-    opaque_future,
+    Accepted, AuthenticatedBy, Error, ErrorKind, Rewind, Stage, StageFuture, Stream, always_ready,
+    dismiss, opaque_future,
 };
 
 /// Speaks TLS with the client, then goes on to `S`. See the
@@ -17,10 +17,6 @@ pub struct Tls<S> {
     pub(super) config: TlsLayer,
     pub(super) inner: S,
 }
-
-/// A client's stream within TLS. `get_ref` has the stream beneath, and rustls's
-/// connection: the name that the client asked for, ALPN.
-pub type TlsStream<Io> = tokio_rustls::server::TlsStream<Rewind<Io>>;
 
 opaque_future! {
     /// The future of [`Tls`].
@@ -75,18 +71,18 @@ async fn handshake<Io: Stream>(
     };
     let (_, connection) = io.get_ref();
     if let Some(chain) = connection.peer_certificates() {
-        let certificates = PeerCertificates::new(chain);
+        let certificates = PeerCertificates::shown(chain);
         if let Some(name) = &config.namer {
             let Some(identity) = name(&certificates) else {
                 dismiss(&mut io, &[]).await;
                 return Err(Error::new(ErrorKind::Authentication, Nobody));
             };
-            session.identity = Some(identity);
+            session.admit(Some(identity), AuthenticatedBy::Certificate);
         }
         session.extensions.insert(certificates);
     }
     Ok(Accepted {
-        io,
+        io: TlsStream::new(io),
         buffered: Vec::new(),
         session,
         accepted_at,
@@ -278,8 +274,8 @@ mod tests {
         heard.unwrap();
         let request = requested.unwrap().request;
         assert_eq!(
-            request.session.version,
-            Some(socks_core::server::Version::Socks4)
+            request.session.protocol,
+            Some(crate::session::Protocol::Socks4)
         );
         assert_eq!(request.target.to_string(), "127.0.0.1:80");
     }

@@ -6,6 +6,7 @@ use std::{
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::session::{
+    Protocol,
     policy::Direction,
     watch::{Outcome, Summary},
 };
@@ -19,8 +20,16 @@ use crate::session::{
 /// Its members are the fields of the event `socks::access`, which the page of
 /// [`observe`](crate::middleware::observe) lists, and `time`, when it ended, in seconds
 /// since 1970. What is not known is left out.
-#[derive(Clone, Copy, Debug)]
-pub struct Json<'a>(pub &'a Summary<'a>);
+#[derive(Clone, Debug)]
+pub struct Json<'a>(&'a Summary<'a>);
+
+impl<'a> Json<'a> {
+    /// The line of a session that is over.
+    #[must_use]
+    pub fn new(summary: &'a Summary<'a>) -> Self {
+        Self(summary)
+    }
+}
 
 impl Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,6 +50,7 @@ impl Serialize for Members<'_> {
         let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
         map.serialize_entry("time", &(millis as f64 / 1000.0))?;
+        map.serialize_entry("session.id", &record.id.get())?;
         for (address, port, addr) in [
             (
                 "network.peer.address",
@@ -57,14 +67,21 @@ impl Serialize for Members<'_> {
             some(&mut map, address, addr.map(|addr| Text(addr.ip())))?;
             some(&mut map, port, addr.map(|addr| addr.port()))?;
         }
-        some(&mut map, "network.protocol.name", record.protocol)?;
-        some(&mut map, "network.protocol.version", record.version)?;
+        let protocol = record.protocol;
+        some(
+            &mut map,
+            "network.protocol.name",
+            protocol.map(Protocol::name),
+        )?;
+        let version = protocol.and_then(Protocol::version);
+        some(&mut map, "network.protocol.version", version)?;
         let identity = record.identity.as_ref();
         some(
             &mut map,
             "user.name",
             identity.map(|identity| identity.as_str()),
         )?;
+        some(&mut map, "socks.method", record.method.map(Text))?;
         let user_id = record.user_id.as_ref();
         let user_id = user_id.map(|id| Text(id.as_bytes().escape_ascii()));
         some(&mut map, "socks.user_id", user_id)?;

@@ -23,7 +23,7 @@ impl AccessLogLayer {
     #[must_use]
     pub fn three_proxy(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self::new(
-            |summary, line| writeln!(line, "{}", ThreeProxy(summary)),
+            |summary, line| writeln!(line, "{}", ThreeProxy::new(summary)),
             sink,
         )
     }
@@ -34,7 +34,10 @@ impl AccessLogLayer {
     /// session's task, so it must not block.
     #[must_use]
     pub fn json(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self::new(|summary, line| writeln!(line, "{}", Json(summary)), sink)
+        Self::new(
+            |summary, line| writeln!(line, "{}", Json::new(summary)),
+            sink,
+        )
     }
 
     fn new(write: Write, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {

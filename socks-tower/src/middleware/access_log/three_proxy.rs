@@ -7,7 +7,7 @@ use std::{
 use socks_core::{Host, v5::Command};
 
 use crate::session::{
-    End, ErrorKind,
+    End, ErrorKind, Protocol,
     policy::Direction,
     watch::{Outcome, Record, Summary},
 };
@@ -51,8 +51,16 @@ use crate::session::{
 ///
 /// In the user and the target, blanks and what does not print are escaped as
 /// Rust has it.
-#[derive(Clone, Copy, Debug)]
-pub struct ThreeProxy<'a>(pub &'a Summary<'a>);
+#[derive(Clone, Debug)]
+pub struct ThreeProxy<'a>(&'a Summary<'a>);
+
+impl<'a> ThreeProxy<'a> {
+    /// The line of a session that is over.
+    #[must_use]
+    pub fn new(summary: &'a Summary<'a>) -> Self {
+        Self(summary)
+    }
+}
 
 impl fmt::Display for ThreeProxy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,11 +97,11 @@ impl fmt::Display for ThreeProxy<'_> {
 
 /// 3proxy's names of services.
 fn service(record: &Record) -> &'static str {
-    match (record.protocol, record.version) {
-        (Some("socks"), Some("4")) => "SOCK4",
-        (Some("socks"), Some("4a")) => "SOC45",
-        (Some("socks"), Some("5")) => "SOCK5",
-        (Some("http"), _) => "PROXY",
+    match record.protocol {
+        Some(Protocol::Socks4) => "SOCK4",
+        Some(Protocol::Socks4a) => "SOC45",
+        Some(Protocol::Socks5) => "SOCK5",
+        Some(protocol) if protocol.name() == "http" => "PROXY",
         _ => "SOCKS",
     }
 }

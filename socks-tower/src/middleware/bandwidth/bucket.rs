@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// Bytes per second, at least 1.
+    /// Bytes per second.
     rate: u64,
     burst: i64,
     turn: u64,
@@ -46,8 +46,10 @@ struct State {
 impl Bucket {
     /// A full bucket.
     pub(super) fn new(rate: u64, burst: Option<u64>) -> Self {
-        let rate = rate.max(1);
-        let burst = burst.unwrap_or((rate / 10).max(LEAST_BURST)).max(1);
+        let least = if rate == 0 { 0 } else { LEAST_BURST };
+        let burst = burst.unwrap_or((rate / 10).max(least));
+        // What holds nothing lets nothing through, however fast it fills.
+        let rate = if burst == 0 { 0 } else { rate };
         let burst = i64::try_from(burst).unwrap_or(i64::MAX);
         // A bucket that is full at the turn loses what the timer is late by.
         let half = (burst.unsigned_abs() / 2).max(1);
@@ -89,7 +91,7 @@ impl Bucket {
     pub(super) fn try_take(&self, now: Instant, bytes: u64) -> bool {
         let mut state = self.filled(now);
         let needed = i64::try_from(bytes).unwrap_or(i64::MAX).min(self.burst);
-        let granted = state.bytes >= needed;
+        let granted = self.burst > 0 && state.bytes >= needed;
         if granted {
             state.spend(bytes);
         }
@@ -139,7 +141,13 @@ impl Bucket {
 
     /// How long `bytes` take to come in.
     fn time_for(&self, bytes: u64) -> Duration {
-        let nanos = (u128::from(bytes) * NANOS).div_ceil(self.rate.into());
+        if bytes == 0 {
+            return Duration::ZERO;
+        }
+        let nanos = match self.rate {
+            0 => u128::MAX,
+            rate => (u128::from(bytes) * NANOS).div_ceil(rate.into()),
+        };
         // Half a millennium is as good as what is more.
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
@@ -234,8 +242,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_rate_or_a_burst_of_0_lets_nothing_through() {
+        for bucket in [
+            Bucket::new(0, None),
+            Bucket::new(0, Some(0)),
+            Bucket::new(1000, Some(0)),
+        ] {
+            advance(1_000_000 * SECOND).await;
+            assert!(wait(bucket.take(Instant::now(), 1)) > 1_000_000 * SECOND);
+            assert!(!bucket.try_take(Instant::now(), 1));
+            assert!(bucket.is_full());
+        }
+        let once = Bucket::new(0, Some(5));
+        assert_eq!(once.take(Instant::now(), 9), Grant::Bytes(5));
+        advance(1_000_000 * SECOND).await;
+        assert!(wait(once.take(Instant::now(), 1)) > 1_000_000 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn extremes_are_no_trouble() {
-        let slow = Bucket::new(0, Some(0));
+        let slow = Bucket::new(1, Some(1));
         assert_eq!(slow.take(Instant::now(), u64::MAX), Grant::Bytes(1));
         assert_eq!(wait(slow.take(Instant::now(), u64::MAX)), SECOND);
         let fast = Bucket::new(u64::MAX, Some(u64::MAX));

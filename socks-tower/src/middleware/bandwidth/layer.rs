@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
@@ -8,66 +8,103 @@ use crate::{
     session::{Identity, Session},
 };
 
+/// Finds a session's limit; none if it is not limited.
+type Find = Arc<dyn Fn(&Session) -> Option<Arc<Shaper>> + Send + Sync>;
+
 /// Limits the bytes per second of sessions. See the
 /// [module's page](crate::middleware::bandwidth).
 ///
-/// Without a limit set, there is none.
-#[derive(Clone, Debug, Default)]
+/// Its clones, and all that it is wrapped around, count together.
+#[derive(Clone)]
 pub struct BandwidthLayer {
     per_tunnel: Option<ByteRate>,
-    per_client: Option<Arc<Table<Option<ClientKey>>>>,
-    per_identity: Option<Arc<Table<Option<Identity>>>>,
-    overall: Option<Arc<Shaper>>,
+    shared: Vec<Find>,
 }
 
 impl BandwidthLayer {
-    /// Limits nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// What each tunnel, or UDP association, may move.
     #[must_use]
-    pub fn with_per_tunnel(mut self, rate: ByteRate) -> Self {
-        self.per_tunnel = Some(rate);
-        self
-    }
-
-    /// What all tunnels of a client, by its address, may move together.
-    #[must_use]
-    pub fn with_per_client(mut self, rate: ByteRate) -> Self {
-        self.per_client = Some(Arc::new(Table::new(rate)));
-        self
-    }
-
-    /// What all tunnels of a user may move together. The layer then stands
-    /// behind [`AuthenticateLayer`](crate::AuthenticateLayer): before it, all
-    /// count as one, as do those who need not say who they are.
-    #[must_use]
-    pub fn with_per_identity(mut self, rate: ByteRate) -> Self {
-        self.per_identity = Some(Arc::new(Table::new(rate)));
-        self
+    pub fn per_tunnel(rate: ByteRate) -> Self {
+        Self {
+            per_tunnel: Some(rate),
+            shared: Vec::new(),
+        }
     }
 
     /// What all tunnels may move together.
     #[must_use]
-    pub fn with_overall(mut self, rate: ByteRate) -> Self {
-        self.overall = Some(Arc::new(Shaper::new(rate)));
+    pub fn overall(rate: ByteRate) -> Self {
+        let all = Arc::new(Shaper::new(rate));
+        Self::found(move |_| Some(Arc::clone(&all)))
+    }
+
+    /// What all tunnels of a client, by its address, may move together. Those
+    /// without an address (Unix sockets) count as one.
+    #[must_use]
+    pub fn per_client(rate: ByteRate) -> Self {
+        Self::by(rate, |session| Some(ClientKey::of_session(session)))
+    }
+
+    /// What all tunnels of a user may move together. Clients that nobody asked
+    /// who they are count as one. It stands behind
+    /// [`AuthenticateLayer`](crate::AuthenticateLayer).
+    #[must_use]
+    pub fn per_identity(rate: ByteRate) -> Self {
+        Self::by(rate, |session| -> Option<Option<Identity>> {
+            Some(session.identity.clone())
+        })
+    }
+
+    /// What all tunnels with the same `key` may move together. Sessions for which
+    /// it says `None` are not limited.
+    #[must_use]
+    pub fn by<K>(
+        rate: ByteRate,
+        key: impl Fn(&Session) -> Option<K> + Send + Sync + 'static,
+    ) -> Self
+    where
+        K: Clone + Eq + std::hash::Hash + Send + Sync + 'static,
+    {
+        let table = Table::new(rate);
+        Self::found(move |session| Some(table.get(key(session)?)))
+    }
+
+    /// These limits and those of `other`: bytes pass if all let them.
+    ///
+    /// It does what two layers would, for less: the clock is looked at once.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.per_tunnel = match (self.per_tunnel, other.per_tunnel) {
+            (Some(one), Some(other)) => Some(one.narrowest(other)),
+            (one, other) => one.or(other),
+        };
+        self.shared.extend(other.shared);
         self
+    }
+
+    fn found(find: impl Fn(&Session) -> Option<Arc<Shaper>> + Send + Sync + 'static) -> Self {
+        Self {
+            per_tunnel: None,
+            shared: vec![Arc::new(find)],
+        }
     }
 
     /// Leaves in `session` what the relay is to carry out.
     pub(super) fn apply(&self, session: &mut Session) {
-        let client = self.per_client.as_ref();
-        let client = client.map(|table| table.get(ClientKey::of_session(session)));
-        let identity = self.per_identity.as_ref();
-        let identity = identity.map(|table| table.get(session.identity.clone()));
         let tunnel = self.per_tunnel.map(Shaper::new);
-        let shared = [client, identity, self.overall.clone()];
-        if let Some(limits) = Limits::new(tunnel, shared) {
-            session.policy.add_throttle(Arc::new(limits));
+        let shared = self.shared.iter().filter_map(|find| find(session));
+        if let Some(limits) = Limits::new(tunnel, shared.collect()) {
+            session.policy.add_throttle(limits);
         }
+    }
+}
+
+impl fmt::Debug for BandwidthLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BandwidthLayer")
+            .field("per_tunnel", &self.per_tunnel)
+            .field("shared", &self.shared.len())
+            .finish()
     }
 }
 

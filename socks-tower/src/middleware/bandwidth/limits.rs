@@ -10,20 +10,20 @@ use crate::session::policy::{Direction, Grant, Throttle};
 #[derive(Debug)]
 pub(super) struct Limits {
     tunnel: Option<Shaper>,
-    /// The client's, the user's, and that of all.
-    shared: [Option<Arc<Shaper>>; 3],
+    /// Others', too.
+    shared: Vec<Arc<Shaper>>,
 }
 
 impl Limits {
     /// None if there is none.
-    pub(super) fn new(tunnel: Option<Shaper>, shared: [Option<Arc<Shaper>>; 3]) -> Option<Self> {
-        let any = tunnel.is_some() || shared.iter().any(Option::is_some);
+    pub(super) fn new(tunnel: Option<Shaper>, shared: Vec<Arc<Shaper>>) -> Option<Self> {
+        let any = tunnel.is_some() || !shared.is_empty();
         any.then_some(Self { tunnel, shared })
     }
 
     /// The narrowest first: who is held back by its own troubles nobody else.
     fn buckets(&self, direction: Direction) -> impl Iterator<Item = &Bucket> {
-        let shared = self.shared.iter().filter_map(Option::as_deref);
+        let shared = self.shared.iter().map(|shaper| &**shaper);
         let all = self.tunnel.iter().chain(shared);
         all.filter_map(move |shaper| shaper.bucket(direction))
     }
@@ -85,7 +85,7 @@ mod tests {
     fn limits() -> (Limits, Arc<Shaper>) {
         let tunnel = Shaper::new(RATE.with_burst(5000));
         let shared = Arc::new(Shaper::new(RATE.with_down(None).with_burst(300)));
-        let limits = Limits::new(Some(tunnel), [None, Some(shared.clone()), None]);
+        let limits = Limits::new(Some(tunnel), vec![shared.clone()]);
         (limits.unwrap(), shared)
     }
 
@@ -122,6 +122,6 @@ mod tests {
 
     #[test]
     fn without_any_limit_there_is_nothing_to_ask() {
-        assert!(Limits::new(None, [None, None, None]).is_none());
+        assert!(Limits::new(None, vec![]).is_none());
     }
 }

@@ -17,10 +17,11 @@
 //! # use tokio::{io::duplex, net::TcpStream};
 //! use tower::{ServiceBuilder, service_fn};
 //!
-//! let bandwidth = BandwidthLayer::new()
-//!     .with_overall(ByteRate::per_second(100_000_000))
-//!     .with_per_identity(ByteRate::per_second(10_000_000).with_burst(20_000_000))
-//!     .with_per_tunnel(ByteRate::per_second(5_000_000).with_up(1_000_000));
+//! let of_user = ByteRate::per_second(10_000_000).with_burst(20_000_000);
+//! let of_tunnel = ByteRate::per_second(5_000_000).with_up(1_000_000);
+//! let bandwidth = BandwidthLayer::overall(ByteRate::per_second(100_000_000))
+//!     .and(BandwidthLayer::per_identity(of_user))
+//!     .and(BandwidthLayer::per_tunnel(of_tunnel));
 //!
 //! # let connector = service_fn(|_: Request| async { Ok::<_, std::io::Error>(duplex(64).0) });
 //! let proxy = ServiceBuilder::new()
@@ -63,7 +64,8 @@
 //!
 //! A read takes and gives back under a lock for each limit; a flow that waits
 //! is a timer. The buckets of clients and users are kept until they are full
-//! again and unused, and are at most 65,536 each, besides those of live tunnels.
+//! again and unused, and are at most 65,536 each. Should so many be live, a
+//! newcomer has a bucket of its own.
 
 mod bucket;
 mod layer;

@@ -17,7 +17,8 @@ pub struct ByteRate {
 }
 
 impl ByteRate {
-    /// So many bytes per second up, and as many down. 0 counts as 1.
+    /// So many bytes per second up, and as many down. 0 lets nothing
+    /// through but a burst that is set.
     #[must_use]
     pub const fn per_second(bytes: u64) -> Self {
         Self {
@@ -41,7 +42,21 @@ impl ByteRate {
         self
     }
 
-    /// Bytes that may pass at once after silence, each way. By default a tenth
+    /// The lower of both, each way.
+    pub(super) fn narrowest(self, other: Self) -> Self {
+        let lower = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            up: lower(self.up, other.up),
+            down: lower(self.down, other.down),
+            burst: lower(self.burst, other.burst),
+        }
+    }
+
+    /// Bytes that may pass at once after silence, each way; 0 lets nothing
+    /// through. By default a tenth
     /// of a second's worth, or 1500 if that is more: less than that, and what a
     /// busy machine is late by would be lost.
     #[must_use]

@@ -1,40 +1,28 @@
 use std::{
-    collections::HashMap,
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::time::Instant;
+
 use super::{rate::ByteRate, shaper::Shaper};
+use crate::middleware::table;
 
-/// Entries besides those of live sessions.
+/// As many are remembered.
 const MOST: usize = 65_536;
-
-/// Entries before it is worth looking for idle ones.
-const FEW: usize = 1024;
 
 /// A limit for each of many.
 #[derive(Debug)]
 pub(super) struct Table<K> {
     rate: ByteRate,
-    state: Mutex<State<K>>,
+    entries: Mutex<table::Table<K, Arc<Shaper>>>,
 }
 
-#[derive(Debug)]
-struct State<K> {
-    entries: HashMap<K, Arc<Shaper>>,
-    /// So many entries are the occasion to look for idle ones.
-    sweep_at: usize,
-}
-
-impl<K: Eq + Hash> Table<K> {
+impl<K: Clone + Eq + Hash> Table<K> {
     pub(super) fn new(rate: ByteRate) -> Self {
-        let state = State {
-            entries: HashMap::new(),
-            sweep_at: FEW,
-        };
         Self {
             rate,
-            state: Mutex::new(state),
+            entries: Mutex::new(table::Table::new(MOST)),
         }
     }
 
@@ -42,36 +30,31 @@ impl<K: Eq + Hash> Table<K> {
     /// until it is as good as new: otherwise a client that hangs up and comes
     /// again would have its burst each time.
     pub(super) fn get(&self, key: K) -> Arc<Shaper> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.entries.len() >= state.sweep_at {
-            state.sweep();
+        let now = Instant::now();
+        let new = || Arc::new(Shaper::new(self.rate));
+        let idle = |shaper: &Arc<Shaper>| !is_held(shaper) && shaper.is_full();
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shaper) = entries.entry(key.clone(), now, idle, new) {
+            return Arc::clone(shaper);
         }
-        let entry = state.entries.entry(key);
-        Arc::clone(entry.or_insert_with(|| Arc::new(Shaper::new(self.rate))))
+        // Memory first, for it is an attack: some get a burst too many.
+        entries.evict(|shaper| (!is_held(shaper)).then_some(()));
+        match entries.entry(key, now, idle, new) {
+            Some(shaper) => Arc::clone(shaper),
+            // All are live, which a limit on sessions is to bound.
+            None => new(),
+        }
     }
 }
 
-impl<K: Eq + Hash> State<K> {
-    fn sweep(&mut self) {
-        let is_held = |shaper: &Arc<Shaper>| Arc::strong_count(shaper) > 1;
-        self.entries
-            .retain(|_, shaper| is_held(shaper) || !shaper.is_full());
-        if self.entries.len() >= MOST {
-            // Memory first, for it is an attack: some get a burst too many.
-            self.entries.retain(|_, shaper| is_held(shaper));
-        }
-        // Not sooner than after as many newcomers again.
-        self.sweep_at = (2 * self.entries.len()).clamp(FEW, MOST.max(self.entries.len() + FEW));
-        // What a flood has grown does not stay for ever.
-        self.entries.shrink_to(self.sweep_at);
-    }
+/// Whether a session has it.
+fn is_held(shaper: &Arc<Shaper>) -> bool {
+    Arc::strong_count(shaper) > 1
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::{Instant, advance};
+    use tokio::time::Instant;
 
     use super::*;
     use crate::session::policy::Direction;
@@ -87,7 +70,7 @@ mod tests {
     }
 
     fn len(table: &Table<usize>) -> usize {
-        table.state.lock().unwrap().entries.len()
+        table.entries.lock().unwrap().len()
     }
 
     #[tokio::test(start_paused = true)]
@@ -99,35 +82,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn full_and_unused_entries_make_room() {
+    async fn full_and_unused_entries_make_room_and_others_stay() {
         let table = table();
         let held = table.get(usize::MAX);
-        for key in 0..FEW - 2 {
+        assert!(takes(&table, usize::MAX - 1, 1));
+        for key in 0..1000 {
             table.get(key);
         }
-        assert!(takes(&table, FEW, 1));
-        assert_eq!(len(&table), FEW);
-        table.get(FEW + 1);
-        assert_eq!(len(&table), 3, "the held, the used, the new");
+        assert!(len(&table) < 200, "{}", len(&table));
         assert!(Arc::ptr_eq(&held, &table.get(usize::MAX)));
-
-        advance(Duration::from_secs(1)).await;
-        for key in 0..FEW - 2 {
-            table.get(key);
-        }
-        assert_eq!(len(&table), 2);
+        assert!(!takes(&table, usize::MAX - 1, 1000), "it is remembered");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn there_are_never_more_than_65_536_besides_those_in_use() {
+    async fn there_are_never_more_than_65_536() {
         let table = table();
         let held: Vec<_> = (0..10).map(|key| table.get(key)).collect();
-        for key in 0..3 * MOST {
+        for key in 10..3 * MOST {
             assert!(takes(&table, key, 1));
             assert!(len(&table) <= MOST);
         }
         for (key, held) in held.iter().enumerate() {
             assert!(Arc::ptr_eq(held, &table.get(key)));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_are_live_a_newcomer_is_limited_by_itself() {
+        let table = table();
+        let live: Vec<_> = (0..MOST).map(|key| table.get(key)).collect();
+        assert!(takes(&table, MOST, 1000));
+        assert_eq!((len(&table), live.len()), (MOST, MOST));
     }
 }

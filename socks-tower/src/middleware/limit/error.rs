@@ -4,11 +4,12 @@ use crate::session::{Error, ErrorKind};
 
 /// Why a connection was refused: the source of an [`Error`] of kind
 /// [`ErrorKind::Limited`].
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limited {
     /// As many as may be are live.
     #[error("{max} connections are live already")]
+    #[non_exhaustive]
     Live {
         /// How many may be.
         max: usize,
@@ -16,18 +17,21 @@ pub enum Limited {
     /// There were as many as may be lately.
     #[error("more new connections than {rate}")]
     #[cfg(feature = "rate-limit")]
+    #[non_exhaustive]
     Rate {
         /// How many may be.
         rate: super::Rate,
     },
     /// It waited, and its turn did not come.
     #[error("its turn did not come within {max:?}")]
+    #[non_exhaustive]
     Waited {
         /// How long it waited.
         max: Duration,
     },
     /// So many others have connections that this one cannot be counted.
     #[error("{max} others are counted already")]
+    #[non_exhaustive]
     Keys {
         /// How many can be.
         max: usize,

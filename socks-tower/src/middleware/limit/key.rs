@@ -34,15 +34,15 @@ impl KeyOf<()> {
     }
 }
 
-impl KeyOf<ClientKey> {
+impl KeyOf<Option<ClientKey>> {
     pub(super) fn client() -> Self {
-        Self::new(ClientKey::of_session)
+        Self::new(|session| Some(ClientKey::of_session(session)))
     }
 }
 
-impl KeyOf<Identity> {
+impl KeyOf<Option<Identity>> {
     pub(super) fn identity() -> Self {
-        Self::new(|session| session.identity.clone())
+        Self::new(|session| Some(session.identity.clone()))
     }
 }
 

@@ -41,7 +41,7 @@ use std::time::Duration;
 use socks_tower::middleware::{ClientKey, LiveLimitLayer, Rate, RateLimitLayer};
 
 let per_user = RateLimitLayer::per_identity(Rate::per_second(5).with_burst(20))
-    .waiting(Duration::from_secs(2));
+    .with_wait(Duration::from_secs(2));
 
 // Two tunnels for each client on each of our addresses.
 let per_client_and_address = LiveLimitLayer::by(2, |session| {
@@ -83,7 +83,7 @@ let per_client_and_address = LiveLimitLayer::by(2, |session| {
 //!
 //! # Waiting
 //!
-//! With `waiting(max)`, what is over the limit waits in order of arrival, for
+//! With `with_wait(max)`, what is over the limit waits in order of arrival, for
 //! `max` at most, and is refused then. Those that wait are not bounded in
 //! number: each is an open connection, so let an outer limit bound these. A
 //! client that waits before its request does so within the deadline of the

@@ -1,4 +1,4 @@
-use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
+use std::{error::Error as StdError, fmt, io, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -44,18 +44,24 @@ impl LockoutLayer {
         }
     }
 
-    /// How many failures lock a client out: 1 at least.
+    /// How many failures lock a client out.
     #[must_use]
-    pub fn with_max_failures(mut self, max: u32) -> Self {
-        self.terms.max_failures = max.max(1);
+    pub fn with_max_failures(mut self, max: NonZeroU32) -> Self {
+        self.terms.max_failures = max.get();
         self
     }
 
-    /// For how long a client is locked out: `first` after that many failures,
-    /// twice as long with each further one, and never for more than `longest`.
+    /// For how long a client is locked out after that many failures; with each
+    /// further one twice as long.
     #[must_use]
-    pub fn with_lock(mut self, first: Duration, longest: Duration) -> Self {
+    pub fn with_first_lock(mut self, first: Duration) -> Self {
         self.terms.first = first;
+        self
+    }
+
+    /// For how long a client is locked out at most.
+    #[must_use]
+    pub fn with_longest_lock(mut self, longest: Duration) -> Self {
         self.terms.longest = longest.min(LONGEST);
         self
     }
@@ -63,8 +69,8 @@ impl LockoutLayer {
     /// How long after its last failure, or the end of its lock, a client is as
     /// good as new.
     #[must_use]
-    pub fn with_memory(mut self, memory: Duration) -> Self {
-        self.terms.memory = memory.min(LONGEST);
+    pub fn with_forget_after(mut self, after: Duration) -> Self {
+        self.terms.memory = after.min(LONGEST);
         self
     }
 
@@ -78,7 +84,10 @@ impl LockoutLayer {
 
     /// Counts those errors of the verifier for which `counts` says so.
     #[must_use]
-    pub fn counting(mut self, counts: impl Fn(&BoxError) -> bool + Send + Sync + 'static) -> Self {
+    pub fn with_counted(
+        mut self,
+        counts: impl Fn(&BoxError) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.counts = Arc::new(counts);
         self
     }

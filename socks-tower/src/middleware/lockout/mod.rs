@@ -17,8 +17,9 @@
 //! use tower::{Layer, ServiceBuilder};
 //!
 //! let lockout = LockoutLayer::new()
-//!     .with_max_failures(3)
-//!     .with_lock(Duration::from_secs(30), Duration::from_secs(24 * 60 * 60));
+//!     .with_max_failures(3_u32.try_into()?)
+//!     .with_first_lock(Duration::from_secs(30))
+//!     .with_longest_lock(Duration::from_secs(24 * 60 * 60));
 //!
 //! let users = Users::new().with("joe", "secret")?;
 //! # let connector = tower::service_fn(|_: Request| async { Ok::<_, std::io::Error>(tokio::io::duplex(1).0) });
@@ -30,7 +31,7 @@
 //!     .service(Relay::new());
 //! # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
 //! # check(proxy);
-//! # Ok::<(), socks_tower::UsersError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Where it stands
@@ -50,7 +51,7 @@
 //! Every error of the verifier that does not look like the verifier's own
 //! trouble: I/O errors, time-outs and overload, anywhere among the causes, do
 //! not count, or an outage of a user database would lock everybody out.
-//! [`LockoutLayer::counting`] sets another rule.
+//! [`LockoutLayer::with_counted`] sets another rule.
 //!
 //! # What it does not do
 //!

@@ -14,7 +14,7 @@ use crate::{
 
 /// A client failed to authenticate so often that it is not let try: the source
 /// of an [`Error`] of kind [`ErrorKind::Authentication`].
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{client} is locked out for another {remaining:?}")]
 #[non_exhaustive]
 pub struct LockedOut {
@@ -86,7 +86,7 @@ impl Records {
         let idle = |record: &Record| record.forgotten <= now;
         let mut table = self.table();
         if table.entry(client, now, idle, new).is_none() {
-            table.evict(|record| record.forgotten);
+            table.evict(|record| Some(record.forgotten));
         }
         // With no room for a single one, nothing is counted.
         let Some(record) = table.entry(client, now, idle, new) else {

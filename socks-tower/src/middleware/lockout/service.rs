@@ -41,27 +41,33 @@ where
 
     fn call(&mut self, attempt: T) -> Self::Future {
         let lockout = self.lockout.clone();
-        match lockout.check(attempt.session()) {
-            Ok(()) => LockoutFuture::Asking {
+        let state = match lockout.check(attempt.session()) {
+            Ok(()) => State::Asking {
                 client: ClientKey::of_session(attempt.session()),
                 inner: self.inner.call(attempt),
                 lockout,
             },
-            Err(locked_out) => LockoutFuture::LockedOut {
+            Err(locked_out) => State::LockedOut {
                 error: Some(locked_out.into()),
             },
-        }
+        };
+        LockoutFuture { state }
     }
 }
 
 pin_project! {
     /// The future of [`Lockout`].
-    #[project = LockoutProjection]
     #[must_use = "futures do nothing unless polled"]
-    pub enum LockoutFuture<F> {
-        #[doc(hidden)]
+    pub struct LockoutFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
         Asking { #[pin] inner: F, client: Option<ClientKey>, lockout: LockoutLayer },
-        #[doc(hidden)]
         LockedOut { error: Option<Error> },
     }
 }
@@ -74,8 +80,8 @@ where
     type Output = Result<Identity, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            LockoutProjection::Asking {
+        match self.project().state.project() {
+            StateProjection::Asking {
                 inner,
                 client,
                 lockout,
@@ -89,7 +95,7 @@ where
                 }
                 Poll::Ready(verdict)
             }
-            LockoutProjection::LockedOut { error } => match error.take() {
+            StateProjection::LockedOut { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error.into())),
                 None => Poll::Pending,
             },
@@ -117,11 +123,11 @@ where
     S: Service<T, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
 {
     type Response = S::Response;
-    type Error = BoxError;
+    type Error = Error;
     type Future = LockoutGateFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::passed)
     }
 
     fn call(&mut self, passing: T) -> Self::Future {
@@ -149,7 +155,7 @@ where
     F: Future<Output = Result<R, E>>,
     E: Into<BoxError>,
 {
-    type Output = Result<R, BoxError>;
+    type Output = Result<R, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().admitted.poll(cx)
@@ -164,6 +170,7 @@ impl<F> fmt::Debug for LockoutGateFuture<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::{
         future::ready,
         io,
@@ -192,8 +199,9 @@ mod tests {
     /// Two failures lock out for 10 seconds.
     fn lockout() -> LockoutLayer {
         LockoutLayer::new()
-            .with_max_failures(2)
-            .with_lock(10 * SECOND, 60 * SECOND)
+            .with_max_failures(NonZeroU32::new(2).unwrap())
+            .with_first_lock(10 * SECOND)
+            .with_longest_lock(60 * SECOND)
     }
 
     fn from(ip: &str) -> Session {
@@ -326,7 +334,7 @@ mod tests {
             }
         }
 
-        let strict = lockout().counting(|_| true).layer(broken());
+        let strict = lockout().with_counted(|_| true).layer(broken());
         let auth = AuthenticateLayer::password(strict);
         for _ in 0..2 {
             assert!(!is_locked_out(
@@ -374,7 +382,7 @@ mod tests {
         }
 
         let error = gate("192.0.2.1").await.unwrap_err();
-        assert!(is_locked_out(Err(Error::from_box(error))));
+        assert!(is_locked_out(Err(error)));
         assert_eq!(gate("192.0.2.2").await.unwrap(), "passed");
 
         advance(10 * SECOND).await;

@@ -2,7 +2,6 @@ use std::{
     collections::HashMap,
     hash::Hash,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use ::metrics::{
@@ -13,9 +12,9 @@ use ::metrics::{
 use socks_core::v5::Command;
 
 use crate::session::{
-    Datagrams, DropReason,
+    Datagrams, DropReason, Protocol,
     policy::Direction,
-    watch::{Observer, Outcome, Record, StageKind, Summary},
+    watch::{CarriedReport, Observer, Outcome, Record, StageKind, StageReport, Summary},
 };
 
 /// The handles of all series. Each is looked up in the recorder once.
@@ -24,8 +23,8 @@ pub(super) struct Numbers {
     live_tunnels: Gauge,
     bytes: [Counter; 2],
     datagrams: [Counter; 2],
-    dropped: [Counter; DropReason::ALL.len()],
-    stages: [[Histogram; 2]; StageKind::ALL.len()],
+    dropped: Vec<Counter>,
+    stages: Vec<[Histogram; 2]>,
     sessions: Family<[&'static str; 3]>,
     tunnels: Family<&'static str>,
     refusals: Family<&'static str>,
@@ -39,8 +38,8 @@ impl Numbers {
         let of_direction = |name: &'static str| {
             DIRECTIONS.map(|direction| counter!(name, "direction" => direction.as_str()))
         };
-        let of_reason = |reason: DropReason| counter!("socks_datagrams_dropped_total", "reason" => reason.as_str());
-        let of_stage = |stage: StageKind| {
+        let of_reason = |reason: &DropReason| counter!("socks_datagrams_dropped_total", "reason" => reason.as_str());
+        let of_stage = |stage: &StageKind| {
             ["done", "failed"].map(|result| {
                 let stage = stage.as_str();
                 histogram!("socks_stage_duration_seconds", "stage" => stage, "result" => result)
@@ -51,8 +50,8 @@ impl Numbers {
             live_tunnels: gauge!("socks_live_tunnels"),
             bytes: of_direction("socks_bytes_total"),
             datagrams: of_direction("socks_datagrams_total"),
-            dropped: DropReason::ALL.map(of_reason),
-            stages: StageKind::ALL.map(of_stage),
+            dropped: DropReason::ALL.iter().map(of_reason).collect(),
+            stages: StageKind::ALL.iter().map(of_stage).collect(),
             sessions: Family::new(|&[version, command, outcome]| {
                 counter!(
                     "socks_sessions_total",
@@ -68,8 +67,8 @@ impl Numbers {
         let [up, down] = &self.datagrams;
         up.increment(datagrams.up);
         down.increment(datagrams.down);
-        for (reason, counter) in DropReason::ALL.into_iter().zip(&self.dropped) {
-            match datagrams.dropped.of(reason) {
+        for (reason, counter) in DropReason::ALL.iter().zip(&self.dropped) {
+            match datagrams.dropped.of(*reason) {
                 0 => {}
                 dropped => counter.increment(dropped),
             }
@@ -82,10 +81,10 @@ impl Observer for Numbers {
         self.live_sessions.increment(1.0);
     }
 
-    fn stage(&self, _: &Record, stage: StageKind, took: Duration, failed: bool) {
-        if let Some([done, fail]) = self.stages.get(stage as usize) {
-            let histogram = if failed { fail } else { done };
-            histogram.record(took.as_secs_f64());
+    fn stage(&self, _: &Record, report: &StageReport) {
+        if let Some([done, failed]) = self.stages.get(report.stage as usize) {
+            let histogram = if report.failed { failed } else { done };
+            histogram.record(report.took.as_secs_f64());
         }
     }
 
@@ -93,11 +92,11 @@ impl Observer for Numbers {
         self.live_tunnels.increment(1.0);
     }
 
-    fn carried(&self, direction: Direction, bytes: u64) {
+    fn carried(&self, _: &Record, report: &CarriedReport) {
         let [up, down] = &self.bytes;
-        match direction {
-            Direction::Up => up.increment(bytes),
-            Direction::Down => down.increment(bytes),
+        match report.direction {
+            Direction::Up => up.increment(report.bytes),
+            Direction::Down => down.increment(report.bytes),
         }
     }
 
@@ -125,11 +124,14 @@ impl Observer for Numbers {
 /// A client of a protocol that is none of ours must not bring a series of its
 /// own.
 fn version(record: &Record) -> &'static str {
-    match (record.protocol, record.version) {
-        (Some("socks"), Some(version @ ("4" | "4a" | "5"))) => version,
-        (Some("http"), _) => "http",
-        (None | Some("socks"), None) => "none",
-        (None | Some(_), _) => "other",
+    match record.protocol {
+        None | Some(Protocol::Socks) => "none",
+        Some(Protocol::Socks4 | Protocol::Socks4a | Protocol::Socks5) => {
+            let version = record.protocol.and_then(Protocol::version);
+            version.unwrap_or("none")
+        }
+        Some(Protocol::Http | Protocol::Http10 | Protocol::Http11) => "http",
+        Some(Protocol::Other(_)) => "other",
     }
 }
 

@@ -11,17 +11,13 @@ pub struct ObserveLayer {
 }
 
 impl ObserveLayer {
-    /// Tells `observer` of all sessions of the stack.
+    /// Tells `observer` of all sessions of the stack. One that others hold too
+    /// comes in an [`Arc`].
     #[must_use]
     pub fn new(observer: impl Observer) -> Self {
-        Self::shared(Arc::new(observer))
-    }
-
-    /// As [`new`](Self::new), for an observer that others hold too, or whose
-    /// type is not known.
-    #[must_use]
-    pub fn shared(observer: Arc<dyn Observer>) -> Self {
-        Self { observer }
+        Self {
+            observer: Arc::new(observer),
+        }
     }
 }
 

@@ -15,7 +15,7 @@
 //!
 //! use socks_tower::{
 //!     Socks,
-//!     middleware::{ObserveLayer, Observer, observe::{Record, StageKind, Summary}},
+//!     middleware::{ObserveLayer, Observer, observe::{Record, StageReport, Summary}},
 //! };
 //! use tower::ServiceBuilder;
 //!
@@ -23,9 +23,9 @@
 //! struct Complain;
 //!
 //! impl Observer for Complain {
-//!     fn stage(&self, record: &Record, stage: StageKind, took: Duration, _failed: bool) {
-//!         if took > Duration::from_secs(1) {
-//!             eprintln!("{stage} took {took:?} for {:?}", record.target);
+//!     fn stage(&self, record: &Record, report: &StageReport) {
+//!         if report.took > Duration::from_secs(1) {
+//!             eprintln!("{} took {:?} for {:?}", report.stage, report.took, record.target);
 //!         }
 //!     }
 //!
@@ -95,4 +95,6 @@ mod service;
 pub use layer::ObserveLayer;
 pub use service::{Observe, ObserveFuture};
 
-pub use crate::session::watch::{Failure, Observer, Outcome, Record, StageKind, Summary};
+pub use crate::session::watch::{
+    CarriedReport, Failure, Observer, Outcome, Record, StageKind, StageReport, Summary,
+};

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::Observer;
-use crate::session::{Accepted, BoxError, Transfer, watch::Watching};
+use crate::session::{Accepted, BoxError, Error, Transfer, watch::Watching};
 
 /// Tells an [`Observer`] of the sessions that `S` serves. See the
 /// [module's page](crate::middleware::observe).
@@ -25,11 +25,11 @@ where
     S: Service<Accepted<Io>, Response = Transfer, Error: Into<BoxError>>,
 {
     type Response = Transfer;
-    type Error = BoxError;
+    type Error = Error;
     type Future = ObserveFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::passed)
     }
 
     fn call(&mut self, mut accepted: Accepted<Io>) -> Self::Future {
@@ -74,7 +74,7 @@ where
     F: Future<Output = Result<Transfer, E>>,
     E: Into<BoxError>,
 {
-    type Output = Result<Transfer, BoxError>;
+    type Output = Result<Transfer, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -82,7 +82,7 @@ where
             return Poll::Pending;
         };
         let outcome = ready!(Watching::run(this.watching.as_ref(), || session.poll(cx)));
-        let outcome = outcome.map_err(Into::into);
+        let outcome = outcome.map_err(Error::passed);
         this.session.set(None);
         if let Some(watching) = this.watching.take() {
             watching.ended(outcome.as_ref());

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Quota, QuotaKey, key::Per};
+use super::{QuotaKey, QuotaStore, key::KeyOf};
 use crate::session::{
     BoxError, Session,
     policy::{Direction, Grant, Throttle},
@@ -37,8 +37,8 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// The accounts of one layer: those of keys that have sessions.
 pub(super) struct Accounts {
-    per: Per,
-    quota: Arc<dyn Quota>,
+    key_of: KeyOf,
+    quota: Arc<dyn QuotaStore>,
     lease: u64,
     live: Mutex<HashMap<QuotaKey, Weak<Account>>>,
 }
@@ -60,9 +60,9 @@ struct State {
 }
 
 impl Accounts {
-    pub(super) fn new(per: Per, quota: Arc<dyn Quota>, lease: u64) -> Self {
+    pub(super) fn new(key_of: KeyOf, quota: Arc<dyn QuotaStore>, lease: u64) -> Self {
         Self {
-            per,
+            key_of,
             quota,
             lease: lease.max(1),
             live: Mutex::default(),
@@ -71,16 +71,16 @@ impl Accounts {
 
     /// The same with another lease.
     pub(super) fn with_lease(&self, lease: u64) -> Self {
-        Self::new(self.per, Arc::clone(&self.quota), lease)
+        Self::new(Arc::clone(&self.key_of), Arc::clone(&self.quota), lease)
     }
 
-    /// The account that `session` spends from. It goes with the last of its
-    /// sessions.
-    pub(super) fn of(self: &Arc<Self>, session: &Session) -> Arc<Account> {
-        let key = self.per.key(session);
+    /// The account that `session` spends from, if it has a quota. It goes with
+    /// the last of its sessions.
+    pub(super) fn of(self: &Arc<Self>, session: &Session) -> Option<Arc<Account>> {
+        let key = (self.key_of)(session)?;
         let mut live = self.lock();
         if let Some(account) = live.get(&key).and_then(Weak::upgrade) {
-            return account;
+            return Some(account);
         }
         let account = Arc::new(Account {
             accounts: Arc::clone(self),
@@ -88,7 +88,7 @@ impl Accounts {
             state: Mutex::default(),
         });
         live.insert(key, Arc::downgrade(&account));
-        account
+        Some(account)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<QuotaKey, Weak<Account>>> {
@@ -278,17 +278,21 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::middleware::quota::MemoryQuota;
+    use crate::middleware::{client_key::ClientKey, quota::MemoryQuota};
 
     fn of(accounts: &Arc<Accounts>, client: u32) -> Arc<Account> {
         let addr = (Ipv4Addr::from_bits(client), 1).into();
-        accounts.of(&Session::new().with_client_addr(addr))
+        accounts.of(&Session::new().with_client_addr(addr)).unwrap()
     }
 
     #[tokio::test]
     async fn a_hundred_thousand_clients_leave_no_account_when_they_are_gone() {
         let quota = MemoryQuota::new(10, Duration::from_secs(60));
-        let accounts = Arc::new(Accounts::new(Per::Client, Arc::new(quota), 10));
+        let accounts = Arc::new(Accounts::new(
+            Arc::new(|session| Some(QuotaKey::Client(ClientKey::of_session(session)))),
+            Arc::new(quota),
+            10,
+        ));
 
         for client in 0..100_000 {
             assert!(of(&accounts, client).admits().await.unwrap());

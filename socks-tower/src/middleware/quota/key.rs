@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
     middleware::client_key::ClientKey,
@@ -8,7 +8,7 @@ use crate::{
 /// Whose bytes are counted.
 ///
 /// It prints as a short text that no other key has: `overall`,
-/// `client:192.0.2.1`, `identity:joe`.
+/// `client:192.0.2.1`, `identity:joe`, `by:gold`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QuotaKey {
@@ -19,6 +19,8 @@ pub enum QuotaKey {
     Client(Option<ClientKey>),
     /// A user's. Those who need not say who they are count as one, `identity`.
     Identity(Option<Identity>),
+    /// What [`QuotaLayer::by`](super::QuotaLayer::by) says.
+    By(Arc<str>),
 }
 
 impl fmt::Display for QuotaKey {
@@ -29,24 +31,10 @@ impl fmt::Display for QuotaKey {
             Self::Client(Some(network)) => write!(f, "client:{network}"),
             Self::Identity(None) => f.write_str("identity"),
             Self::Identity(Some(identity)) => write!(f, "identity:{identity}"),
+            Self::By(key) => write!(f, "by:{}", key.escape_debug()),
         }
     }
 }
 
-/// What tells one account from another.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Per {
-    Overall,
-    Client,
-    Identity,
-}
-
-impl Per {
-    pub(super) fn key(self, session: &Session) -> QuotaKey {
-        match self {
-            Self::Overall => QuotaKey::Overall,
-            Self::Client => QuotaKey::Client(ClientKey::of_session(session)),
-            Self::Identity => QuotaKey::Identity(session.identity.clone()),
-        }
-    }
-}
+/// What tells one account from another; none for a session without a quota.
+pub(super) type KeyOf = Arc<dyn Fn(&Session) -> Option<QuotaKey> + Send + Sync>;

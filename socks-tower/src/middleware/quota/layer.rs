@@ -2,9 +2,10 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{EnforceQuota, Quota, account::Accounts, key::Per};
+use super::{Quota, QuotaKey, QuotaStore, account::Accounts};
+use crate::{middleware::client_key::ClientKey, session::Session};
 
-/// Keeps sessions to a [`Quota`]. See the [module's page](crate::middleware::quota).
+/// Keeps sessions to a [`QuotaStore`]. See the [module's page](crate::middleware::quota).
 #[derive(Clone)]
 pub struct QuotaLayer {
     accounts: Arc<Accounts>,
@@ -14,23 +15,41 @@ impl QuotaLayer {
     /// Bytes that are leased at a time, unless set.
     const LEASE: u64 = 1024 * 1024;
 
-    /// A quota for each client, by its address.
-    pub fn per_client(quota: impl Quota) -> Self {
-        Self::new(Per::Client, quota)
+    /// A quota for each client, by its address. Those without an address (Unix
+    /// sockets) count as one.
+    pub fn per_client(quota: impl QuotaStore) -> Self {
+        Self::new(quota, |session| {
+            Some(QuotaKey::Client(ClientKey::of_session(session)))
+        })
     }
 
-    /// A quota for each user.
-    pub fn per_identity(quota: impl Quota) -> Self {
-        Self::new(Per::Identity, quota)
+    /// A quota for each user. Clients that nobody asked who they are count as one.
+    pub fn per_identity(quota: impl QuotaStore) -> Self {
+        Self::new(quota, |session| {
+            Some(QuotaKey::Identity(session.identity.clone()))
+        })
     }
 
     /// One quota for all.
-    pub fn overall(quota: impl Quota) -> Self {
-        Self::new(Per::Overall, quota)
+    pub fn overall(quota: impl QuotaStore) -> Self {
+        Self::new(quota, |_| Some(QuotaKey::Overall))
     }
 
-    fn new(per: Per, quota: impl Quota) -> Self {
-        let accounts = Accounts::new(per, Arc::new(quota), Self::LEASE);
+    /// A quota for each `key`. Sessions for which it says `None` have none.
+    pub fn by<K: Into<Arc<str>>>(
+        quota: impl QuotaStore,
+        key: impl Fn(&Session) -> Option<K> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(quota, move |session| {
+            key(session).map(|key| QuotaKey::By(key.into()))
+        })
+    }
+
+    fn new(
+        quota: impl QuotaStore,
+        key: impl Fn(&Session) -> Option<QuotaKey> + Send + Sync + 'static,
+    ) -> Self {
+        let accounts = Accounts::new(Arc::new(key), Arc::new(quota), Self::LEASE);
         Self {
             accounts: Arc::new(accounts),
         }
@@ -53,10 +72,10 @@ impl fmt::Debug for QuotaLayer {
 }
 
 impl<S> Layer<S> for QuotaLayer {
-    type Service = EnforceQuota<S>;
+    type Service = Quota<S>;
 
-    fn layer(&self, inner: S) -> EnforceQuota<S> {
-        EnforceQuota {
+    fn layer(&self, inner: S) -> Quota<S> {
+        Quota {
             accounts: Arc::clone(&self.accounts),
             inner,
         }

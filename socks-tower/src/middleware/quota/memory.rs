@@ -7,7 +7,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Quota, QuotaKey};
+use super::{QuotaKey, QuotaStore};
 use crate::session::BoxError;
 
 /// Keys that are remembered.
@@ -83,7 +83,7 @@ impl State {
 }
 
 #[async_trait]
-impl Quota for MemoryQuota {
+impl QuotaStore for MemoryQuota {
     async fn take(&self, key: &QuotaKey, want: u64) -> Result<u64, BoxError> {
         let mut state = self.state();
         if let Some(used) = state.used.get_mut(key) {

@@ -35,7 +35,7 @@
 //!
 //! # A fleet
 //!
-//! [`MemoryQuota`] counts in this process. A [`Quota`] of your own counts in a
+//! [`MemoryQuota`] counts in this process. A [`QuotaStore`] of your own counts in a
 //! database that several proxies share. It is not asked for every read: the
 //! tunnels of one client or user spend from a lease, 1 MiB unless set, and the
 //! next is fetched before that is used up. What is left of a lease when the
@@ -43,7 +43,7 @@
 //!
 //! ```
 //! use async_trait::async_trait;
-//! use socks_tower::{BoxError, middleware::{Quota, QuotaKey, QuotaLayer}};
+//! use socks_tower::{BoxError, middleware::{QuotaStore, QuotaKey, QuotaLayer}};
 //!
 //! # #[derive(Clone)] struct Database;
 //! # impl Database {
@@ -53,7 +53,7 @@
 //! struct Shared(Database);
 //!
 //! #[async_trait]
-//! impl Quota for Shared {
+//! impl QuotaStore for Shared {
 //!     async fn take(&self, key: &QuotaKey, want: u64) -> Result<u64, BoxError> {
 //!         // In one step: as much of `want` as is left of 10 GB.
 //!         self.0.spend(format!("quota:{key}"), want, 10_000_000_000).await
@@ -97,12 +97,12 @@ use crate::session::BoxError;
 pub use key::QuotaKey;
 pub use layer::QuotaLayer;
 pub use memory::MemoryQuota;
-pub use service::{EnforceQuota, EnforceQuotaFuture};
+pub use service::{Quota, QuotaFuture};
 
 /// Knows how many bytes each key has left in this period. See the
 /// [module's page](self).
 #[async_trait]
-pub trait Quota: Send + Sync + 'static {
+pub trait QuotaStore: Send + Sync + 'static {
     /// Takes up to `want` bytes of what `key` has left; 0 if that is nothing.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ pub trait Quota: Send + Sync + 'static {
 }
 
 #[async_trait]
-impl<Q: Quota + ?Sized> Quota for Arc<Q> {
+impl<Q: QuotaStore + ?Sized> QuotaStore for Arc<Q> {
     async fn take(&self, key: &QuotaKey, want: u64) -> Result<u64, BoxError> {
         Q::take(self, key, want).await
     }

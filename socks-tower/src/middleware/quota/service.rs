@@ -13,14 +13,14 @@ use crate::session::{
 /// Lets in sessions that have something left of their quota, and on to `S`.
 /// See the [module's page](crate::middleware::quota).
 #[derive(Clone)]
-pub struct EnforceQuota<S> {
+pub struct Quota<S> {
     pub(super) accounts: Arc<Accounts>,
     pub(super) inner: S,
 }
 
 opaque_future! {
-    /// The future of [`EnforceQuota`].
-    EnforceQuotaFuture<F> = StageFuture<F>
+    /// The future of [`Quota`].
+    QuotaFuture<F> = StageFuture<F>
 }
 
 /// Why a client is not let in.
@@ -28,33 +28,34 @@ opaque_future! {
 #[error("the quota of {0} is used up")]
 struct QuotaExceeded(QuotaKey);
 
-impl<Io, T, S> Service<Requested<Io, T>> for EnforceQuota<S>
+impl<Io, S> Service<Requested<Io>> for Quota<S>
 where
     Io: Stream,
-    T: Send + 'static,
-    S: Stage<Requested<Io, T>>,
+    S: Stage<Requested<Io>>,
 {
     type Response = S::Response;
     type Error = Error;
-    type Future = EnforceQuotaFuture<S::Future>;
+    type Future = QuotaFuture<S::Future>;
 
     always_ready!();
 
-    fn call(&mut self, requested: Requested<Io, T>) -> Self::Future {
+    fn call(&mut self, requested: Requested<Io>) -> Self::Future {
         let own = admit(Arc::clone(&self.accounts), requested);
-        EnforceQuotaFuture::new(StageFuture::new(own, self.inner.clone()))
+        QuotaFuture::new(StageFuture::new(own, self.inner.clone()))
     }
 }
 
-async fn admit<Io: Stream, T>(
+async fn admit<Io: Stream>(
     accounts: Arc<Accounts>,
-    mut requested: Requested<Io, T>,
-) -> Result<Requested<Io, T>, Error> {
-    let account = accounts.of(&requested.request.session);
+    mut requested: Requested<Io>,
+) -> Result<Requested<Io>, Error> {
+    let Some(account) = accounts.of(&requested.request.session) else {
+        return Ok(requested);
+    };
     let error = match requested.client.watch(account.admits()).await? {
         Ok(true) => {
-            let share = Arc::new(Share(account));
-            requested.request.session.policy.add_throttle(share);
+            let policy = &mut requested.request.session.policy;
+            policy.add_throttle(Share(account));
             return Ok(requested);
         }
         Ok(false) => Error::new(ErrorKind::Denied, QuotaExceeded(account.key().clone())),
@@ -63,8 +64,8 @@ async fn admit<Io: Stream, T>(
     Err(requested.client.refuse(error).await)
 }
 
-impl<S> fmt::Debug for EnforceQuota<S> {
+impl<S> fmt::Debug for Quota<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EnforceQuota").finish_non_exhaustive()
+        f.debug_struct("Quota").finish_non_exhaustive()
     }
 }

@@ -44,6 +44,11 @@
 //! [`ByCommand`](crate::ByCommand). A session is listed while it connects, and
 //! until its tunnel, whatever its command, has ended.
 //!
+//! # Revoking a user
+//!
+//! [`Sessions::end_where`] ends those that live, and a [`Ban`] keeps others
+//! from coming: also those that were still negotiating, which no list has.
+//!
 //! # What an ended session sees
 //!
 //! Both of its connections close at once, without a reply if it has had none.
@@ -64,5 +69,5 @@ mod registry;
 mod service;
 
 pub use layer::RegisterLayer;
-pub use registry::{LiveSession, SessionId, Sessions};
+pub use registry::{Ban, LiveSession, Sessions};
 pub use service::{Register, RegisterFuture};

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use socks_core::{Target, v5::Command};
 
 use crate::session::{
-    HasSession, Request, Session,
+    Request, Session, SessionId,
     policy::{Direction, Meter, Policy},
 };
 
@@ -24,34 +24,40 @@ pub struct Sessions {
     list: Arc<Mutex<List>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct List {
-    last: u64,
     /// By id, and so by age.
     live: BTreeMap<SessionId, Arc<LiveSession>>,
+    /// By their own numbers.
+    bans: BTreeMap<u64, Banned>,
+    last_ban: u64,
 }
 
-/// The number of a session: no other of the same list has or had it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(u64);
+type Banned = Arc<dyn Fn(&Request) -> bool + Send + Sync>;
 
-impl SessionId {
-    /// The id with this number, which need not be of a session.
-    #[must_use]
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The number, from 1.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for SessionId {
+impl fmt::Debug for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.debug_struct("List")
+            .field("live", &self.live)
+            .field("bans", &self.bans.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps sessions from being entered, until it is dropped. See
+/// [`Sessions::ban`].
+#[derive(Debug)]
+#[must_use = "a ban is lifted when it is dropped"]
+pub struct Ban {
+    sessions: Sessions,
+    number: u64,
+}
+
+impl Drop for Ban {
+    fn drop(&mut self) {
+        let ban = self.sessions.lock().bans.remove(&self.number);
+        // What it holds is the user's: not under the lock.
+        drop(ban);
     }
 }
 
@@ -59,7 +65,6 @@ impl fmt::Display for SessionId {
 /// It may have ended since.
 #[derive(Debug)]
 pub struct LiveSession {
-    id: SessionId,
     request: Request,
     since: SystemTime,
     began: Instant,
@@ -68,10 +73,24 @@ pub struct LiveSession {
 }
 
 impl LiveSession {
+    /// A session that begins now and is in no list: to test what goes by them.
+    #[must_use]
+    pub fn new(mut request: Request) -> Self {
+        // Whoever keeps an entry keeps no quota of a session that has ended.
+        request.session.policy = Policy::new();
+        Self {
+            request,
+            since: SystemTime::now(),
+            began: Instant::now(),
+            carried: Arc::default(),
+            ended: CancellationToken::new(),
+        }
+    }
+
     /// Its number.
     #[must_use]
     pub fn id(&self) -> SessionId {
-        self.id
+        self.request.session.id()
     }
 
     /// Who it is, as far as was known when it was entered. Its policy is not
@@ -159,32 +178,74 @@ impl Sessions {
         live.is_some()
     }
 
-    /// Enters what is requested, and has its bytes counted.
-    pub(super) fn enter(&self, requested: &mut Request) -> Entry {
-        let mut request = requested.clone();
-        // Whoever keeps an entry keeps no quota of a session that has ended;
-        // and what is shared would be copied to add a meter.
-        request.session.policy = Policy::new();
-        let carried = Arc::new(Carried::default());
-        let meter = Arc::clone(&carried);
-        requested.session_mut().policy.add_meter(meter);
-        let mut list = self.lock();
-        list.last += 1;
-        let live = Arc::new(LiveSession {
-            id: SessionId(list.last),
-            request,
-            since: SystemTime::now(),
-            began: Instant::now(),
-            carried,
-            ended: CancellationToken::new(),
-        });
-        list.live.insert(live.id, Arc::clone(&live));
-        drop(list);
-        let sessions = self.clone();
-        Entry { sessions, live }
+    /// Ends all live sessions for which `which` says so; says how many.
+    ///
+    /// A session that has not come to this layer yet is not live: see
+    /// [`ban`](Self::ban).
+    pub fn end_where(&self, which: impl Fn(&LiveSession) -> bool) -> usize {
+        let live = self.list();
+        let ended = live.iter().filter(|live| which(live));
+        ended.map(|live| live.end()).count()
     }
 
-    /// Nothing panics while it holds the lock.
+    /// Ends all live sessions whose request is `banned`, and refuses all that
+    /// come, for as long as the [`Ban`] is kept: 02, SOCKS4's 91.
+    ///
+    /// It stands before it ends: of a user who is banned, none that is still
+    /// negotiating slips through. `banned` is called under a lock: it must be
+    /// quick.
+    ///
+    /// ```
+    /// use socks_tower::middleware::Sessions;
+    ///
+    /// let sessions = Sessions::new();
+    /// let ban = sessions.ban(|request| {
+    ///     let identity = request.session.identity.as_ref();
+    ///     identity.is_some_and(|identity| identity.as_str() == "joe")
+    /// });
+    /// // Joe has paid.
+    /// drop(ban);
+    /// ```
+    pub fn ban(&self, banned: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Ban {
+        let banned: Banned = Arc::new(banned);
+        let mut list = self.lock();
+        list.last_ban += 1;
+        let number = list.last_ban;
+        list.bans.insert(number, Arc::clone(&banned));
+        drop(list);
+        self.end_where(|live| banned(&live.request));
+        Ban {
+            sessions: self.clone(),
+            number,
+        }
+    }
+
+    /// Enters what is requested, and has its bytes counted; none if it is
+    /// banned.
+    pub(super) fn enter(&self, requested: &mut Request) -> Option<Entry> {
+        let live = Arc::new(LiveSession::new(requested.clone()));
+        let mut list = self.lock();
+        if list.bans.values().any(|banned| banned(requested)) {
+            return None;
+        }
+        // A session that comes to two layers with this list is listed once.
+        let entered = list.live.entry(live.id());
+        let first = Arc::clone(entered.or_insert_with(|| Arc::clone(&live)));
+        drop(list);
+        let owns = Arc::ptr_eq(&first, &live);
+        if owns {
+            let meter = Arc::clone(&live.carried);
+            requested.session.policy.share_meter(meter);
+        }
+        Some(Entry {
+            sessions: self.clone(),
+            live: first,
+            owns,
+        })
+    }
+
+    /// Nothing of ours panics while it is held, and a ban that does leaves the
+    /// list as it was.
     fn lock(&self) -> MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,11 +278,16 @@ impl Meter for Carried {
 pub(super) struct Entry {
     sessions: Sessions,
     pub(super) live: Arc<LiveSession>,
+    /// Whether it goes when this does.
+    owns: bool,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let removed = self.sessions.lock().live.remove(&self.live.id);
+        if !self.owns {
+            return;
+        }
+        let removed = self.sessions.lock().live.remove(&self.live.id());
         // What it holds may take a while to drop: not under the lock.
         drop(removed);
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tower_service::Service;
 
 use super::{Sessions, registry::Entry};
-use crate::session::{BoxError, Error, ErrorKind, Requested};
+use crate::session::{BoxError, Error, ErrorKind, Requested, Stream};
 
 /// Enters sessions into a list, and goes on to `S`. See the
 /// [module's page](crate::middleware::sessions).
@@ -22,36 +22,61 @@ pub struct Register<S> {
 
 impl<Io, S> Service<Requested<Io>> for Register<S>
 where
+    Io: Stream,
     S: Service<Requested<Io>, Error: Into<BoxError>>,
 {
     type Response = S::Response;
-    type Error = BoxError;
+    type Error = Error;
     type Future = RegisterFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::passed)
     }
 
     fn call(&mut self, mut requested: Requested<Io>) -> Self::Future {
-        let entry = self.sessions.enter(&mut requested.request);
-        RegisterFuture {
-            inner: self.inner.call(requested),
-            ended: entry.live.ended.clone().cancelled_owned(),
-            entry,
-        }
+        let state = match self.sessions.enter(&mut requested.request) {
+            Some(entry) => State::Entered {
+                inner: self.inner.call(requested),
+                ended: entry.live.ended.clone().cancelled_owned(),
+                entry,
+            },
+            None => State::Refused {
+                refusing: Box::pin(async move {
+                    let error = Error::new(ErrorKind::Denied, Banned);
+                    requested.client.refuse(error).await
+                }),
+            },
+        };
+        RegisterFuture { state }
     }
 }
+
+/// Why a session is not entered.
+#[derive(Debug, thiserror::Error)]
+#[error("such sessions are banned")]
+struct Banned;
 
 pin_project! {
     /// The future of [`Register`].
     #[must_use = "futures do nothing unless polled"]
     pub struct RegisterFuture<F> {
         #[pin]
-        inner: F,
-        #[pin]
-        ended: WaitForCancellationFutureOwned,
-        // Dropped last: what is off the list has closed its connections.
-        entry: Entry,
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
+        Entered {
+            #[pin]
+            inner: F,
+            #[pin]
+            ended: WaitForCancellationFutureOwned,
+            // Dropped last: what is off the list has closed its connections.
+            entry: Entry,
+        },
+        Refused { refusing: Pin<Box<dyn Future<Output = Error> + Send>> },
     }
 }
 
@@ -60,22 +85,24 @@ where
     F: Future<Output = Result<R, E>>,
     E: Into<BoxError>,
 {
-    type Output = Result<R, BoxError>;
+    type Output = Result<R, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if this.ended.poll(cx).is_ready() {
-            return Poll::Ready(Err(Error::bare(ErrorKind::Ended).into()));
+        match self.project().state.project() {
+            StateProjection::Entered { inner, ended, .. } => {
+                if ended.poll(cx).is_ready() {
+                    return Poll::Ready(Err(Error::bare(ErrorKind::Ended)));
+                }
+                inner.poll(cx).map_err(Error::passed)
+            }
+            StateProjection::Refused { refusing } => refusing.as_mut().poll(cx).map(Err),
         }
-        this.inner.poll(cx).map_err(Into::into)
     }
 }
 
 impl<F> fmt::Debug for RegisterFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RegisterFuture")
-            .field("entry", &self.entry)
-            .finish_non_exhaustive()
+        f.write_str("RegisterFuture(..)")
     }
 }
 
@@ -93,7 +120,7 @@ mod tests {
     use socks_core::v5::Command;
 
     use crate::{
-        middleware::sessions::{RegisterLayer, SessionId, Sessions},
+        middleware::sessions::{LiveSession, RegisterLayer, Sessions},
         session::{
             Connector, Error, ErrorKind, Identity, Request, Session, Transfer,
             policy::{Direction, Grant, Throttle},
@@ -120,10 +147,7 @@ mod tests {
             .layer(RegisterLayer::new(sessions.clone()))
             .layer(ConnectLayer::new(connector))
             .service(Relay::new());
-        let outcome = async move {
-            let outcome = stack.oneshot(requested(io, b"", request)).await;
-            outcome.map_err(Error::from_box)
-        };
+        let outcome = stack.oneshot(requested(io, b"", request));
         (client, tokio::spawn(outcome))
     }
 
@@ -151,17 +175,12 @@ mod tests {
             .iter()
             .map(|live| {
                 let who = live.session().identity.clone().unwrap().to_string();
-                (
-                    live.id().get(),
-                    who,
-                    live.target().to_string(),
-                    live.age().as_secs(),
-                )
+                (who, live.target().to_string(), live.age().as_secs())
             })
             .collect();
         let expected = [
-            (1, "joe".to_owned(), "a.example:1".to_owned(), 2),
-            (2, "ann".to_owned(), "b.example:2".to_owned(), 1),
+            ("joe".to_owned(), "a.example:1".to_owned(), 2),
+            ("ann".to_owned(), "b.example:2".to_owned(), 1),
         ];
         assert_eq!(told, expected);
         assert_eq!(list[0].command(), Command::CONNECT);
@@ -170,7 +189,7 @@ mod tests {
         drop(joe);
         joes.await.unwrap().unwrap();
         assert_eq!(sessions.len(), 1);
-        assert!(sessions.get(SessionId::new(1)).is_none());
+        assert!(sessions.get(list[0].id()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -181,14 +200,15 @@ mod tests {
         let mut granted = [0; 10];
         joe.read_exact(&mut granted).await.unwrap();
         ann.read_exact(&mut granted).await.unwrap();
+        let id = sessions.list()[0].id();
 
-        assert!(sessions.end(SessionId::new(1)));
+        assert!(sessions.end(id));
 
         let error = joes.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Ended);
         assert_eq!(joe.read(&mut granted).await.unwrap(), 0, "closed");
         assert_eq!(sessions.len(), 1);
-        assert!(!sessions.end(SessionId::new(1)));
+        assert!(!sessions.end(id));
         ann.write_all(b"still here").await.unwrap();
         ann.read_exact(&mut granted).await.unwrap();
         assert_eq!(&granted, b"still here");
@@ -290,6 +310,72 @@ mod tests {
             error.kind(),
             ErrorKind::Connect | ErrorKind::ClientGone
         ));
+        assert!(sessions.is_empty());
+    }
+
+    /// Whether the request is joe's.
+    fn is_joe(request: &Request) -> bool {
+        let identity = request.session.identity.as_ref();
+        identity.is_some_and(|identity| identity.as_str() == "joe")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ban_ends_those_that_live_and_refuses_those_that_come_until_it_is_lifted() {
+        let sessions = Sessions::new();
+        let (_joe, joes) = begin(&sessions, service_fn(echo), request("joe", "a.example:1"));
+        let (_ann, _anns) = begin(&sessions, service_fn(echo), request("ann", "b.example:2"));
+        sleep(SECOND).await;
+
+        let ban = sessions.ban(is_joe);
+
+        let error = joes.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Ended);
+        assert_eq!(sessions.len(), 1);
+        let (mut joe, joes) = begin(&sessions, service_fn(echo), request("joe", "a.example:1"));
+        let mut reply = Vec::new();
+        joe.read_to_end(&mut reply).await.unwrap();
+        assert_eq!(reply[..2], [5, 2]);
+        drop(joe);
+        assert_eq!(joes.await.unwrap().unwrap_err().kind(), ErrorKind::Denied);
+
+        drop(ban);
+        let (mut joe, _joes) = begin(&sessions, service_fn(echo), request("joe", "a.example:1"));
+        joe.read_exact(&mut reply[..10]).await.unwrap();
+        assert_eq!(reply[..2], [5, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_are_meant_are_ended_and_counted() {
+        let sessions = Sessions::new();
+        let begin = |who, target| begin(&sessions, service_fn(echo), request(who, target));
+        let all = [
+            begin("joe", "a:1"),
+            begin("ann", "b:1"),
+            begin("joe", "c:1"),
+        ];
+        sleep(SECOND).await;
+        let joes = |live: &LiveSession| live.session().identity == Some("joe".into());
+        assert_eq!(sessions.end_where(joes), 2);
+        sleep(SECOND).await;
+        assert_eq!(sessions.len(), 1);
+        drop(all);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_comes_to_a_list_twice_is_listed_once() {
+        let sessions = Sessions::new();
+        let (_client, io) = duplex(64);
+        let stack = ServiceBuilder::new()
+            .layer(RegisterLayer::new(sessions.clone()))
+            .layer(RegisterLayer::new(sessions.clone()))
+            .layer(ConnectLayer::new(service_fn(echo)))
+            .service(Relay::new());
+        let asked = requested(io, b"", request("joe", "a.example:1"));
+        let session = tokio::spawn(stack.oneshot(asked));
+        sleep(SECOND).await;
+        assert_eq!(sessions.len(), 1);
+        assert_eq!(sessions.end_where(|_| true), 1);
+        assert!(session.await.unwrap().is_err());
         assert!(sessions.is_empty());
     }
 }

@@ -78,6 +78,12 @@ pub trait Meter: Send + Sync + 'static {
     fn record(&self, direction: Direction, bytes: u64);
 }
 
+impl<M: Meter + ?Sized> Meter for Arc<M> {
+    fn record(&self, direction: Direction, bytes: u64) {
+        M::record(self, direction, bytes);
+    }
+}
+
 /// Meters and throttles of a session. See the [module's page](self).
 ///
 /// A clone is a pointer to the same; what is added to it is added to it alone.
@@ -104,14 +110,18 @@ impl Policy {
     }
 
     /// Tells `meter` of all bytes from here on.
-    pub fn add_meter(&mut self, meter: Arc<dyn Meter>) {
+    pub fn add_meter(&mut self, meter: impl Meter) {
+        self.share_meter(Arc::new(meter));
+    }
+
+    pub(crate) fn share_meter(&mut self, meter: Arc<dyn Meter>) {
         self.parts_mut().meters.push(meter);
     }
 
     /// Asks `throttle` for all bytes from here on, besides those that are asked
     /// already. The session holds it until its relay ends.
-    pub fn add_throttle(&mut self, throttle: Arc<dyn Throttle>) {
-        self.parts_mut().throttles.push(throttle);
+    pub fn add_throttle(&mut self, throttle: impl Throttle) {
+        self.parts_mut().throttles.push(Arc::new(throttle));
     }
 
     fn parts_mut(&mut self) -> &mut Parts {
@@ -193,6 +203,12 @@ impl Policy {
     }
 }
 
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meters = self.0.as_ref().map_or(0, |parts| parts.meters.len());
@@ -256,7 +272,7 @@ mod tests {
     fn policy(purses: &[&Arc<Purse>]) -> Policy {
         let mut policy = Policy::new();
         for purse in purses {
-            policy.add_throttle(Arc::clone(purse) as _);
+            policy.add_throttle(Arc::clone(purse));
         }
         policy
     }
@@ -304,9 +320,9 @@ mod tests {
     fn what_is_added_to_a_clone_is_added_to_it_alone() {
         let (outer, inner) = (Purse::with(0), Purse::with(0));
         let mut policy = Policy::new();
-        policy.add_meter(Arc::clone(&outer) as _);
+        policy.add_meter(Arc::clone(&outer));
         let mut clone = policy.clone();
-        clone.add_meter(Arc::clone(&inner) as _);
+        clone.add_meter(Arc::clone(&inner));
         policy.record(Direction::Up, 1);
         clone.record(Direction::Down, 2);
         clone.record(Direction::Down, 0);

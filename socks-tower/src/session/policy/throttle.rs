@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::Direction;
@@ -37,6 +39,24 @@ pub trait Throttle: Send + Sync + 'static {
     /// Whether it will grant nothing more to this session, ever.
     fn is_exhausted(&self) -> bool {
         false
+    }
+}
+
+impl<T: Throttle + ?Sized> Throttle for Arc<T> {
+    fn take(&self, direction: Direction, want: u64) -> Grant {
+        T::take(self, direction, want)
+    }
+
+    fn give_back(&self, direction: Direction, bytes: u64) {
+        T::give_back(self, direction, bytes);
+    }
+
+    fn try_take(&self, direction: Direction, bytes: u64) -> bool {
+        T::try_take(self, direction, bytes)
+    }
+
+    fn is_exhausted(&self) -> bool {
+        T::is_exhausted(self)
     }
 }
 

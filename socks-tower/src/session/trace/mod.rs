@@ -12,7 +12,7 @@ use tracing::{
     field::{Empty, display},
 };
 
-use crate::session::{Request, Session};
+use crate::session::{Protocol, Request, Session};
 
 /// The span of a connection.
 pub(crate) fn span(session: &Session) -> Span {
@@ -38,24 +38,18 @@ pub(crate) fn span(session: &Session) -> Span {
 
 /// The first stage begins, in the connection's span: the client speaks
 /// `protocol`, and a PROXY header that says where it is has been read.
-pub(crate) fn speaks(protocol: &'static str, session: &Session) {
-    session.watch.speaks(protocol, session);
+pub(crate) fn speaks(protocol: Protocol, session: &mut Session) {
+    session.protocol = Some(protocol);
+    session.watch.learn(session);
     let span = Span::current();
     if span.is_disabled() {
         return;
     }
-    span.record("network.protocol.name", protocol);
+    span.record("network.protocol.name", protocol.name());
     if let Some(addr) = session.client_addr {
         span.record("client.address", display(addr.ip()));
         span.record("client.port", addr.port());
     }
-}
-
-/// The version of a protocol that is not SOCKS.
-#[cfg(feature = "http-connect")]
-pub(crate) fn version(version: &'static str, session: &Session) {
-    session.watch.version(version);
-    Span::current().record("network.protocol.version", version);
 }
 
 /// The client is let in, and what it wants is known. In the connection's span,
@@ -66,8 +60,8 @@ pub(crate) fn requested(request: &Request) {
     if span.is_disabled() {
         return;
     }
-    if let Some(version) = request.session.version {
-        span.record("network.protocol.version", version.as_str());
+    if let Some(version) = request.session.protocol.and_then(Protocol::version) {
+        span.record("network.protocol.version", version);
     }
     if let Some(identity) = &request.session.identity {
         span.record("user.name", display(identity));

@@ -10,7 +10,7 @@ mod summary;
 )]
 mod watch;
 
-pub use observer::{Observer, StageKind};
+pub use observer::{CarriedReport, Observer, StageKind, StageReport};
 pub use record::Record;
 pub use summary::{Failure, Outcome, Summary};
 pub(crate) use watch::{Watch, Watching};

@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Record, Summary};
 use crate::session::policy::Direction;
@@ -19,12 +19,12 @@ pub trait Observer: Send + Sync + 'static {
         let _ = record;
     }
 
-    /// A stage, or a work, is over: it took so long, and failed or not.
+    /// A stage, or a work, is over.
     ///
     /// One that is given up, because of a timeout around it or the end of its
     /// session, has failed.
-    fn stage(&self, record: &Record, stage: StageKind, took: Duration, failed: bool) {
-        let _ = (record, stage, took, failed);
+    fn stage(&self, record: &Record, report: &StageReport) {
+        let _ = (record, report);
     }
 
     /// The client was let in, and what it wants is known.
@@ -38,13 +38,88 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// So many bytes more went this way, as a [`Meter`](crate::Meter) hears it.
-    fn carried(&self, direction: Direction, bytes: u64) {
-        let _ = (direction, bytes);
+    fn carried(&self, record: &Record, report: &CarriedReport) {
+        let _ = (record, report);
     }
 
     /// The session is over, and its connections are closed.
     fn ended(&self, summary: &Summary<'_>) {
         let _ = summary;
+    }
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn accepted(&self, record: &Record) {
+        O::accepted(self, record);
+    }
+
+    fn stage(&self, record: &Record, report: &StageReport) {
+        O::stage(self, record, report);
+    }
+
+    fn requested(&self, record: &Record) {
+        O::requested(self, record);
+    }
+
+    fn established(&self, record: &Record) {
+        O::established(self, record);
+    }
+
+    fn carried(&self, record: &Record, report: &CarriedReport) {
+        O::carried(self, record, report);
+    }
+
+    fn ended(&self, summary: &Summary<'_>) {
+        O::ended(self, summary);
+    }
+}
+
+/// How a stage, or a work, went.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StageReport {
+    /// Which one.
+    pub stage: StageKind,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it failed, or was given up.
+    pub failed: bool,
+}
+
+impl StageReport {
+    /// A stage that went well.
+    #[must_use]
+    pub fn new(stage: StageKind, took: Duration) -> Self {
+        Self {
+            stage,
+            took,
+            failed: false,
+        }
+    }
+
+    /// The same, failed.
+    #[must_use]
+    pub fn with_failed(mut self) -> Self {
+        self.failed = true;
+        self
+    }
+}
+
+/// What was carried since the last time.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CarriedReport {
+    /// Which way.
+    pub direction: Direction,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+impl CarriedReport {
+    /// So many bytes that went this way.
+    #[must_use]
+    pub fn new(direction: Direction, bytes: u64) -> Self {
+        Self { direction, bytes }
     }
 }
 
@@ -69,7 +144,7 @@ pub enum StageKind {
 
 impl StageKind {
     /// Every kind, in the order of their declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: &'static [Self] = &[
         Self::Handshake,
         Self::Authenticate,
         Self::Resolve,
@@ -77,6 +152,8 @@ impl StageKind {
         Self::Connect,
         Self::Bind,
     ];
+
+    pub(super) const COUNT: usize = Self::ALL.len();
 
     /// A word for it, as logs and metrics want it.
     #[must_use]

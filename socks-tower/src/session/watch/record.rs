@@ -3,14 +3,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::StageKind;
 use socks_core::{
     Target,
     v4::UserId,
     v5::{Command, ReplyCode},
 };
 
-use crate::session::{Datagrams, Identity, Session};
+use super::StageKind;
+use crate::session::{AuthenticatedBy, Datagrams, Identity, Protocol, Session, SessionId};
 
 /// What is known of a session so far.
 ///
@@ -19,6 +19,8 @@ use crate::session::{Datagrams, Identity, Session};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Record {
+    /// Its number.
+    pub id: SessionId,
     /// When it was accepted, by the system's clock.
     pub accepted_at: SystemTime,
     /// The other end of its socket: the client, or what stands in front of us.
@@ -27,12 +29,12 @@ pub struct Record {
     pub client_addr: Option<SocketAddr>,
     /// Where the client reached us.
     pub local_addr: Option<SocketAddr>,
-    /// What it speaks: `socks`, `http`. None before the first stage.
-    pub protocol: Option<&'static str>,
-    /// The protocol's version, such as `5`.
-    pub version: Option<&'static str>,
+    /// What it speaks; none before the first stage.
+    pub protocol: Option<Protocol>,
     /// Who it was shown to be.
     pub identity: Option<Identity>,
+    /// By what; none before authentication.
+    pub method: Option<AuthenticatedBy>,
     /// Who a SOCKS4 client says it is: nothing backs that.
     pub user_id: Option<UserId>,
     /// What it wants.
@@ -48,19 +50,22 @@ pub struct Record {
     pub established: bool,
     /// The datagrams of an association that is over.
     pub(super) datagrams: Option<Datagrams>,
-    took: [Option<Duration>; StageKind::ALL.len()],
+    took: [Option<Duration>; StageKind::COUNT],
 }
 
 impl Record {
-    pub(super) fn new(session: &Session) -> Self {
+    /// What is known when `session` begins.
+    #[must_use]
+    pub fn new(session: &Session) -> Self {
         Self {
+            id: session.id(),
             accepted_at: SystemTime::now(),
             peer_addr: session.client_addr,
             client_addr: session.client_addr,
             local_addr: session.local_addr,
-            protocol: None,
-            version: None,
+            protocol: session.protocol,
             identity: session.identity.clone(),
+            method: session.method,
             user_id: None,
             command: None,
             target: None,
@@ -68,7 +73,7 @@ impl Record {
             reply: None,
             established: false,
             datagrams: None,
-            took: [None; StageKind::ALL.len()],
+            took: [None; StageKind::COUNT],
         }
     }
 
@@ -89,9 +94,8 @@ impl Record {
     pub(crate) fn learn(&mut self, session: &Session) {
         self.client_addr = session.client_addr;
         self.local_addr = session.local_addr;
-        if let Some(version) = session.version {
-            self.version = Some(version.as_str());
-        }
+        self.protocol = session.protocol;
+        self.method = session.method;
         self.identity.clone_from(&session.identity);
         // Most say nothing.
         let user_id = session.user_id.as_ref();

@@ -5,7 +5,7 @@ use crate::session::{Chain, Datagrams, End, Error, ErrorKind, policy::Direction}
 
 /// A session that is over: what was known of it, what it carried and how it
 /// ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Summary<'a> {
     /// What was known of it.
@@ -22,7 +22,20 @@ pub struct Summary<'a> {
     pub outcome: Outcome<'a>,
 }
 
-impl Summary<'_> {
+impl<'a> Summary<'a> {
+    /// A session that carried nothing and ended so.
+    #[must_use]
+    pub fn new(record: &'a Record, outcome: Outcome<'a>) -> Self {
+        Self {
+            record,
+            up: 0,
+            down: 0,
+            datagrams: None,
+            duration: Duration::ZERO,
+            outcome,
+        }
+    }
+
     /// The bytes that went this way; none if the session did not come to carry
     /// any.
     #[must_use]
@@ -79,7 +92,9 @@ impl<'a> Outcome<'a> {
 pub struct Failure<'a>(&'a (dyn StdError + 'static));
 
 impl<'a> Failure<'a> {
-    pub(super) fn new(error: &'a (dyn StdError + 'static)) -> Self {
+    /// A session failed by `error`.
+    #[must_use]
+    pub fn new(error: &'a (dyn StdError + 'static)) -> Self {
         Self(error)
     }
 

@@ -8,13 +8,12 @@ use std::{
     },
 };
 
+use socks_core::v5::ReplyCode;
 use tokio::time::Instant;
 
-use super::{Failure, Observer, Outcome, Record, StageKind, Summary};
-use socks_core::v5::ReplyCode;
-
+use super::{CarriedReport, Failure, Observer, Outcome, Record, StageKind, StageReport, Summary};
 use crate::session::{
-    Accepted, BoxError, Datagrams, Request, Session, Transfer,
+    Accepted, Datagrams, Error, Request, Session, Transfer,
     policy::{Direction, Meter},
 };
 
@@ -56,7 +55,7 @@ impl Watched {
     }
 
     /// Tells the observer, the first time.
-    fn end(&self, outcome: Option<Result<&Transfer, &BoxError>>) {
+    fn end(&self, outcome: Option<Result<&Transfer, &Error>>) {
         let mut state = self.state();
         if mem::replace(&mut state.is_over, true) {
             return;
@@ -78,7 +77,7 @@ impl Watched {
                 summary.down = transfer.down;
                 summary.datagrams = transfer.datagrams;
             }
-            Some(Err(error)) => summary.outcome = Outcome::Failed(Failure::new(error.as_ref())),
+            Some(Err(error)) => summary.outcome = Outcome::Failed(Failure::new(error.as_said())),
             None if state.has_panicked => summary.outcome = Outcome::Panicked,
             None => {}
         }
@@ -89,7 +88,8 @@ impl Watched {
 impl Meter for Watched {
     fn record(&self, direction: Direction, bytes: u64) {
         self.bytes(direction).fetch_add(bytes, Ordering::Relaxed);
-        self.observer.carried(direction, bytes);
+        let report = CarriedReport::new(direction, bytes);
+        self.observer.carried(&self.state().record, &report);
     }
 }
 
@@ -111,30 +111,20 @@ impl Watch {
         }
     }
 
-    /// The first stage has begun, and what it speaks is known.
-    pub(crate) fn speaks(&self, protocol: &'static str, session: &Session) {
-        self.note(|record, _| {
-            record.protocol = Some(protocol);
-            record.learn(session);
-        });
-    }
-
     /// The session knows more than before.
     pub(crate) fn learn(&self, session: &Session) {
         self.note(|record, _| record.learn(session));
     }
 
-    /// What SOCKS has a field of the session for.
-    #[cfg(feature = "http-connect")]
-    pub(crate) fn version(&self, version: &'static str) {
-        self.note(|record, _| record.version = Some(version));
-    }
-
     pub(crate) fn stage(&self, stage: StageKind, began: Instant, failed: bool) {
-        let took = began.elapsed();
+        let report = StageReport {
+            stage,
+            took: began.elapsed(),
+            failed,
+        };
         self.note(|record, observer| {
-            record.add(stage, took);
-            observer.stage(record, stage, took, failed);
+            record.add(stage, report.took);
+            observer.stage(record, &report);
         });
     }
 
@@ -203,13 +193,13 @@ impl Watching {
             }),
         });
         // So that what a session has carried is known however it ends.
-        session.policy.add_meter(Arc::clone(&watched) as _);
+        session.policy.share_meter(Arc::clone(&watched) as _);
         session.watch = Watch(Some(Arc::clone(&watched)));
         Self(watched)
     }
 
     /// The session has come to an end by itself.
-    pub(crate) fn ended(self, outcome: Result<&Transfer, &BoxError>) {
+    pub(crate) fn ended(self, outcome: Result<&Transfer, &Error>) {
         self.0.end(Some(outcome));
     }
 

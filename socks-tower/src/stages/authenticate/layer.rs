@@ -1,4 +1,8 @@
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use socks_core::{Credentials, v4::UserId};
 use tower_layer::Layer;
@@ -33,7 +37,7 @@ impl AuthenticateLayer {
     /// Short for `new(UsernamePassword::new(verifier))`.
     pub fn password<V>(verifier: V) -> Self
     where
-        V: Work<Attempt<Credentials>, Response = Identity> + Sync,
+        V: Work<Attempt<Credentials>, Response = Identity>,
     {
         Self::new(UsernamePassword::new(verifier))
     }
@@ -54,9 +58,11 @@ impl AuthenticateLayer {
     #[must_use]
     pub fn with_user_ids<V>(mut self, verifier: V) -> Self
     where
-        V: Work<Attempt<UserId>, Response = Identity> + Sync,
+        V: Work<Attempt<UserId>, Response = Identity>,
     {
+        let verifier = Mutex::new(verifier);
         self.user_ids = Some(Arc::new(move |attempt| {
+            let verifier = verifier.lock().unwrap_or_else(PoisonError::into_inner);
             Box::pin(verifier.clone().run(attempt))
         }));
         self

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use socks_core::{Credentials, v5::Method};
@@ -12,8 +12,9 @@ use crate::session::{BoxError, BoxStream, HasSession, Identity, Negotiation, Ses
 /// private range, 0x80 to 0xfe.
 ///
 /// ```
-/// use async_trait::async_trait;
-/// use socks_tower::{Admitted, AuthMethod, AuthenticateLayer, BoxError, Identity, Method, Negotiation};
+/// use socks_tower::{
+///     Admitted, AuthMethod, AuthenticateLayer, BoxError, Identity, Method, Negotiation, async_trait,
+/// };
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 ///
 /// /// The client sends one byte; 42 is right.
@@ -56,6 +57,21 @@ pub trait AuthMethod: Send + Sync + 'static {
     async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError>;
 }
 
+#[async_trait]
+impl<M: AuthMethod + ?Sized> AuthMethod for Arc<M> {
+    fn code(&self) -> Method {
+        M::code(self)
+    }
+
+    fn offered_to(&self, session: &Session) -> bool {
+        M::offered_to(self, session)
+    }
+
+    async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+        M::authenticate(self, client).await
+    }
+}
+
 type Wrap = Box<dyn FnOnce(BoxStream) -> BoxStream + Send>;
 
 /// A client that a method lets in: who it is, and how its stream goes on.
@@ -83,7 +99,7 @@ impl Admitted {
         mut self,
         wrap: impl FnOnce(BoxStream) -> S + Send + 'static,
     ) -> Self {
-        self.wrap = Some(Box::new(|io| Box::new(wrap(io))));
+        self.wrap = Some(Box::new(|io| BoxStream::new(wrap(io))));
         self
     }
 }
@@ -111,11 +127,22 @@ impl fmt::Debug for Admitted {
 /// [`Credentials`] for username and password, [`UserId`](crate::v4::UserId)
 /// for SOCKS4.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Attempt<C = Credentials> {
     /// What is known of the client: where it comes from.
     pub session: Session,
     /// Its claim.
     pub credentials: C,
+}
+
+impl<C> Attempt<C> {
+    /// The claim of a client of `session`.
+    pub fn new(session: Session, credentials: C) -> Self {
+        Self {
+            session,
+            credentials,
+        }
+    }
 }
 
 impl<C> HasSession for Attempt<C> {

@@ -62,4 +62,4 @@ pub use layer::AuthenticateLayer;
 pub use method::{Admitted, Attempt, AuthMethod, NoAuth};
 pub use password::UsernamePassword;
 pub use service::{Authenticate, AuthenticateFuture};
-pub use users::{Users, UsersError};
+pub use users::{Users, UsersError, UsersFuture, WrongCredentials};

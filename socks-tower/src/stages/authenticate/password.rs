@@ -1,3 +1,5 @@
+use std::sync::{Mutex, PoisonError};
+
 use async_trait::async_trait;
 use socks_core::{
     Credentials, Encode,
@@ -13,25 +15,28 @@ use crate::session::{BoxError, Identity, Negotiation, Work};
 ///
 /// Either may be empty; the verifier decides. Both cross the network in clear:
 /// on one that others can listen to, put TLS in front.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct UsernamePassword<V> {
-    verifier: V,
+    /// Locked while it is cloned, so that it need not be `Sync`.
+    verifier: Mutex<V>,
 }
 
 impl<V> UsernamePassword<V>
 where
-    V: Work<Attempt<Credentials>, Response = Identity> + Sync,
+    V: Work<Attempt<Credentials>, Response = Identity>,
 {
     /// Lets in whom `verifier` answers an identity for.
     pub fn new(verifier: V) -> Self {
-        Self { verifier }
+        Self {
+            verifier: Mutex::new(verifier),
+        }
     }
 }
 
 #[async_trait]
 impl<V> AuthMethod for UsernamePassword<V>
 where
-    V: Work<Attempt<Credentials>, Response = Identity> + Sync,
+    V: Work<Attempt<Credentials>, Response = Identity>,
 {
     fn code(&self) -> Method {
         Method::USERNAME_PASSWORD
@@ -42,11 +47,9 @@ where
         let verdict = match request {
             Ok(PasswordRequest { credentials }) => {
                 let session = client.session().clone();
-                let attempt = Attempt {
-                    session,
-                    credentials,
-                };
-                self.verifier.clone().run(attempt).await
+                let verifier = self.verifier.lock();
+                let verifier = verifier.unwrap_or_else(PoisonError::into_inner).clone();
+                verifier.run(Attempt::new(session, credentials)).await
             }
             Err(error) => Err(error.into()),
         };

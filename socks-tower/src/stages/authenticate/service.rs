@@ -12,9 +12,9 @@ use tower_service::Service;
 use super::{Attempt, AuthMethod, AuthenticateLayer};
 use crate::{
     session::{
-        Client, ClientStream, Error, ErrorKind, Greeted, Identity, Negotiation, Offer,
-        ReceiveError, Request, Requested, Rewind, Session, Stage, StageFuture, Stream,
-        always_ready, dismiss, opaque_future, receive, trace, watch::StageKind,
+        AuthenticatedBy, BoxStream, ClientStream, Error, ErrorKind, Greeted, Identity, Inbound,
+        Negotiation, Offer, ReceiveError, Request, Requested, Rewind, Session, Stage, StageFuture,
+        Stream, always_ready, dismiss, opaque_future, receive, trace, watch::StageKind,
     },
     stages::handshake::unexpected,
 };
@@ -99,7 +99,7 @@ fn socks5<Io: Stream>(
         mut session,
         mut buffered,
         mut server,
-        hook,
+        answering,
         ..
     } = greeted;
     async move {
@@ -117,21 +117,24 @@ fn socks5<Io: Stream>(
 
         let mut negotiation = Negotiation::new(&session, &mut buffered, &mut io);
         let admitted = match method.authenticate(&mut negotiation).await {
-            Ok(admitted) => admitted,
+            Ok(admitted) => {
+                // What it wrote last may be in a buffer still.
+                negotiation.flush().await.map_err(Error::client)?;
+                admitted
+            }
             Err(error) => {
                 // The method has said its word; see that it arrives.
                 dismiss(&mut io, &[]).await;
                 return Err(Error::of_work(ErrorKind::Authentication, error));
             }
         };
-        // A layer in front may know already: a certificate told it.
-        session.identity = admitted.identity.or(session.identity);
+        session.admit(admitted.identity, method.code().into());
         session.watch.learn(&session);
         let mut io = match admitted.wrap {
-            None => ClientStream::Plain(io),
+            None => ClientStream::plain(io),
             Some(wrap) => {
                 let beneath = Rewind::new(mem::take(&mut buffered), io);
-                ClientStream::Wrapped(wrap(Box::new(beneath)))
+                ClientStream::wrapped(wrap(BoxStream::new(beneath)))
             }
         };
         server.authenticated().map_err(protocol)?;
@@ -149,7 +152,7 @@ fn socks5<Io: Stream>(
             }
         };
         Ok(Requested {
-            client: Client::new(io, buffered, &Version::Socks5).with_hook(hook, &session),
+            client: Inbound::new(io, buffered, Version::Socks5).answering(answering, &session),
             request: Request::new(session, request.command, request.target),
         })
     }
@@ -164,14 +167,15 @@ fn socks4<Io: Stream>(
         io,
         mut session,
         buffered,
-        hook,
+        answering,
         ..
     } = greeted;
     async move {
-        let io = ClientStream::Plain(io);
-        let client = Client::new(io, buffered, &Version::Socks4).with_hook(hook, &session);
+        let io = ClientStream::plain(io);
+        let client = Inbound::new(io, buffered, Version::Socks4).answering(answering, &session);
         match admit_socks4(config, &session, request.user_id).await {
-            Ok(identity) => session.identity = identity.or(session.identity),
+            Ok(Some(identity)) => session.admit(Some(identity), AuthenticatedBy::UserId),
+            Ok(None) => session.admit(None, Method::NONE.into()),
             Err(error) => return Err(client.refuse(error).await),
         }
         Ok(Requested {
@@ -213,11 +217,7 @@ fn protocol(error: server::Error) -> Error {
 mod tests {
     use std::{convert::Infallible, io, time::Duration};
 
-    use socks_core::{
-        Credentials,
-        v4::UserId,
-        v5::{Method, ReplyCode},
-    };
+    use socks_core::{Credentials, v4::UserId, v5::Method};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         time::Instant,
@@ -227,9 +227,7 @@ mod tests {
 
     use super::authenticate;
     use crate::{
-        session::{
-            BoxError, ClientStream, ErrorKind, Greeted, Identity, Negotiation, Refusal, Session,
-        },
+        session::{BoxError, ErrorKind, Greeted, Identity, Negotiation, Refusal, Session},
         stages::{
             authenticate::{
                 Admitted, Attempt, AuthMethod, AuthenticateLayer, NoAuth, UsernamePassword, Users,
@@ -422,9 +420,8 @@ mod tests {
         let broken = ServiceBuilder::new().service_fn(|_: Attempt| async {
             Err::<Identity, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
         });
-        let refusing = service_fn(|_: Attempt| async {
-            Err::<Identity, _>(Refusal::new(ReplyCode::TTL_EXPIRED, "no"))
-        });
+        let refusing =
+            service_fn(|_: Attempt| async { Err::<Identity, _>(Refusal::ttl_expired("no")) });
         for auth in [
             AuthenticateLayer::password(broken),
             AuthenticateLayer::password(refusing),
@@ -461,9 +458,9 @@ mod tests {
     #[tokio::test]
     async fn a_verifier_sees_the_session() {
         let local = service_fn(|attempt: Attempt<Credentials>| async move {
-            match attempt.session.version {
-                Some(version) => Ok(Identity::new(version.as_str())),
-                None => Err("no version"),
+            match attempt.session.protocol {
+                Some(protocol) => Ok(Identity::from(protocol.to_string())),
+                None => Err("no protocol"),
             }
         });
         let io = script()
@@ -477,7 +474,7 @@ mod tests {
             .await
             .unwrap();
 
-        assert_eq!(name(&requested.request.session), Some("5"));
+        assert_eq!(name(&requested.request.session), Some("socks5"));
     }
 
     #[tokio::test]
@@ -569,7 +566,7 @@ mod tests {
 
         let mut requested = negotiate(AuthenticateLayer::new(Shift), io).await.unwrap();
 
-        assert!(matches!(requested.client.io(), ClientStream::Wrapped(_)));
+        assert!(requested.client.io().get_ref().is_none());
         let mut early = std::mem::take(&mut requested.client.early);
         requested.client.io.read_to_end(&mut early).await.unwrap();
         assert_eq!(early, b"early");

@@ -8,7 +8,7 @@ use socks_core::{Credentials, Password};
 use tower_service::Service;
 
 use super::Attempt;
-use crate::session::{Identity, always_ready};
+use crate::session::{Identity, always_ready, opaque_future};
 
 /// A fixed list of users: the simplest verifier.
 ///
@@ -19,17 +19,20 @@ pub struct Users {
     passwords: Arc<HashMap<String, Password>>,
 }
 
-/// Why somebody is not let in, or cannot be listed.
-#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+/// Somebody cannot be listed.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UsersError {
     /// A username or password longer than 255 bytes, which no client could send.
     #[error("username or password longer than 255 bytes")]
     TooLong,
-    /// There is no such user, or the password is another.
-    #[error("wrong username or password")]
-    Refused,
 }
+
+/// Somebody is not let in: there is no such user, or the password is another.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("wrong username or password")]
+#[non_exhaustive]
+pub struct WrongCredentials;
 
 impl Users {
     /// Nobody.
@@ -48,7 +51,9 @@ impl Users {
         if username.len() > Password::MAX_LEN {
             return Err(UsersError::TooLong);
         }
-        let password = Password::new(password).ok_or(UsersError::TooLong)?;
+        let Ok(password) = Password::new(password) else {
+            return Err(UsersError::TooLong);
+        };
         Arc::make_mut(&mut self.passwords).insert(username.to_owned(), password);
         Ok(self)
     }
@@ -59,26 +64,31 @@ impl Users {
         self.passwords.is_empty()
     }
 
-    fn check(&self, given: &Credentials) -> Result<Identity, UsersError> {
+    fn check(&self, given: &Credentials) -> Result<Identity, WrongCredentials> {
         let username = given.username.to_str().unwrap_or_default();
         let listed = self.passwords.get(username);
         // Somebody who is not listed is compared as well, with nothing gained.
         let right = listed.unwrap_or(&given.password) == &given.password;
         match listed {
             Some(_) if right => Ok(Identity::new(username)),
-            _ => Err(UsersError::Refused),
+            _ => Err(WrongCredentials),
         }
     }
 }
 
+opaque_future! {
+    /// The future of [`Users`].
+    UsersFuture<> = Ready<Result<Identity, WrongCredentials>>
+}
+
 impl Service<Attempt<Credentials>> for Users {
     type Response = Identity;
-    type Error = UsersError;
-    type Future = Ready<Result<Identity, UsersError>>;
+    type Error = WrongCredentials;
+    type Future = UsersFuture;
 
     always_ready!();
 
     fn call(&mut self, attempt: Attempt<Credentials>) -> Self::Future {
-        ready(self.check(&attempt.credentials))
+        UsersFuture::new(ready(self.check(&attempt.credentials)))
     }
 }

@@ -6,8 +6,6 @@ use std::{
 
 use tokio::time::error::Elapsed;
 
-use socks_core::v5::ReplyCode;
-
 use crate::session::{BoxError, Error, ErrorKind, Refusal};
 
 /// Why no peer came, or none that was let in.
@@ -22,6 +20,7 @@ pub enum BindError {
     NoAddress,
     /// The address cannot be listened on, or no port of the range is free.
     #[error("listen on {ip}")]
+    #[non_exhaustive]
     Listen {
         /// The address.
         ip: IpAddr,
@@ -33,6 +32,7 @@ pub enum BindError {
     Accept(#[source] io::Error),
     /// Nobody came in time.
     #[error("no peer came within {timeout:?}")]
+    #[non_exhaustive]
     TimedOut {
         /// How long it was waited for.
         timeout: Duration,
@@ -45,6 +45,7 @@ pub enum BindError {
     /// Who came to a BIND for anybody is not permitted, which ends it in
     /// SOCKS4.
     #[error("{peer} is not let in")]
+    #[non_exhaustive]
     NotPermitted {
         /// Who it was.
         peer: SocketAddr,
@@ -57,8 +58,8 @@ impl From<BindError> for Error {
     fn from(error: BindError) -> Self {
         match error {
             BindError::NoAddress => {
-                let code = ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED;
-                Self::new(ErrorKind::Connect, Refusal::new(code, error))
+                let refusal = Refusal::address_type_not_supported(error);
+                Self::new(ErrorKind::Connect, refusal)
             }
             error => Self::new(ErrorKind::Connect, error),
         }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use socks_core::server::Version;
 use tokio::net::TcpStream;
 
 use super::BindError;
@@ -70,7 +69,6 @@ where
     }
 
     fn is_socks4(&self) -> bool {
-        let version = self.request.session.version;
-        matches!(version, Some(Version::Socks4 | Version::Socks4a))
+        self.request.session.is_socks4()
     }
 }

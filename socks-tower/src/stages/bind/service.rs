@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
-use socks_core::{Target, server::Version, v5::Command};
+use socks_core::{Target, v5::Command};
 use tokio::{net::TcpStream, time::timeout};
 use tower_service::Service;
 
@@ -8,7 +8,7 @@ use super::{BindError, layer::Config, peer::Expected};
 use crate::{
     server::{TcpAcceptor, listen},
     session::{
-        Client, Connected, Error, ErrorKind, Outbound, Pinned, Request, Requested, Session, Stage,
+        Connected, Error, ErrorKind, Inbound, Outbound, Pinned, Request, Requested, Session, Stage,
         StageFuture, Stream, Work, always_ready, opaque_future, trace, watch::StageKind,
     },
     stages::listen_addrs::ListenAddr,
@@ -79,7 +79,7 @@ where
 async fn serve<Io, J>(
     judge: J,
     config: &Config,
-    client: &mut Client<Io>,
+    client: &mut Inbound<Io>,
     request: &Request,
 ) -> Result<TcpStream, Error>
 where
@@ -133,10 +133,5 @@ fn open(
 /// address of the proxy, as the client knows it.
 fn can_be_said(addr: &ListenAddr, session: &Session) -> bool {
     let reached = session.local_addr.map(|addr| addr.ip());
-    match session.version {
-        Some(Version::Socks4 | Version::Socks4a) => {
-            addr.told.is_ipv4() || reached == Some(addr.told)
-        }
-        _ => true,
-    }
+    !session.is_socks4() || addr.told.is_ipv4() || reached == Some(addr.told)
 }

@@ -16,7 +16,9 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_layer::Layer;
 
 use crate::{
-    session::{Client, Error, ErrorKind, Pinned, Request, Requested, Session, Transfer, Work},
+    session::{
+        Error, ErrorKind, Inbound, Pinned, Protocol, Request, Requested, Session, Transfer, Work,
+    },
     stages::{bind::BindLayer, listen_addrs::ListenAddrs, relay::Relay},
     works::{
         authorize::{AuthorizeLayer, Match, Permit, Rules},
@@ -52,7 +54,7 @@ struct Trial {
 
 fn request(version: Version, command: Command, expected: &str) -> Request {
     let mut session = Session::new().with_local_addr("127.0.0.1:1080".parse().unwrap());
-    session.version = Some(version);
+    session.protocol = Some(version.into());
     Request::new(session, command, expected.parse().unwrap())
 }
 
@@ -62,12 +64,12 @@ impl Trial {
         J: Work<Request, Response = Request<Pinned>>,
     {
         let (client, io) = duplex(1024);
-        let dialect: &'static Version = match request.session.version {
-            Some(Version::Socks4) => &Version::Socks4,
-            Some(Version::Socks4a) => &Version::Socks4a,
-            _ => &Version::Socks5,
+        let dialect = match request.session.protocol {
+            Some(Protocol::Socks4) => Version::Socks4,
+            Some(Protocol::Socks4a) => Version::Socks4a,
+            _ => Version::Socks5,
         };
-        let client_end = Client::new(io, Vec::new(), dialect);
+        let client_end = Inbound::new(io, Vec::new(), dialect);
         let requested = Requested {
             client: client_end,
             request,
@@ -363,7 +365,7 @@ async fn over_tcp() -> (TcpStream, SocketAddr, JoinHandle<Result<Transfer, Error
     let mut client = TcpStream::connect(proxy).await.unwrap();
     let (io, _) = listener.accept().await.unwrap();
     let requested = Requested {
-        client: Client::new(io, Vec::new(), &Version::Socks5),
+        client: Inbound::new(io, Vec::new(), Version::Socks5),
         request: request(Version::Socks5, Command::BIND, "127.0.0.1:21"),
     };
     let stack = BindLayer::new(judge()).layer(Relay::new());

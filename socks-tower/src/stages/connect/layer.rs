@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tower_layer::Layer;
 
 use super::Connect;
@@ -6,12 +8,28 @@ use super::Connect;
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectLayer<C> {
     connector: C,
+    timeout: Option<Duration>,
 }
 
 impl<C> ConnectLayer<C> {
     /// Connects by `connector`.
     pub fn new(connector: C) -> Self {
-        Self { connector }
+        Self {
+            connector,
+            timeout: None,
+        }
+    }
+
+    /// Bounds all that the connector takes, the wait until it is ready included:
+    /// what tower's `Timeout` does not, and in whatever order the layers around
+    /// it stand. The client hears 06, TTL expired.
+    ///
+    /// Unless set, what stands around the connector decides; in the end, the
+    /// system.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
     }
 }
 
@@ -21,6 +39,7 @@ impl<C: Clone, S> Layer<S> for ConnectLayer<C> {
     fn layer(&self, inner: S) -> Connect<C, S> {
         Connect {
             connector: self.connector.clone(),
+            timeout: self.timeout,
             inner,
         }
     }

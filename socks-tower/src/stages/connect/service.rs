@@ -1,11 +1,12 @@
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use socks_core::{Target, v5::Command};
+use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::session::{
-    Connected, Connector, Error, ErrorKind, Request, Requested, Stage, StageFuture, Stream,
-    Upstream, always_ready, opaque_future, tcp, trace, watch::StageKind,
+    BoxError, Connected, Connector, Error, ErrorKind, IntoOutbound, Request, Requested, Stage,
+    StageFuture, Stream, always_ready, opaque_future, tcp, trace, watch::StageKind,
 };
 
 /// Connects by `C` and replies, then goes on to `S`. See the
@@ -13,6 +14,7 @@ use crate::session::{
 #[derive(Clone, Copy, Debug)]
 pub struct Connect<C, S> {
     pub(super) connector: C,
+    pub(super) timeout: Option<Duration>,
     pub(super) inner: S,
 }
 
@@ -34,7 +36,7 @@ where
     always_ready!();
 
     fn call(&mut self, requested: Requested<Io>) -> Self::Future {
-        let own = connect(self.connector.clone(), requested);
+        let own = connect(self.connector.clone(), self.timeout, requested);
         ConnectFuture::new(StageFuture::new(own, self.inner.clone()))
     }
 }
@@ -43,6 +45,7 @@ where
 /// well as for the parts.
 fn connect<Io, C>(
     connector: C,
+    within: Option<Duration>,
     requested: Requested<Io>,
 ) -> impl Future<Output = Result<Connected<Io, C::Io>, Error>>
 where
@@ -60,7 +63,7 @@ where
         }
         let answer = {
             let stage = trace::stage(StageKind::Connect, &request.session);
-            let dialling = pin!(connector.run(request.clone()));
+            let dialling = pin!(run(connector, within, request.clone()));
             let watched = client.watch(dialling);
             stage
                 .run_until(watched, |answer| matches!(answer, Ok(Ok(_))))
@@ -86,6 +89,19 @@ where
     }
 }
 
+/// Runs the connector, for as long as it may take.
+async fn run<C: Connector<Request>>(
+    connector: C,
+    within: Option<Duration>,
+    request: Request,
+) -> Result<C::Response, BoxError> {
+    let dialling = connector.run(request);
+    match within {
+        Some(within) => timeout(within, dialling).await?,
+        None => dialling.await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{convert::Infallible, future::pending, io, time::Duration};
@@ -100,7 +116,9 @@ mod tests {
     use tower_service::Service;
 
     use crate::{
-        session::{Client, Connected, Connector, Error, ErrorKind, Outbound, Request, Session},
+        session::{
+            Connected, Connector, DialError, Error, ErrorKind, Inbound, Outbound, Request, Session,
+        },
         stages::connect::ConnectLayer,
         test_support::{MustNotBeCalled, Stop, requested},
     };
@@ -216,7 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_a_client_sends_early_is_bounded_and_not_lost() {
-        const MAX: usize = Client::<DuplexStream>::MAX_EARLY;
+        const MAX: usize = Inbound::<DuplexStream>::MAX_EARLY;
         let slow = service_fn(|_: Request| async {
             tokio::time::sleep(Duration::from_secs(3)).await;
             Ok::<_, Infallible>(duplex(64).0)
@@ -239,7 +257,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refused_client_has_a_second_to_hang_up() {
         let refusing = service_fn(|_: Request| async {
-            Err::<DuplexStream, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+            Err::<DuplexStream, _>(DialError::from(io::ErrorKind::ConnectionRefused))
         });
         let (mut client, io) = duplex(64);
         let began = Instant::now();
@@ -254,7 +272,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refused_client_that_never_reads_is_left_after_a_second() {
         let refusing = service_fn(|_: Request| async {
-            Err::<DuplexStream, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+            Err::<DuplexStream, _>(DialError::from(io::ErrorKind::ConnectionRefused))
         });
         let (_client, io) = duplex(1);
         let mut stage = ConnectLayer::new(refusing).layer(Stop);

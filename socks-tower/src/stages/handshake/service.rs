@@ -1,11 +1,11 @@
-use socks_core::server::{Event, Server, Version};
+use socks_core::server::{Event, Server};
 use tokio::time::timeout_at;
 use tower_service::Service;
 
 use super::HandshakeLayer;
 use crate::session::{
-    Accepted, Error, ErrorKind, Greeted, Offer, ReceiveError, Session, Stage, StageFuture, Stream,
-    always_ready, dismiss, opaque_future, receive, trace, watch::StageKind,
+    Accepted, Answering, Error, ErrorKind, Greeted, Offer, Protocol, ReceiveError, Session, Stage,
+    StageFuture, Stream, always_ready, dismiss, opaque_future, receive, trace, watch::StageKind,
 };
 
 /// Reads the client's greeting, then goes on to `S`. See the
@@ -33,7 +33,7 @@ where
     always_ready!();
 
     fn call(&mut self, mut accepted: Accepted<Io>) -> Self::Future {
-        trace::speaks("socks", &accepted.session);
+        trace::speaks(Protocol::Socks, &mut accepted.session);
         let stage = trace::stage(StageKind::Handshake, &accepted.session);
         let config = self.config.clone();
         // What is captured is used where it lies: moved into a variable, it
@@ -63,7 +63,10 @@ where
                 server,
                 offer,
                 deadline,
-                hook: config.hook,
+                answering: Answering {
+                    hook: config.hook,
+                    patience: config.timeout,
+                },
             })
         };
         HandshakeFuture::new(StageFuture::new(stage.run(own), self.inner.clone()))
@@ -74,11 +77,11 @@ where
 fn offer(event: Event, session: &mut Session) -> Result<Offer, Error> {
     match event {
         Event::Greeting(greeting) => {
-            session.version = Some(Version::Socks5);
+            session.protocol = Some(Protocol::Socks5);
             Ok(Offer::Methods(greeting))
         }
         Event::Request(request) => {
-            session.version = Some(request.version);
+            session.protocol = Some(request.version.into());
             session.user_id.clone_from(&request.user_id);
             Ok(Offer::Request(request))
         }
@@ -95,7 +98,7 @@ pub(crate) fn unexpected(event: &Event) -> Error {
 mod tests {
     use std::{io, time::Duration};
 
-    use socks_core::server::{Version, Versions};
+    use socks_core::server::Versions;
     use tokio::{
         io::{AsyncWriteExt, duplex},
         time::Instant,
@@ -104,7 +107,7 @@ mod tests {
     use tower_service::Service;
 
     use crate::{
-        session::{ErrorKind, Greeted, HasSession, Offer},
+        session::{ErrorKind, Greeted, HasSession, Offer, Protocol},
         stages::handshake::HandshakeLayer,
         test_support::{HELLO, Stop, accepted, greet, script},
     };
@@ -118,7 +121,7 @@ mod tests {
         assert!(
             matches!(greeted.offer, Offer::Methods(ref greeting) if greeting.methods().count() == 2)
         );
-        assert_eq!(greeted.session().version, Some(Version::Socks5));
+        assert_eq!(greeted.session().protocol, Some(Protocol::Socks5));
         assert_eq!(greeted.buffered, b"surplus");
     }
 

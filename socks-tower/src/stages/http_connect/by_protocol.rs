@@ -69,13 +69,16 @@ where
             };
             if is_http(first) {
                 let http = go_on(http, accepted).await?;
-                Ok(ByProtocolFuture::Http { http })
+                Ok(Stack::Http { http })
             } else {
                 let other = go_on(other, accepted).await?;
-                Ok(ByProtocolFuture::Other { other })
+                Ok(Stack::Other { other })
             }
         };
-        StageFuture::Own { own: Box::pin(own) }
+        StageFuture::boxed(async move {
+            let stack = own.await?;
+            Ok(ByProtocolFuture { stack })
+        })
     }
 }
 
@@ -95,12 +98,17 @@ async fn first_byte<Io: Stream>(accepted: &mut Accepted<Io>) -> Result<u8, Error
 
 pin_project! {
     /// The future of [`ByProtocol`] once the first byte is known.
-    #[project = ByProtocolProjection]
     #[must_use = "futures do nothing unless polled"]
-    pub enum ByProtocolFuture<H, F> {
-        #[doc(hidden)]
+    pub struct ByProtocolFuture<H, F> {
+        #[pin]
+        stack: Stack<H, F>,
+    }
+}
+
+pin_project! {
+    #[project = StackProjection]
+    enum Stack<H, F> {
         Http { #[pin] http: H },
-        #[doc(hidden)]
         Other { #[pin] other: F },
     }
 }
@@ -115,9 +123,9 @@ where
     type Output = Result<R, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let ended = match self.project() {
-            ByProtocolProjection::Http { http } => ready!(http.poll(cx)).map_err(Into::into),
-            ByProtocolProjection::Other { other } => ready!(other.poll(cx)).map_err(Into::into),
+        let ended = match self.project().stack.project() {
+            StackProjection::Http { http } => ready!(http.poll(cx)).map_err(Into::into),
+            StackProjection::Other { other } => ready!(other.poll(cx)).map_err(Into::into),
         };
         Poll::Ready(ended.map_err(Error::from_box))
     }
@@ -131,13 +139,12 @@ impl<H, F> fmt::Debug for ByProtocolFuture<H, F> {
 
 #[cfg(test)]
 mod tests {
-    use socks_core::server::Version;
     use tokio::{io::duplex, time::Instant};
     use tokio_test::io::Mock;
 
     use super::*;
     use crate::{
-        session::{ClientStream, Identity, Requested},
+        session::{ClientStream, Identity, Protocol, Requested},
         stages::{
             authenticate::{AuthenticateLayer, NoAuth, Users},
             handshake::HandshakeLayer,
@@ -168,7 +175,7 @@ mod tests {
             .build();
         let requested = negotiate(open(), http).await.unwrap();
         assert_eq!(requested.request.target.to_string(), "127.0.0.1:80");
-        assert_eq!(requested.request.session.version, None);
+        assert_eq!(requested.request.session.protocol, Some(Protocol::Http11));
         assert_eq!(requested.client.early, b"early");
 
         let socks5 = script()
@@ -178,7 +185,7 @@ mod tests {
             .build();
         let requested = negotiate(open(), socks5).await.unwrap();
         assert_eq!(requested.request.target.to_string(), "127.0.0.1:80");
-        assert_eq!(requested.request.session.version, Some(Version::Socks5));
+        assert_eq!(requested.request.session.protocol, Some(Protocol::Socks5));
 
         let socks4 = script()
             .read(b"\x04")
@@ -186,7 +193,7 @@ mod tests {
             .build();
         let requested = negotiate(open(), socks4).await.unwrap();
         assert_eq!(requested.request.target.to_string(), "127.0.0.1:80");
-        assert_eq!(requested.request.session.version, Some(Version::Socks4));
+        assert_eq!(requested.request.session.protocol, Some(Protocol::Socks4));
         assert_eq!(requested.client.early, b"early");
     }
 

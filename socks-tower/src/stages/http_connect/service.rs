@@ -1,4 +1,7 @@
-use socks_core::{Credentials, v5::Command};
+use socks_core::{
+    Credentials,
+    v5::{Command, Method},
+};
 use tokio::time::timeout_at;
 use tower_service::Service;
 
@@ -9,9 +12,9 @@ use super::{
 };
 use crate::{
     session::{
-        Accepted, Client, ClientStream, Error, ErrorKind, Identity, ReceiveError, Request,
-        Requested, Session, Stage, StageFuture, Stream, always_ready, dismiss, opaque_future,
-        receive, trace, watch::StageKind,
+        Accepted, Answering, ClientStream, Error, ErrorKind, Identity, Inbound, Protocol,
+        ReceiveError, Request, Requested, Session, Stage, StageFuture, Stream, always_ready,
+        dismiss, opaque_future, receive, trace, watch::StageKind,
     },
     stages::authenticate::Attempt,
 };
@@ -40,8 +43,8 @@ where
 
     always_ready!();
 
-    fn call(&mut self, accepted: Accepted<Io>) -> Self::Future {
-        trace::speaks("http", &accepted.session);
+    fn call(&mut self, mut accepted: Accepted<Io>) -> Self::Future {
+        trace::speaks(Protocol::Http, &mut accepted.session);
         let own = negotiate(self.config.clone(), accepted);
         HttpConnectFuture::new(StageFuture::new(own, self.inner.clone()))
     }
@@ -87,13 +90,20 @@ async fn negotiate<Io: Stream>(
             return Err(error);
         }
     };
-    // A layer in front may know already: a certificate told it.
-    session.identity = identity.or(session.identity);
+    let method = match identity {
+        Some(_) => Method::USERNAME_PASSWORD,
+        None => Method::NONE,
+    };
+    session.admit(identity, method.into());
+    session.protocol = Some(head.protocol);
     let request = Request::new(session, Command::CONNECT, head.target);
-    trace::version(head.version, &request.session);
     trace::requested(&request);
-    let io = ClientStream::Plain(io);
-    let client = Client::new(io, buffered, &Http).with_hook(config.hook, &request.session);
+    let io = ClientStream::plain(io);
+    let answering = Answering {
+        hook: config.hook,
+        patience: config.timeout,
+    };
+    let client = Inbound::new(io, buffered, Http).answering(answering, &request.session);
     Ok(Requested { client, request })
 }
 
@@ -165,7 +175,7 @@ mod tests {
     use socks_core::v5::ReplyCode;
 
     use crate::{
-        session::{Outbound, Refusal},
+        session::{DialError, Outbound, Refusal},
         stages::{authenticate::Users, connect::ConnectLayer},
         test_support::{Stop, accepted, script},
     };
@@ -206,7 +216,7 @@ mod tests {
         let request = &requested.request;
         assert_eq!(request.target.to_string(), "example.com:443");
         assert_eq!(request.command, Command::CONNECT);
-        assert_eq!(request.session.version, None);
+        assert_eq!(request.session.protocol, Some(Protocol::Http11));
         assert_eq!(request.session.identity, None);
         assert_eq!(requested.client.early, b"\x16\x03\x01");
     }
@@ -364,7 +374,7 @@ mod tests {
     async fn a_failed_dial_is_told_in_http_s_words() {
         let open = HttpConnectLayer::open;
         let refused = hears(open(), || {
-            Err(io::Error::from(io::ErrorKind::ConnectionRefused))
+            Err(DialError::from(io::ErrorKind::ConnectionRefused))
         })
         .await;
         assert_eq!(
@@ -380,9 +390,7 @@ mod tests {
         assert!(timed_out.starts_with("HTTP/1.1 504 "), "{timed_out}");
         let denied = hears(open(), || Err(Error::bare(ErrorKind::Denied))).await;
         assert!(denied.starts_with("HTTP/1.1 403 "), "{denied}");
-        let unserved = hears(open(), || {
-            Err(Refusal::new(ReplyCode::COMMAND_NOT_SUPPORTED, "no"))
-        });
+        let unserved = hears(open(), || Err(Refusal::command_not_supported("no")));
         assert!(unserved.await.starts_with("HTTP/1.1 501 "));
     }
 

@@ -1,18 +1,24 @@
 //! What HTTP clients hear.
 
-use socks_core::{Target, v5::ReplyCode};
+use socks_core::v5::ReplyCode;
 
-use crate::session::Dialect;
+use crate::session::{Dialect, ErrorKind, Reply};
 
 /// The later stages' yes and no.
 pub(super) struct Http;
 
 impl Dialect for Http {
-    fn encode(&self, outcome: Result<&Target, ReplyCode>, out: &mut Vec<u8>) {
-        let Err(code) = outcome else {
-            return out.extend(b"HTTP/1.1 200 Connection established\r\n\r\n");
+    fn encode(&self, reply: &Reply<'_>, out: &mut Vec<u8>) {
+        let (code, error) = match *reply {
+            Reply::Granted { .. } => {
+                return out.extend(b"HTTP/1.1 200 Connection established\r\n\r\n");
+            }
+            Reply::Refused { code, error, .. } => (code, error),
         };
         let status = match code {
+            ReplyCode::GENERAL_FAILURE if error.kind() == ErrorKind::Limited => {
+                Status("429 Too Many Requests")
+            }
             ReplyCode::CONNECTION_NOT_ALLOWED => Status("403 Forbidden"),
             ReplyCode::COMMAND_NOT_SUPPORTED => Status("501 Not Implemented"),
             ReplyCode::TTL_EXPIRED => Status("504 Gateway Timeout"),

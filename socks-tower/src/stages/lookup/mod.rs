@@ -4,8 +4,8 @@
 //! [`ByCommand`](crate::ByCommand). A client that must not ask its own name
 //! servers, for what they would learn, asks the proxy:
 //!
-//! - [`LookupAddr`] answers RESOLVE (F0) with an address of a name;
-//! - [`LookupName`] answers RESOLVE_PTR (F1) with the name of an address.
+//! - [`TorResolve`] answers RESOLVE (F0) with an address of a name;
+//! - [`TorResolvePtr`] answers RESOLVE_PTR (F1) with the name of an address.
 //!
 //! The answer stands where BND.ADDR does, with port 0, and then the connection
 //! ends.
@@ -16,7 +16,7 @@
 //! use std::net::IpAddr;
 //! use socks_tower::{
 //!     AuthenticateLayer, AuthorizeLayer, ByCommand, Command, DomainName, HandshakeLayer,
-//!     LookupAddr, LookupName, NoAuth, Permit, ResolveLayer, Rules, SystemResolver,
+//!     TorResolve, TorResolvePtr, NoAuth, Permit, ResolveLayer, Rules, SystemResolver,
 //! };
 //! use tower::{BoxError, ServiceBuilder, service_fn};
 //!
@@ -33,8 +33,8 @@
 //!     .service(Permit::new());
 //!
 //! let commands = ByCommand::new()
-//!     .on(Command::RESOLVE, LookupAddr::new(judge.clone()))
-//!     .on(Command::RESOLVE_PTR, LookupName::new(judge, names));
+//!     .on(Command::RESOLVE, TorResolve::new(judge.clone()))
+//!     .on(Command::RESOLVE_PTR, TorResolvePtr::new(judge, names));
 //! let proxy = ServiceBuilder::new()
 //!     .layer(HandshakeLayer::new())
 //!     .layer(AuthenticateLayer::new(NoAuth))
@@ -57,23 +57,18 @@
 //! is 91. RESOLVE_PTR about a name is 08, address type not supported; in SOCKS4,
 //! whose replies have no room for a name, it is not served.
 
-mod addr;
-mod name;
+mod resolve;
+mod resolve_ptr;
 
-pub use addr::{LookupAddr, LookupAddrFuture};
-pub use name::{LookupName, LookupNameFuture};
+pub use resolve::{TorResolve, TorResolveFuture};
+pub use resolve_ptr::{TorResolvePtr, TorResolvePtrFuture};
 
 use std::{future::Future, net::IpAddr, pin::Pin};
 
-use socks_core::{
-    Target,
-    server::Version,
-    v5::{Command, ReplyCode},
-};
+use socks_core::{Target, v5::Command};
 
 use crate::session::{
-    Client, Error, ErrorKind, Pinned, Refusal, Request, Requested, Session, Stream, Transfer, Work,
-    dismiss,
+    Error, ErrorKind, Inbound, Pinned, Refusal, Request, Requested, Stream, Transfer, Work, dismiss,
 };
 
 type BoxAnswer = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>;
@@ -102,7 +97,7 @@ where
     }
 }
 
-async fn tell<Io: Stream>(mut client: Client<Io>, found: &Target) -> Result<Transfer, Error> {
+async fn tell<Io: Stream>(mut client: Inbound<Io>, found: &Target) -> Result<Transfer, Error> {
     client.grant(found).await?;
     dismiss(&mut client.io, &[]).await;
     Ok(Transfer::default())
@@ -135,15 +130,11 @@ impl From<NoAnswer> for Error {
         match error {
             NoAnswer::NoAddress(_) | NoAnswer::NoName(_) => Self::new(ErrorKind::Resolve, error),
             NoAnswer::NotAnAddress(_) => {
-                let code = ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED;
-                Self::new(ErrorKind::Resolve, Refusal::new(code, error))
+                let refusal = Refusal::address_type_not_supported(error);
+                Self::new(ErrorKind::Resolve, refusal)
             }
         }
     }
-}
-
-fn is_socks4(session: &Session) -> bool {
-    matches!(session.version, Some(Version::Socks4 | Version::Socks4a))
 }
 
 #[cfg(test)]

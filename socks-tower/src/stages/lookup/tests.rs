@@ -9,8 +9,8 @@ use tower::{ServiceBuilder, service_fn};
 use tower_service::Service;
 
 use crate::{
-    session::{Client, Error, ErrorKind, Pinned, Request, Requested, Session, Transfer, Work},
-    stages::lookup::{LookupAddr, LookupName},
+    session::{Error, ErrorKind, Inbound, Pinned, Request, Requested, Session, Transfer, Work},
+    stages::lookup::{TorResolve, TorResolvePtr},
     works::{
         authorize::{AuthorizeLayer, Permit, Rules},
         resolve::ResolveLayer,
@@ -46,7 +46,7 @@ fn names() -> impl Work<IpAddr, Response: IntoIterator<Item = DomainName>> {
 /// Asks in `version`; gives all that the client hears, and what came of it.
 async fn ask<S>(
     mut stack: S,
-    version: &'static Version,
+    version: Version,
     command: Command,
     host: &str,
 ) -> (Vec<u8>, Result<Transfer, Error>)
@@ -55,10 +55,10 @@ where
 {
     let (mut client, io) = duplex(512);
     let mut session = Session::new();
-    session.version = Some(*version);
+    session.protocol = Some(version.into());
     let target = Target::new(socks_core::Host::parse(host).unwrap(), 0);
     let requested = Requested {
-        client: Client::new(io, Vec::new(), version),
+        client: Inbound::new(io, Vec::new(), version),
         request: Request::new(session, command, target),
     };
     client.shutdown().await.unwrap();
@@ -68,18 +68,18 @@ where
     (heard, result)
 }
 
-async fn resolve(version: &'static Version, host: &str) -> (Vec<u8>, Result<Transfer, Error>) {
-    ask(LookupAddr::new(judge()), version, Command::RESOLVE, host).await
+async fn resolve(version: Version, host: &str) -> (Vec<u8>, Result<Transfer, Error>) {
+    ask(TorResolve::new(judge()), version, Command::RESOLVE, host).await
 }
 
-async fn resolve_ptr(version: &'static Version, host: &str) -> (Vec<u8>, Result<Transfer, Error>) {
-    let stack = LookupName::new(judge(), names());
+async fn resolve_ptr(version: Version, host: &str) -> (Vec<u8>, Result<Transfer, Error>) {
+    let stack = TorResolvePtr::new(judge(), names());
     ask(stack, version, Command::RESOLVE_PTR, host).await
 }
 
 #[tokio::test]
 async fn a_name_is_answered_with_its_first_address() {
-    let (heard, result) = resolve(&Version::Socks5, "db.example").await;
+    let (heard, result) = resolve(Version::Socks5, "db.example").await;
     let ip = "2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap();
     let expected = [&b"\x05\x00\x00\x04"[..], &ip.octets(), b"\0\0"].concat();
     assert_eq!(heard, expected);
@@ -88,69 +88,69 @@ async fn a_name_is_answered_with_its_first_address() {
 
 #[tokio::test]
 async fn socks4a_is_answered_with_the_first_ipv4_address() {
-    let (heard, _) = resolve(&Version::Socks4a, "db.example").await;
+    let (heard, _) = resolve(Version::Socks4a, "db.example").await;
     assert_eq!(heard, b"\x00\x5a\x00\x00\xc0\x00\x02\x07");
 
-    let (heard, result) = resolve(&Version::Socks4a, "v6.example").await;
+    let (heard, result) = resolve(Version::Socks4a, "v6.example").await;
     assert_eq!(heard[..2], [0, 91]);
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Resolve);
 }
 
 #[tokio::test]
 async fn an_address_is_its_own_answer() {
-    let (heard, _) = resolve(&Version::Socks5, "192.0.2.9").await;
+    let (heard, _) = resolve(Version::Socks5, "192.0.2.9").await;
     assert_eq!(heard, b"\x05\x00\x00\x01\xc0\x00\x02\x09\x00\x00");
 }
 
 #[tokio::test]
 async fn what_may_not_be_reached_is_not_told() {
     for host in ["inside.example", "127.0.0.1"] {
-        let (heard, result) = resolve(&Version::Socks5, host).await;
+        let (heard, result) = resolve(Version::Socks5, host).await;
         assert_eq!(heard[..2], [5, 2], "{host}");
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Denied, "{host}");
     }
-    let (heard, result) = resolve_ptr(&Version::Socks5, "10.0.0.1").await;
+    let (heard, result) = resolve_ptr(Version::Socks5, "10.0.0.1").await;
     assert_eq!(heard[..2], [5, 2]);
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Denied);
 }
 
 #[tokio::test]
 async fn a_name_that_cannot_be_found_is_04() {
-    let (heard, result) = resolve(&Version::Socks5, "nowhere.example").await;
+    let (heard, result) = resolve(Version::Socks5, "nowhere.example").await;
     assert_eq!(heard[..2], [5, 4]);
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Resolve);
 }
 
 #[tokio::test]
 async fn an_address_is_answered_with_its_name() {
-    let (heard, result) = resolve_ptr(&Version::Socks5, "192.0.2.7").await;
+    let (heard, result) = resolve_ptr(Version::Socks5, "192.0.2.7").await;
     assert_eq!(heard, b"\x05\x00\x00\x03\x0adb.example\x00\x00");
     assert!(result.is_ok());
 }
 
 #[tokio::test]
 async fn an_address_without_a_name_is_04() {
-    let (heard, result) = resolve_ptr(&Version::Socks5, "192.0.2.8").await;
+    let (heard, result) = resolve_ptr(Version::Socks5, "192.0.2.8").await;
     assert_eq!(heard[..2], [5, 4]);
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Resolve);
 }
 
 #[tokio::test]
 async fn only_addresses_of_socks5_have_names() {
-    let (heard, _) = resolve_ptr(&Version::Socks5, "db.example").await;
+    let (heard, _) = resolve_ptr(Version::Socks5, "db.example").await;
     assert_eq!(heard[..2], [5, 8]);
-    let (heard, result) = resolve_ptr(&Version::Socks4, "192.0.2.7").await;
+    let (heard, result) = resolve_ptr(Version::Socks4, "192.0.2.7").await;
     assert_eq!(heard[..2], [0, 91]);
     assert_eq!(result.unwrap_err().kind(), ErrorKind::Command);
 }
 
 #[tokio::test]
 async fn other_commands_are_refused() {
-    let stack = LookupAddr::new(judge());
-    let (heard, _) = ask(stack, &Version::Socks5, Command::CONNECT, "db.example").await;
+    let stack = TorResolve::new(judge());
+    let (heard, _) = ask(stack, Version::Socks5, Command::CONNECT, "db.example").await;
     assert_eq!(heard[..2], [5, 7]);
-    let stack = LookupName::new(judge(), names());
-    let (heard, _) = ask(stack, &Version::Socks5, Command::RESOLVE, "db.example").await;
+    let stack = TorResolvePtr::new(judge(), names());
+    let (heard, _) = ask(stack, Version::Socks5, Command::RESOLVE, "db.example").await;
     assert_eq!(heard[..2], [5, 7]);
 }
 
@@ -159,12 +159,12 @@ async fn a_client_that_stays_after_its_answer_is_left_after_a_second() {
     let (mut client, io) = duplex(512);
     let target = "192.0.2.9:0".parse().unwrap();
     let requested = Requested {
-        client: Client::new(io, Vec::new(), &Version::Socks5),
+        client: Inbound::new(io, Vec::new(), Version::Socks5),
         request: Request::new(Session::new(), Command::RESOLVE, target),
     };
     let began = Instant::now();
 
-    let result = LookupAddr::new(judge()).call(requested).await;
+    let result = TorResolve::new(judge()).call(requested).await;
 
     assert!(result.is_ok());
     assert_eq!(began.elapsed(), Duration::from_secs(1));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use sync_wrapper::SyncWrapper;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{flow::Flow, lane::Lanes, timeouts::Timeouts, tunnel::Tunnel};
@@ -35,7 +36,8 @@ impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
         } = connected;
         let lanes = Lanes::new(request.session.policy, client.early.len());
         let up = Flow::starting_with(client.early, client.eof);
-        let tunnel = Tunnel::new(client.io, up, upstream.io, upstream.guard, timeouts, lanes);
+        let guard = upstream.guard.map(SyncWrapper::into_inner);
+        let tunnel = Tunnel::new(client.io, up, upstream.io, guard, timeouts, lanes);
         Self {
             tunnel: Some(tunnel),
             sleep: None,

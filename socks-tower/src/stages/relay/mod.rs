@@ -41,7 +41,7 @@
 //!
 //! On Linux, with the feature `splice`, a read that fills the buffer sends the
 //! flow over to `splice(2)` if both sides are plain sockets
-//! ([`tcp`](crate::tcp) finds them): what follows goes through a pipe in the
+//! ([`Inbound::tcp`](crate::Inbound::tcp) and [`Outbound::tcp`](crate::Outbound::tcp) say which): what follows goes through a pipe in the
 //! kernel, at a third of the CPU. A stream that is wrapped loses that. Pipes of
 //! up to 1 MiB are lent from a pool of each thread for as long as there is
 //! something in them, and closed rather than reused if their tunnel ends

@@ -224,7 +224,7 @@ mod tests {
             .service(Permit::new());
         let association = size_of_association(&judge);
         let request = Request::new(Session::new(), Command::UDP_ASSOCIATE, Target::UNSPECIFIED);
-        let requested = requested(ClientStream::Plain(duplex(1).0), b"", request);
+        let requested = requested(ClientStream::plain(duplex(1).0), b"", request);
         let future = associate(judge, Arc::default(), requested);
         let size = size_of_val(&future) + association;
         assert!(size <= 2048, "{size}");

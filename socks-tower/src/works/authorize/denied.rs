@@ -17,6 +17,7 @@ use crate::session::{Error, ErrorKind};
 pub enum Denied {
     /// The address is not one of a host on the Internet.
     #[error("{ip} is special-purpose: {purpose}")]
+    #[non_exhaustive]
     SpecialPurpose {
         /// The address.
         ip: IpAddr,
@@ -32,6 +33,7 @@ pub enum Denied {
     UnclearName(DomainName),
     /// A rule says so.
     #[error("rule {rule} denies {target}{}", in_group(.group.as_deref()))]
+    #[non_exhaustive]
     ByRule {
         /// Which one, in the order in which they were given, from 1.
         rule: usize,

@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::{denied::Denied, special::embedded};
 use socks_core::v5::Command;
 
-use crate::session::{Error, Pinned, Request, Session, always_ready, canonical};
+use crate::session::{Error, Pinned, Request, Session, always_ready, canonical, opaque_future};
 
 /// An authorizer that keeps the proxy from connecting to itself: each turn of
 /// such a loop takes another two connections, until there are none left.
@@ -135,15 +135,20 @@ fn is_of_this_machine(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
 }
 
+opaque_future! {
+    /// The future of [`LoopGuard`].
+    LoopGuardFuture<> = Ready<Result<Request<Pinned>, Error>>
+}
+
 impl Service<Request<Pinned>> for LoopGuard {
     type Response = Request<Pinned>;
     type Error = Error;
-    type Future = Ready<Result<Request<Pinned>, Error>>;
+    type Future = LoopGuardFuture;
 
     always_ready!();
 
     fn call(&mut self, request: Request<Pinned>) -> Self::Future {
-        ready(self.judge(request).map_err(Error::from))
+        LoopGuardFuture::new(ready(self.judge(request).map_err(Error::from)))
     }
 }
 
@@ -254,18 +259,18 @@ mod tests {
         use socks_core::server::Version;
 
         use crate::{
-            session::Client,
+            session::Inbound,
             stages::connect::ConnectLayer,
             test_support::{MustNotBeCalled, Stop, requested},
             works::{authorize::AuthorizeLayer, resolve::ResolveLayer},
         };
 
-        for (version, expected) in [(&Version::Socks5, [5, 2]), (&Version::Socks4, [0, 91])] {
+        for (version, expected) in [(Version::Socks5, [5, 2]), (Version::Socks4, [0, 91])] {
             let (mut client, io) = duplex(64);
             let target = "192.0.2.1:1080".parse().unwrap();
             let request = Request::new(Session::new(), Command::CONNECT, target);
             let mut requested = requested(io, b"", request);
-            requested.client = Client::new(requested.client.io, Vec::new(), version);
+            requested.client = Inbound::new(requested.client.io, Vec::new(), version);
             let resolver =
                 service_fn(async |_: socks_core::DomainName| Ok::<Vec<IpAddr>, Error>(vec![]));
             let guarded = AuthorizeLayer::new(guard(&["192.0.2.1:1080"])).layer(MustNotBeCalled);

@@ -154,13 +154,12 @@
 //! must agree.
 //!
 //! ```
-//! use socks_tower::{AuthorizeLayer, Pinned, Refusal, ReplyCode, Request, Rules};
+//! use socks_tower::{AuthorizeLayer, Pinned, Refusal, Request, Rules};
 //! use tower::{ServiceBuilder, service_fn};
 //!
 //! let no_mail = service_fn(|request: Request<Pinned>| async move {
 //!     if request.target.target().port == 25 {
-//!         let code = ReplyCode::CONNECTION_NOT_ALLOWED;
-//!         return Err(Refusal::new(code, "no mail from here"));
+//!         return Err(Refusal::not_allowed("no mail from here"));
 //!     }
 //!     Ok(request)
 //! });
@@ -262,9 +261,12 @@ mod window;
 pub use denied::Denied;
 pub use layer::AuthorizeLayer;
 #[cfg(feature = "loop-guard")]
-pub use loop_guard::LoopGuard;
-pub use permit::Permit;
-pub use rules::{Group, GroupError, Match, NameRules, ReloadRules, RuleSet, Rules};
+pub use loop_guard::{LoopGuard, LoopGuardFuture};
+pub use permit::{Permit, PermitFuture};
+pub use rules::{
+    Group, GroupError, Match, NameRules, NameRulesFuture, ReloadRules, ReloadRulesFuture, RuleSet,
+    Rules, RulesFuture,
+};
 pub use service::{Authorize, AuthorizeFuture};
-pub use special::{SpecialPurpose, special_purpose};
+pub use special::SpecialPurpose;
 pub use window::{Window, WindowError};

@@ -5,7 +5,7 @@ use std::{
 
 use tower_service::Service;
 
-use crate::session::{Pinned, Request, always_ready};
+use crate::session::{Pinned, Request, always_ready, opaque_future};
 
 /// The end of a stack that decides and does not connect: it answers with the
 /// request that has come this far.
@@ -41,14 +41,19 @@ impl Permit {
     }
 }
 
+opaque_future! {
+    /// The future of [`Permit`].
+    PermitFuture<> = Ready<Result<Request<Pinned>, Infallible>>
+}
+
 impl Service<Request<Pinned>> for Permit {
     type Response = Request<Pinned>;
     type Error = Infallible;
-    type Future = Ready<Result<Request<Pinned>, Infallible>>;
+    type Future = PermitFuture;
 
     always_ready!();
 
     fn call(&mut self, request: Request<Pinned>) -> Self::Future {
-        ready(Ok(request))
+        PermitFuture::new(ready(Ok(request)))
     }
 }

@@ -5,7 +5,7 @@ use std::{
 
 /// What an address is for, if it is not for hosts on the Internet.
 ///
-/// [`special_purpose`] finds it. Prints as a word or two for logs.
+/// [`of`](Self::of) finds it. Prints as a word or two for logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpecialPurpose {
@@ -38,6 +38,33 @@ pub enum SpecialPurpose {
 }
 
 impl SpecialPurpose {
+    /// What `ip` is for, if it is not for hosts on the Internet.
+    ///
+    /// It goes by IANA's special-purpose address registries (RFC 6890). An IPv6
+    /// address that embeds an IPv4 address has that one's purpose, in all forms
+    /// that can be told by their looks: v4-mapped, v4-compatible, IPv4-translated,
+    /// NAT64 (`64:ff9b::/96` and `64:ff9b:1::/48`), 6to4, Teredo (client and
+    /// server) and ISATAP.
+    ///
+    /// The documentation networks (`192.0.2.0/24`, `2001:db8::/32` and the like)
+    /// are not among them: nothing is reached there, so nothing needs protection.
+    ///
+    /// ```
+    /// use socks_tower::SpecialPurpose;
+    ///
+    /// assert_eq!(SpecialPurpose::of("10.0.0.1".parse()?), Some(SpecialPurpose::Private));
+    /// assert_eq!(SpecialPurpose::of("64:ff9b::10.0.0.1".parse()?), Some(SpecialPurpose::Private));
+    /// assert_eq!(SpecialPurpose::of("8.8.8.8".parse()?), None);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Option<Self> {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => v4(ip),
+            IpAddr::V6(ip) => v6(ip),
+        }
+    }
+
     /// A word or two for it, as logs and metrics want it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -61,33 +88,6 @@ impl SpecialPurpose {
 impl fmt::Display for SpecialPurpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// What `ip` is for, if it is not for hosts on the Internet.
-///
-/// It goes by IANA's special-purpose address registries (RFC 6890). An IPv6
-/// address that embeds an IPv4 address has that one's purpose, in all forms
-/// that can be told by their looks: v4-mapped, v4-compatible, IPv4-translated,
-/// NAT64 (`64:ff9b::/96` and `64:ff9b:1::/48`), 6to4, Teredo (client and
-/// server) and ISATAP.
-///
-/// The documentation networks (`192.0.2.0/24`, `2001:db8::/32` and the like)
-/// are not among them: nothing is reached there, so nothing needs protection.
-///
-/// ```
-/// use socks_tower::{SpecialPurpose, special_purpose};
-///
-/// assert_eq!(special_purpose("10.0.0.1".parse()?), Some(SpecialPurpose::Private));
-/// assert_eq!(special_purpose("64:ff9b::10.0.0.1".parse()?), Some(SpecialPurpose::Private));
-/// assert_eq!(special_purpose("8.8.8.8".parse()?), None);
-/// # Ok::<(), std::net::AddrParseError>(())
-/// ```
-#[must_use]
-pub fn special_purpose(ip: IpAddr) -> Option<SpecialPurpose> {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => v4(ip),
-        IpAddr::V6(ip) => v6(ip),
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     fn of(ip: &str) -> Option<SpecialPurpose> {
-        special_purpose(ip.parse().unwrap())
+        SpecialPurpose::of(ip.parse().unwrap())
     }
 
     /// Each block's first and last address, and what is just outside of it.
@@ -299,18 +299,18 @@ mod tests {
                 Some(block) => Ipv4Addr::from(block | bits & 0xff),
                 None => Ipv4Addr::from(bits),
             };
-            let alone = special_purpose(ip.into());
+            let alone = SpecialPurpose::of(ip.into());
             for form in embeddings(ip) {
-                let purpose = special_purpose(form.into());
+                let purpose = SpecialPurpose::of(form.into());
                 prop_assert!(alone.is_none() || purpose.is_some(), "{} in {}", ip, form);
             }
-            prop_assert_eq!(special_purpose(ip.to_ipv6_mapped().into()), alone);
+            prop_assert_eq!(SpecialPurpose::of(ip.to_ipv6_mapped().into()), alone);
         }
 
         #[test]
         fn only_global_unicast_is_not_special(bits: u128) {
             let ip = Ipv6Addr::from(bits);
-            if special_purpose(ip.into()).is_none() {
+            if SpecialPurpose::of(ip.into()).is_none() {
                 let mapped = ip.to_ipv4_mapped().is_some();
                 prop_assert!(bits >> 125 == 1 || is_nat64(ip) || mapped, "{}", ip);
             }

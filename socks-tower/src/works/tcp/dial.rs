@@ -74,7 +74,10 @@ impl fmt::Debug for Options {
 
 /// Connects one socket to one address.
 pub(super) async fn dial(addr: SocketAddr, options: &Options) -> Result<TcpStream, ConnectError> {
-    let failed = |source| ConnectError::Dial { addr, source };
+    let failed = |error: io::Error| ConnectError::Dial {
+        addr,
+        source: error.into(),
+    };
     let socket = open(addr, options).map_err(failed)?;
     if let Some(source) = options.source.to_bind(&addr) {
         socket.bind(source).map_err(|error| ConnectError::Bind {

@@ -3,6 +3,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use crate::session::DialError;
+
 /// No connection over TCP.
 ///
 /// When several addresses fail, it is the most telling failure: of two
@@ -24,10 +26,11 @@ pub enum ConnectError {
     /// There are [source addresses](super::SourceAddrs), but none of a family
     /// that the target has.
     #[error("no source address of the target's family")]
-    NoSource(#[source] io::Error),
+    NoSource(#[source] DialError),
     /// The source address cannot be used: it is not this machine's, or has no
     /// port left.
     #[error("bind to {source_addr}")]
+    #[non_exhaustive]
     Bind {
         /// The source address.
         source_addr: IpAddr,
@@ -36,11 +39,12 @@ pub enum ConnectError {
     },
     /// The target cannot be reached, or no socket was to be had.
     #[error("connect to {addr}")]
+    #[non_exhaustive]
     Dial {
         /// The address that was dialled.
         addr: SocketAddr,
         /// What the system says.
-        source: io::Error,
+        source: DialError,
     },
 }
 
@@ -57,8 +61,8 @@ impl ConnectError {
 
     fn io(&self) -> Option<&io::Error> {
         match self {
-            Self::Bind { source, .. } | Self::Dial { source, .. } => Some(source),
-            Self::NoSource(source) => Some(source),
+            Self::Bind { source, .. } => Some(source),
+            Self::Dial { source, .. } | Self::NoSource(source) => Some(source.get_ref()),
             Self::NoAddress | Self::NoPort => None,
         }
     }
@@ -84,7 +88,7 @@ mod tests {
     fn most_telling(kinds: &[io::ErrorKind]) -> io::ErrorKind {
         let failures = kinds.iter().zip(1..).map(|(kind, port)| {
             let addr = SocketAddr::from(([192, 0, 2, 1], port));
-            let source = io::Error::from(*kind);
+            let source = DialError::from(*kind);
             (addr, ConnectError::Dial { addr, source })
         });
         let error = ConnectError::most_telling(failures.collect());

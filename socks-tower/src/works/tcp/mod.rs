@@ -214,7 +214,7 @@ async fn connect(
     if addrs.is_empty() {
         // What the system would say if it were asked.
         let source = io::Error::from_raw_os_error(EAFNOSUPPORT);
-        return Err(ConnectError::NoSource(source));
+        return Err(ConnectError::NoSource(source.into()));
     }
     let connected = race.run(&addrs, |addr| dial(addr, options)).await;
     connected.map_err(ConnectError::most_telling)

@@ -1,6 +1,6 @@
 use std::any::Any;
 
-use crate::session::{Outbound, Stream, Transfer, Upstream};
+use crate::session::{IntoOutbound, Outbound, Sealed, Stream, Transfer};
 
 /// What a [`LiveLimitLayer`](super::LiveLimitLayer) can wait for the end of:
 /// the answer of a service that says when a connection ends.
@@ -13,7 +13,7 @@ use crate::session::{Outbound, Stream, Transfer, Upstream};
     label = "answers with `{Self}`",
     note = "`LiveLimitLayer` stands between the stages, or around a connector; around other works, `RateLimitLayer` does"
 )]
-pub trait Hold {
+pub trait Hold: Sealed {
     /// The answer, with the permit if it needs one.
     type Holding;
 

@@ -39,19 +39,18 @@ impl LiveLimitLayer<()> {
     }
 }
 
-impl LiveLimitLayer<ClientKey> {
+impl LiveLimitLayer<Option<ClientKey>> {
     /// Lets each client have `max`. Those without an address (Unix sockets)
-    /// are not limited.
+    /// count as one.
     #[must_use]
     pub fn per_client(max: usize) -> Self {
         Self::with_key(max, KeyOf::client())
     }
 }
 
-impl LiveLimitLayer<Identity> {
+impl LiveLimitLayer<Option<Identity>> {
     /// Lets each identity have `max`. Clients that nobody asked who they are
-    /// are not limited. It stands behind authentication, or around the
-    /// connector.
+    /// count as one. It stands behind authentication, or around the connector.
     #[must_use]
     pub fn per_identity(max: usize) -> Self {
         Self::with_key(max, KeyOf::identity())
@@ -59,7 +58,8 @@ impl LiveLimitLayer<Identity> {
 }
 
 impl<K: LimitKey> LiveLimitLayer<K> {
-    /// Lets each `key` have `max`. Sessions without a key are not limited.
+    /// Lets each `key` have `max`. Sessions for which it says
+    /// `None` are not limited.
     #[must_use]
     pub fn by(max: usize, key: impl Fn(&Session) -> Option<K> + Send + Sync + 'static) -> Self {
         Self::with_key(max, KeyOf::new(key))
@@ -76,7 +76,7 @@ impl<K: LimitKey> LiveLimitLayer<K> {
     /// Those over the limit wait for a place, in order of arrival, and are
     /// refused after `max`.
     #[must_use]
-    pub fn waiting(mut self, max: Duration) -> Self {
+    pub fn with_wait(mut self, max: Duration) -> Self {
         self.wait = Some(max);
         self
     }

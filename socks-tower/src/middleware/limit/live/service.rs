@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::{Hold, LiveLimitLayer, layer::Permit};
 use crate::{
     middleware::{admission::Admitted, limit::LimitKey},
-    session::{BoxError, HasSession},
+    session::{BoxError, Error, HasSession},
 };
 
 /// Calls `S` while there are fewer connections than may be. See the
@@ -30,11 +30,11 @@ where
     S: Clone + Send + 'static,
 {
     type Response = <S::Response as Hold>::Holding;
-    type Error = BoxError;
+    type Error = Error;
     type Future = LiveLimitFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::passed)
     }
 
     fn call(&mut self, passing: T) -> Self::Future {
@@ -60,7 +60,7 @@ where
     R: Hold,
     E: Into<BoxError>,
 {
-    type Output = Result<R::Holding, BoxError>;
+    type Output = Result<R::Holding, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (response, permit) = ready!(self.project().admitted.poll_with_permit(cx))?;

@@ -37,19 +37,19 @@ impl RateLimitLayer<()> {
     }
 }
 
-impl RateLimitLayer<ClientKey> {
+impl RateLimitLayer<Option<ClientKey>> {
     /// Lets each client have new connections at `rate`. Those without an
-    /// address (Unix sockets) are not limited.
+    /// address (Unix sockets) count as one.
     #[must_use]
     pub fn per_client(rate: Rate) -> Self {
         Self::with_key(rate, KeyOf::client())
     }
 }
 
-impl RateLimitLayer<Identity> {
+impl RateLimitLayer<Option<Identity>> {
     /// Lets each identity have new connections at `rate`. Clients that nobody
-    /// asked who they are are not limited. It stands behind authentication, or
-    /// around the connector.
+    /// asked who they are count as one. It stands behind authentication, or around
+    /// the connector.
     #[must_use]
     pub fn per_identity(rate: Rate) -> Self {
         Self::with_key(rate, KeyOf::identity())
@@ -57,8 +57,8 @@ impl RateLimitLayer<Identity> {
 }
 
 impl<K: LimitKey> RateLimitLayer<K> {
-    /// Lets each `key` have new connections at `rate`. Sessions without a key
-    /// are not limited.
+    /// Lets each `key` have new connections at `rate`. Sessions for
+    /// which it says `None` are not limited.
     #[must_use]
     pub fn by(rate: Rate, key: impl Fn(&Session) -> Option<K> + Send + Sync + 'static) -> Self {
         Self::with_key(rate, KeyOf::new(key))
@@ -77,7 +77,7 @@ impl<K: LimitKey> RateLimitLayer<K> {
     /// Those over the limit wait until it is their turn, in order of arrival,
     /// and are refused after `max`.
     #[must_use]
-    pub fn waiting(mut self, max: Duration) -> Self {
+    pub fn with_wait(mut self, max: Duration) -> Self {
         self.wait = Some(max);
         self
     }

@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::RateLimitLayer;
 use crate::{
     middleware::{admission::Admitted, limit::LimitKey},
-    session::{BoxError, HasSession},
+    session::{BoxError, Error, HasSession},
 };
 
 /// Calls `S` while new connections are no more than may be. See the
@@ -30,11 +30,11 @@ where
     S: Clone + Send + 'static,
 {
     type Response = S::Response;
-    type Error = BoxError;
+    type Error = Error;
     type Future = RateLimitFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::passed)
     }
 
     fn call(&mut self, passing: T) -> Self::Future {
@@ -59,7 +59,7 @@ where
     F: Future<Output = Result<R, E>>,
     E: Into<BoxError>,
 {
-    type Output = Result<R, BoxError>;
+    type Output = Result<R, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().admitted.poll(cx)

@@ -24,7 +24,7 @@ use tower_service::Service;
 use self::doubles::{Endless, Noted};
 use super::*;
 use crate::session::{
-    Client, ClientStream, Connected, End, Outbound, Request, Session, Stream, Transfer,
+    ClientStream, Connected, End, Inbound, Outbound, Request, Session, Stream, Transfer,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn connected<Io: Stream, Up: Stream>(client: Io, upstream: Up) -> Connected<Io, Up> {
     let session = Session::default();
     Connected {
-        client: Client::new(client, Vec::new(), &Version::Socks5),
+        client: Inbound::new(client, Vec::new(), Version::Socks5),
         upstream: Outbound::new(upstream),
         request: Request::new(session, Command::CONNECT, Target::UNSPECIFIED),
     }

@@ -76,7 +76,7 @@ fn join_with(relay: &Relay, policy: Policy) -> (DuplexStream, DuplexStream, Join
 
 fn throttled_by(throttle: &Arc<Script>) -> Policy {
     let mut policy = Policy::new();
-    policy.add_throttle(Arc::clone(throttle) as _);
+    policy.add_throttle(Arc::clone(throttle));
     policy
 }
 
@@ -84,7 +84,7 @@ fn throttled_by(throttle: &Arc<Script>) -> Policy {
 async fn a_meter_hears_of_a_wake_up_once_and_of_every_byte() {
     let meter = Arc::new(Script::default());
     let mut policy = Policy::new();
-    policy.add_meter(Arc::clone(&meter) as _);
+    policy.add_meter(Arc::clone(&meter));
     let endless = || Endless {
         takes: u64::MAX,
         ..Endless::default()
@@ -102,7 +102,7 @@ async fn a_meter_hears_of_a_wake_up_once_and_of_every_byte() {
 async fn a_meter_s_sum_is_what_the_transfer_says() {
     let meter = Arc::new(Script::default());
     let mut policy = Policy::new();
-    policy.add_meter(Arc::clone(&meter) as _);
+    policy.add_meter(Arc::clone(&meter));
     let (mut client, mut target, tunnel) = join_with(&Relay::new(), policy);
     client.write_all(b"request").await.unwrap();
     expect(&mut target, b"request").await;

@@ -13,7 +13,7 @@ use super::{Match, matches::Facts};
 use crate::works::authorize::{
     denied::Denied,
     index::{FEW, Found, Index, Values, canonical},
-    special::special_purpose,
+    special::SpecialPurpose,
     window::Clock,
 };
 
@@ -88,7 +88,7 @@ impl List {
         if command == Command::BIND && ip.is_unspecified() {
             return Ok(());
         }
-        let Some(purpose) = special_purpose(ip) else {
+        let Some(purpose) = SpecialPurpose::of(ip) else {
             return Ok(());
         };
         match &self.special {

@@ -5,7 +5,7 @@ use socks_core::{DomainName, v5::Command};
 
 use super::Group;
 use crate::{
-    session::{Identity, Session},
+    session::{AuthenticatedBy, Identity, Session},
     works::authorize::{
         index::{Asked, Conditions, HostName, Value, Values, canonical},
         window::{Moment, Window},
@@ -73,6 +73,29 @@ impl Match {
         self
     }
 
+    /// Clients that have shown who they are by `method`: two verifiers may give
+    /// the same name to different people.
+    ///
+    /// ```
+    /// use socks_tower::{AuthenticatedBy, Match, Method};
+    ///
+    /// let by_certificate = Match::any().identity("joe").method(AuthenticatedBy::Certificate);
+    /// let by_password = Match::any().method(Method::USERNAME_PASSWORD);
+    /// # let _ = (by_certificate, by_password);
+    /// ```
+    #[must_use]
+    pub fn method(mut self, method: impl Into<AuthenticatedBy>) -> Self {
+        self.unfiled_mut().methods.push(method.into());
+        self
+    }
+
+    /// Clients without an identity: nobody asked who they are.
+    #[must_use]
+    pub fn anonymous(mut self) -> Self {
+        self.unfiled_mut().anonymous = true;
+        self
+    }
+
     /// Requests of `command`.
     #[must_use]
     pub fn command(mut self, command: Command) -> Self {
@@ -102,7 +125,7 @@ impl Match {
     /// Targets with an address in `net`.
     ///
     /// A rule that denies an IPv4 network also denies the IPv6 addresses that
-    /// lead there, as [`special_purpose`](crate::special_purpose) lists them;
+    /// lead there, as [`SpecialPurpose::of`](crate::SpecialPurpose::of) lists them;
     /// one that allows it does not allow those.
     #[must_use]
     pub fn network(mut self, net: IpNet) -> Self {
@@ -248,6 +271,8 @@ fn held_by<V: Value, T>(
 /// most requests then lies close together.
 #[derive(Clone, Debug, Default)]
 struct Unfiled {
+    methods: Vec<AuthenticatedBy>,
+    anonymous: bool,
     commands: Vec<Command>,
     ports: Vec<RangeInclusive<u16>>,
     /// One condition with the networks of clients, which the match has.
@@ -260,6 +285,10 @@ impl Unfiled {
     /// Whether all of them hold, but that about clients.
     fn holds(&self, facts: &Facts<'_>, detours: bool) -> bool {
         one_of(&self.ports, |range| range.contains(&facts.port))
+            && one_of(&self.methods, |method| {
+                facts.session.method == Some(*method)
+            })
+            && (!self.anonymous || facts.session.identity.is_none())
             && one_of(&self.commands, |command| *command == facts.command)
             && one_of(&self.groups, |group| holds_target(group, facts, detours))
             && one_of(&self.windows, |window| window.contains(facts.moment.time()))
@@ -390,7 +419,7 @@ mod tests {
         let empty = Match::any().identity("");
         assert!(!holds(&empty, &Session::new(), None, "192.0.2.1", 80));
         let mut claims = Session::new();
-        claims.user_id = socks_core::v4::UserId::new(b"joe");
+        claims.user_id = socks_core::v4::UserId::new(b"joe").ok();
         let joe = Match::any().identity("joe");
         assert!(!holds(&joe, &claims, None, "192.0.2.1", 80));
     }

@@ -23,11 +23,11 @@ use matches::Facts;
 
 pub use group::{Group, GroupError};
 pub use matches::Match;
-pub use names::NameRules;
-pub use reload::{ReloadRules, RuleSet};
+pub use names::{NameRules, NameRulesFuture};
+pub use reload::{ReloadRules, ReloadRulesFuture, RuleSet};
 
 use crate::{
-    session::{Error, Pinned, Request, always_ready},
+    session::{Error, Pinned, Request, always_ready, opaque_future},
     works::authorize::{
         denied::Denied,
         window::{Clock, Moment},
@@ -190,15 +190,20 @@ fn target(facts: &Facts<'_>) -> Target {
     Target::new(host, facts.port)
 }
 
+opaque_future! {
+    /// The future of [`Rules`].
+    RulesFuture<> = Ready<Result<Request<Pinned>, Error>>
+}
+
 impl Service<Request<Pinned>> for Rules {
     type Response = Request<Pinned>;
     type Error = Error;
-    type Future = Ready<Result<Request<Pinned>, Error>>;
+    type Future = RulesFuture;
 
     always_ready!();
 
     fn call(&mut self, request: Request<Pinned>) -> Self::Future {
-        ready(self.narrow(request).map_err(Error::from))
+        RulesFuture::new(ready(self.narrow(request).map_err(Error::from)))
     }
 }
 

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::{Rules, matches::Facts};
 use crate::{
-    session::{Error, Request, always_ready},
+    session::{Error, Request, always_ready, opaque_future},
     works::authorize::denied::Denied,
 };
 
@@ -135,16 +135,21 @@ fn is_local(name: &DomainName) -> bool {
     !stem.contains('.') || LOCAL.iter().any(|domain| name.is_within(domain))
 }
 
+opaque_future! {
+    /// The future of [`NameRules`].
+    NameRulesFuture<> = Ready<Result<Request, Error>>
+}
+
 impl Service<Request> for NameRules {
     type Response = Request;
     type Error = Error;
-    type Future = Ready<Result<Request, Error>>;
+    type Future = NameRulesFuture;
 
     always_ready!();
 
     fn call(&mut self, request: Request) -> Self::Future {
         let verdict = self.judge(&request);
-        ready(verdict.map(|()| request).map_err(Error::from))
+        NameRulesFuture::new(ready(verdict.map(|()| request).map_err(Error::from)))
     }
 }
 

@@ -1,8 +1,11 @@
 use std::{
     fmt, mem,
+    pin::Pin,
     sync::{Arc, PoisonError, RwLock},
+    task::{Context, Poll},
 };
 
+use pin_project_lite::pin_project;
 use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
@@ -85,12 +88,40 @@ impl<R: RuleSet + fmt::Debug> fmt::Debug for ReloadRules<R> {
 impl<R: RuleSet + Service<Q>, Q> Service<Q> for ReloadRules<R> {
     type Response = R::Response;
     type Error = R::Error;
-    type Future = Oneshot<R, Q>;
+    type Future = ReloadRulesFuture<R, Q>;
 
     always_ready!();
 
     fn call(&mut self, request: Q) -> Self::Future {
-        self.current().oneshot(request)
+        ReloadRulesFuture {
+            inner: self.current().oneshot(request),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`ReloadRules`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ReloadRulesFuture<R, Q>
+    where
+        R: Service<Q>,
+    {
+        #[pin]
+        inner: Oneshot<R, Q>,
+    }
+}
+
+impl<R: Service<Q>, Q> Future for ReloadRulesFuture<R, Q> {
+    type Output = Result<R::Response, R::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx)
+    }
+}
+
+impl<R: Service<Q>, Q> fmt::Debug for ReloadRulesFuture<R, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReloadRulesFuture(..)")
     }
 }
 

@@ -16,12 +16,14 @@ pub enum LookupError {
     /// and the BSDs. In another language, or with another C library, such a
     /// name is `Failed` too.
     #[error("{host} has no {}", missing(.host))]
+    #[non_exhaustive]
     NotFound {
         /// What was asked for.
         host: Host,
     },
     /// The system could not tell: no name server answered, or it was refused.
     #[error("look up {host}")]
+    #[non_exhaustive]
     Failed {
         /// What was asked for.
         host: Host,
@@ -30,6 +32,7 @@ pub enum LookupError {
     },
     /// The lookup's own deadline passed.
     #[error("looking up {host} took longer than {timeout:?}")]
+    #[non_exhaustive]
     TimedOut {
         /// What was asked for.
         host: Host,
@@ -39,6 +42,7 @@ pub enum LookupError {
     /// As many lookups are running and waiting as may be. This one was not
     /// begun.
     #[error("looking up {host} would be one lookup more than the {limit} allowed")]
+    #[non_exhaustive]
     Overloaded {
         /// What was asked for.
         host: Host,
@@ -49,6 +53,7 @@ pub enum LookupError {
     },
     /// The system gives no thread to run the lookup on.
     #[error("start a thread to look up {host}")]
+    #[non_exhaustive]
     NoThread {
         /// What was asked for.
         host: Host,

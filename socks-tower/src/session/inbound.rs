@@ -14,25 +14,40 @@ use std::{
 use socks_core::{Target, v5::ReplyCode};
 use tokio::{
     io::{AsyncWriteExt, Interest, ReadBuf},
+    net::TcpStream,
     time::{sleep, timeout},
 };
 
-use crate::session::{Dialect, Error, ErrorKind, ReplyHook, Session, Stream, tcp, watch::Watch};
+use crate::session::{
+    DEFAULT_TIMEOUT, Dialect, Error, ErrorKind, Reply, ReplyHook, Rewind, Session, Stream, Words,
+    tcp, watch::Watch,
+};
+
+/// How a first stage was told to have clients answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Answering {
+    pub(crate) hook: Option<ReplyHook>,
+    /// How long a client may take to take its reply: as long as for all that
+    /// went before.
+    pub(crate) patience: Duration,
+}
 
 /// The client's end of a session that has sent its request.
 ///
 /// Whoever answers the client does so through it: [`grant`](Self::grant) and
 /// [`refuse`](Self::refuse) speak the protocol that the client does.
-pub struct Client<Io> {
+pub struct Inbound<Io> {
     pub(crate) io: Io,
     pub(crate) early: Vec<u8>,
     pub(crate) eof: bool,
-    dialect: &'static dyn Dialect,
+    words: Words,
     hook: Option<ReplyHook>,
+    /// How long it may take to take its reply.
+    patience: Duration,
     watch: Watch,
 }
 
-impl<Io: Stream> Client<Io> {
+impl<Io: Stream> Inbound<Io> {
     /// How much of what a client sends before it has its reply is kept for the
     /// target, in bytes. More is left in the socket, where it waits.
     pub const MAX_EARLY: usize = 16 * 1024;
@@ -47,21 +62,24 @@ impl<Io: Stream> Client<Io> {
     /// A client whose request has been read.
     ///
     /// `early` is what followed the request on the stream: it goes to the
-    /// target first.
-    pub fn new(io: Io, early: Vec<u8>, dialect: &'static dyn Dialect) -> Self {
+    /// target first. `dialect` is often a [`Version`](crate::Version).
+    pub fn new(io: Io, early: Vec<u8>, dialect: impl Dialect) -> Self {
         Self {
             io,
             early,
             eof: false,
-            dialect,
+            words: Words::new(dialect),
             hook: None,
+            patience: DEFAULT_TIMEOUT,
             watch: Watch::default(),
         }
     }
 
-    /// Asks `hook` about replies, and tells whoever watches `session` of them.
-    pub(crate) fn with_hook(mut self, hook: Option<ReplyHook>, session: &Session) -> Self {
-        self.hook = hook;
+    /// Answers as a first stage was told to, and tells whoever watches `session`
+    /// of it.
+    pub(crate) fn answering(mut self, how: Answering, session: &Session) -> Self {
+        self.hook = how.hook;
+        self.patience = how.patience;
         self.watch = session.watch.clone();
         self
     }
@@ -72,16 +90,37 @@ impl<Io: Stream> Client<Io> {
         &self.io
     }
 
+    /// The plain TCP socket that the stream is, if it is one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        tcp(&self.io)
+    }
+
+    /// The stream, to go on with once the request is granted: for a command or a
+    /// relay of your own. What the client sent early is read first.
+    pub fn into_stream(self) -> Rewind<Io> {
+        Rewind::new(self.early, self.io)
+    }
+
     /// Replies that the request is granted. `bound` is BND.ADDR and BND.PORT.
     ///
     /// # Errors
     ///
-    /// The stream's, as an error of kind [`ErrorKind::ClientGone`].
+    /// The stream's, as an error of kind [`ErrorKind::ClientGone`], and
+    /// [`ErrorKind::Deadline`] if the client does not take the reply for as long
+    /// as the whole negotiation might take, 10 seconds unless set.
     pub async fn grant(&mut self, bound: &Target) -> Result<(), Error> {
-        let mut reply = Vec::with_capacity(32);
-        self.dialect.encode(Ok(bound), &mut reply);
+        let reply = self.words.encode(&Reply::Granted { bound });
         self.watch.replied(ReplyCode::SUCCEEDED);
-        write(&mut self.io, &reply).await.map_err(Error::client)
+        let mut writing = pin!(write(&mut self.io, &reply));
+        // All but all sockets take it at once, and need no timer.
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
+            return done.map_err(Error::client);
+        }
+        match Box::pin(timeout(self.patience, writing)).await {
+            Ok(done) => done.map_err(Error::client),
+            Err(elapsed) => Err(Error::new(ErrorKind::Deadline, elapsed)),
+        }
     }
 
     /// Replies that the request is refused because of `error`, and sees to it
@@ -94,8 +133,10 @@ impl<Io: Stream> Client<Io> {
         }
         let code = ReplyHook::reply(self.hook.as_ref(), &error);
         self.watch.replied(code);
-        let mut reply = Vec::with_capacity(32);
-        self.dialect.encode(Err(code), &mut reply);
+        let reply = self.words.encode(&Reply::Refused {
+            code,
+            error: &error,
+        });
         dismiss(&mut self.io, &reply).await;
         error
     }
@@ -199,9 +240,9 @@ impl<Io: Stream> Client<Io> {
     }
 }
 
-impl<Io> fmt::Debug for Client<Io> {
+impl<Io> fmt::Debug for Inbound<Io> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
+        f.debug_struct("Inbound")
             .field("early", &self.early.len())
             .field("eof", &self.eof)
             .finish_non_exhaustive()
@@ -212,7 +253,7 @@ impl<Io> fmt::Debug for Client<Io> {
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Resolves when the connection is reset.
-async fn reset_of(tcp: &tokio::net::TcpStream) -> io::Error {
+async fn reset_of(tcp: &TcpStream) -> io::Error {
     loop {
         match tcp.ready(Interest::ERROR).await {
             Ok(ready) if ready.is_error() => {
@@ -227,7 +268,7 @@ async fn reset_of(tcp: &tokio::net::TcpStream) -> io::Error {
 
 /// Resolves when the connection has ended in either way, though bytes may wait
 /// that nobody reads.
-async fn end_of(tcp: &tokio::net::TcpStream) -> io::Error {
+async fn end_of(tcp: &TcpStream) -> io::Error {
     loop {
         match tcp.ready(Interest::READABLE | Interest::ERROR).await {
             Ok(ready) if ready.is_error() => return reset_of(tcp).await,
@@ -259,7 +300,7 @@ pub(crate) fn dismiss<'a, Io: Stream>(
             write(io, last_words).await?;
         }
         io.shutdown().await?;
-        let mut left = Client::<Io>::MAX_DRAIN;
+        let mut left = Inbound::<Io>::MAX_DRAIN;
         while left > 0 {
             match poll_fn(|cx| poll_discard(io, left, cx)).await? {
                 0 => break,
@@ -269,7 +310,7 @@ pub(crate) fn dismiss<'a, Io: Stream>(
         Ok::<_, io::Error>(())
     };
     Box::pin(async {
-        let _ = timeout(Client::<Io>::LINGER, dismissal).await;
+        let _ = timeout(Inbound::<Io>::LINGER, dismissal).await;
     })
 }
 

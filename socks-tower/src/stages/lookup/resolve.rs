@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use socks_core::{Target, v5::Command};
 use tower_service::Service;
 
-use super::{BoxAnswer, NoAnswer, answer, is_socks4, permitted};
+use super::{BoxAnswer, NoAnswer, answer, permitted};
 use crate::session::{
     Error, Pinned, Request, Requested, Stream, Transfer, Work, always_ready, opaque_future,
 };
@@ -11,11 +11,11 @@ use crate::session::{
 /// Answers RESOLVE with the first address that the judge `J` leaves. See the
 /// [module's page](crate::stages::lookup).
 #[derive(Clone, Copy, Debug)]
-pub struct LookupAddr<J> {
+pub struct TorResolve<J> {
     judge: J,
 }
 
-impl<J> LookupAddr<J> {
+impl<J> TorResolve<J> {
     /// Looks up by `judge`, a `Service<Request, Response = Request<Pinned>>`:
     /// a stack that ends with [`Permit`](crate::Permit).
     pub fn new(judge: J) -> Self {
@@ -24,25 +24,25 @@ impl<J> LookupAddr<J> {
 }
 
 opaque_future! {
-    /// The future of [`LookupAddr`].
-    LookupAddrFuture<> = BoxAnswer
+    /// The future of [`TorResolve`].
+    TorResolveFuture<> = BoxAnswer
 }
 
-impl<Io, J> Service<Requested<Io>> for LookupAddr<J>
+impl<Io, J> Service<Requested<Io>> for TorResolve<J>
 where
     Io: Stream,
     J: Work<Request, Response = Request<Pinned>>,
 {
     type Response = Transfer;
     type Error = Error;
-    type Future = LookupAddrFuture;
+    type Future = TorResolveFuture;
 
     always_ready!();
 
     fn call(&mut self, requested: Requested<Io>) -> Self::Future {
         let judge = self.judge.clone();
         let find = |request| find(judge, request);
-        LookupAddrFuture::new(Box::pin(answer(Command::RESOLVE, requested, find)))
+        TorResolveFuture::new(Box::pin(answer(Command::RESOLVE, requested, find)))
     }
 }
 
@@ -50,7 +50,7 @@ async fn find<J>(judge: J, request: Request) -> Result<Target, Error>
 where
     J: Work<Request, Response = Request<Pinned>>,
 {
-    let v4_only = is_socks4(&request.session);
+    let v4_only = request.session.is_socks4();
     let pinned = permitted(judge, request).await?;
     let sayable = |addr: &&SocketAddr| addr.is_ipv4() || !v4_only;
     match pinned.addrs().iter().find(sayable) {

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use socks_core::{DomainName, Target, v5::Command};
 use tower_service::Service;
 
-use super::{BoxAnswer, NoAnswer, answer, is_socks4, permitted};
+use super::{BoxAnswer, NoAnswer, answer, permitted};
 use crate::session::{
     Error, ErrorKind, Pinned, Request, Requested, Stream, Transfer, Work, always_ready,
     opaque_future,
@@ -12,12 +12,12 @@ use crate::session::{
 /// Answers RESOLVE_PTR with the first name that `R` finds, if the judge `J`
 /// permits the address. See the [module's page](crate::stages::lookup).
 #[derive(Clone, Copy, Debug)]
-pub struct LookupName<J, R> {
+pub struct TorResolvePtr<J, R> {
     judge: J,
     resolver: R,
 }
 
-impl<J, R> LookupName<J, R> {
+impl<J, R> TorResolvePtr<J, R> {
     /// Asks `judge` about the address, a `Service<Request, Response =
     /// Request<Pinned>>`, and `resolver` for its names, a `Service<IpAddr,
     /// Response: IntoIterator<Item = DomainName>>`.
@@ -27,11 +27,11 @@ impl<J, R> LookupName<J, R> {
 }
 
 opaque_future! {
-    /// The future of [`LookupName`].
-    LookupNameFuture<> = BoxAnswer
+    /// The future of [`TorResolvePtr`].
+    TorResolvePtrFuture<> = BoxAnswer
 }
 
-impl<Io, J, R> Service<Requested<Io>> for LookupName<J, R>
+impl<Io, J, R> Service<Requested<Io>> for TorResolvePtr<J, R>
 where
     Io: Stream,
     J: Work<Request, Response = Request<Pinned>>,
@@ -39,14 +39,14 @@ where
 {
     type Response = Transfer;
     type Error = Error;
-    type Future = LookupNameFuture;
+    type Future = TorResolvePtrFuture;
 
     always_ready!();
 
     fn call(&mut self, requested: Requested<Io>) -> Self::Future {
         let Self { judge, resolver } = self.clone();
         let find = |request| find(judge, resolver, request);
-        LookupNameFuture::new(Box::pin(answer(Command::RESOLVE_PTR, requested, find)))
+        TorResolvePtrFuture::new(Box::pin(answer(Command::RESOLVE_PTR, requested, find)))
     }
 }
 
@@ -56,7 +56,7 @@ where
     R: Work<IpAddr, Response: IntoIterator<Item = DomainName>>,
 {
     // Its replies have no room for a name.
-    if is_socks4(&request.session) {
+    if request.session.is_socks4() {
         return Err(Error::bare(ErrorKind::Command));
     }
     if request.target.socket_addr().is_none() {
