@@ -27,7 +27,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whoever starts it reads this, whatever the log's filter.
-            eprintln!("socks-proxy: {error}");
+            eprint!("socks-proxy: {error}");
+            let causes = std::iter::successors(error.source(), |&error| error.source());
+            causes.for_each(|cause| eprint!(": {cause}"));
+            eprintln!();
             ExitCode::FAILURE
         }
     }

@@ -19,8 +19,14 @@ pub trait Listener: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Those of `accept(2)`. The server goes on after those that pass and
-    /// backs off when descriptors or memory have run out.
+    /// Those of `accept(2)`. The server goes on after all of the system's, at
+    /// once or after a wait, but for EBADF, EINVAL and ENOTSOCK; and ends by
+    /// those that have no number of the system's and the kind
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe),
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof),
+    /// [`NotConnected`](io::ErrorKind::NotConnected),
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) or
+    /// [`Unsupported`](io::ErrorKind::Unsupported).
     fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
 }
 

@@ -35,13 +35,14 @@
 
 mod access;
 mod listener;
+mod retry;
 mod serve;
 mod task;
 mod tcp;
 mod threads;
 
 pub use listener::Listener;
-pub(crate) use serve::is_about_one_connection;
+pub(crate) use retry::Retry;
 pub use serve::{Proxy, ServeError, Server};
 pub use tcp::{TcpAcceptor, listen};
 pub use threads::ThreadedServer;

@@ -16,12 +16,13 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
-use tracing::{Instrument, debug, warn};
+use tracing::{Instrument, debug};
 
 use super::{
     Listener, TcpAcceptor,
     access::{self, AccessEvents},
     listen,
+    retry::Retry,
     task::{Cut, CutAtTheEnd, SessionTask},
 };
 use crate::{
@@ -204,7 +205,7 @@ where
     S: Proxy<L::Io>,
 {
     let access: Arc<dyn Observer> = Arc::new(AccessEvents);
-    let mut backoff = Backoff::default();
+    let mut retry = Retry::default();
     let mut pulse = Pulse::default();
     loop {
         // Boxed at once, so that the future is `Send` whatever the error is.
@@ -215,12 +216,14 @@ where
         let mut accepted = loop {
             match pulse.beside(listener.accept()).await {
                 Ok(accepted) => break accepted,
-                Err(error) if is_about_one_connection(&error) => debug!(%error, "accept"),
-                Err(error) if is_about_resources(&error) => backoff.wait(&error).await,
-                Err(error) => return ServeError::Accept(error),
+                Err(error) => {
+                    if let Err(error) = retry.after(error).await {
+                        return ServeError::Accept(error);
+                    }
+                }
             }
         };
-        backoff = Backoff::default();
+        retry = Retry::default();
         let span = trace::span(accepted.session());
         // The stack may trace as it is called.
         let entered = span.enter();
@@ -275,59 +278,6 @@ impl Pulse {
             Some(_) => {}
         }
         accepted
-    }
-}
-
-/// The connection was lost before it was accepted: the next one may be fine.
-pub(crate) fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-            // A firewall's verdict on one client.
-            | io::ErrorKind::PermissionDenied
-    )
-}
-
-/// Descriptors or memory have run out: EMFILE, ENFILE, ENOBUFS, ENOMEM.
-///
-/// std tells them apart by number alone, and the listener may be a user's own;
-/// so everything that is not plainly fatal counts.
-fn is_about_resources(error: &io::Error) -> bool {
-    !matches!(
-        error.kind(),
-        io::ErrorKind::InvalidInput
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::Unsupported
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::BrokenPipe
-    )
-}
-
-/// Waits longer each time, so that a server without descriptors does not spin,
-/// and notices soon when there are some again.
-#[derive(Default)]
-struct Backoff {
-    waits: u32,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(10);
-    const MAX: Duration = Duration::from_secs(1);
-
-    async fn wait(&mut self, error: &io::Error) {
-        if self.waits == 0 {
-            warn!(%error, "cannot accept connections for now");
-        }
-        let wait = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.waits));
-        self.waits = self.waits.saturating_add(1);
-        sleep(wait.min(Self::MAX)).await;
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![cfg(target_os = "linux")]
 
+mod accept;
+
 use socks_tests::{
     child::Child,
     client::{assert_echoes, socks5},
@@ -14,6 +16,8 @@ const ENOSYS: &str = "38";
 /// The call's number, as the rules of the sandbox want it.
 fn rule(call: &str, rest: &str) -> String {
     let number = match (call, cfg!(target_arch = "x86_64")) {
+        ("accept4", true) => 288,
+        ("accept4", false) => 242,
         ("splice", true) => 275,
         ("splice", false) => 76,
         _ => unreachable!("no number of {call}"),

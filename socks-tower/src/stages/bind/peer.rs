@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::BindError;
 use crate::{
-    server::{Listener, TcpAcceptor, is_about_one_connection},
+    server::{Listener, Retry, TcpAcceptor},
     session::{Pinned, Request, Work},
 };
 
@@ -28,11 +28,14 @@ where
         mut self,
         mut listener: TcpAcceptor,
     ) -> Result<(TcpStream, SocketAddr), BindError> {
+        let mut retry = Retry::default();
         loop {
             let accepted = match listener.accept().await {
                 Ok(accepted) => accepted,
-                Err(error) if is_about_one_connection(&error) => continue,
-                Err(error) => return Err(BindError::Accept(error)),
+                Err(error) => {
+                    retry.after(error).await.map_err(BindError::Accept)?;
+                    continue;
+                }
             };
             // Of a TCP connection it is always known.
             let Some(peer) = accepted.session.client_addr else {
