@@ -12,7 +12,6 @@ use std::{env, error::Error, fs::File, io::Write};
 
 use socks_tower::{Rules, Server, Socks, middleware::AccessLogLayer};
 use tower::ServiceBuilder;
-use tracing_appender::non_blocking::NonBlockingBuilder;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -24,15 +23,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let json = args.next_if(|arg| arg == "--json").is_some();
     let addr = args.next().unwrap_or_else(|| "127.0.0.1:1080".to_owned());
 
-    // Sessions must not wait for a disk. Lines go over a bounded queue to a
-    // thread that may; what finds the queue full is dropped, and counted.
-    let file = File::options().create(true).append(true).open(file)?;
-    let (writer, flushed) = NonBlockingBuilder::default().lossy(true).finish(file);
-    let dropped = writer.error_counter();
+    let mut file = File::options().create(true).append(true).open(file)?;
+    // Called on a thread of its own, so it may wait for a disk.
     let sink = move |line: &str| {
-        let mut writer = writer.clone();
-        // It fails once the thread is gone, at the very end.
-        let _ = writer.write_all(line.as_bytes());
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            eprintln!("cannot write the log: {error}");
+        }
     };
     let access_log = if json {
         AccessLogLayer::json(sink)
@@ -41,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let proxy = ServiceBuilder::new()
-        .layer(access_log)
+        .layer(access_log.clone())
         // Only so that it can be tried without the Internet.
         .service(Socks::new().with_rules(Rules::new().permit_special("127.0.0.0/8".parse()?)));
 
@@ -52,12 +48,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_shutdown(async { drop(tokio::signal::ctrl_c().await) })
         .serve(proxy)
         .await?;
-
-    // Waits until the thread has written what is left.
-    drop(flushed);
-    match dropped.dropped_lines() {
+    match access_log.dropped_lines() {
         0 => {}
         lines => eprintln!("{lines} lines were dropped"),
     }
+    // As the last of it is dropped, what is left is written.
     Ok(())
 }

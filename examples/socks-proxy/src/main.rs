@@ -20,24 +20,22 @@ use std::{error::Error, process::ExitCode};
 
 use args::{Args, Runtime};
 use clap::Parser;
+use log::Log;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match run(args) {
+    let log = Log::to_stderr(args.log_format);
+    match run(args, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Whoever starts it reads this, whatever the log's filter.
-            eprint!("socks-proxy: {error}");
-            let causes = std::iter::successors(error.source(), |&error| error.source());
-            causes.for_each(|cause| eprint!(": {cause}"));
-            eprintln!();
+            log.say(&*error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    log::start(&args)?;
+fn run(args: Args, log: &Log) -> Result<(), Box<dyn Error>> {
+    log.begin(&args)?;
     let users = users::read(&args)?;
     listen::check(&args, users.is_some())?;
     let max_connections = match args.max_connections {

@@ -1,6 +1,10 @@
 //! The access log's lines, and that nobody forges one.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use socks_tower::{
@@ -13,6 +17,8 @@ use tokio::{io::DuplexStream, net::TcpStream};
 use tower::{ServiceBuilder, service_fn};
 
 use crate::proxy::{Keep, Proxy, Way, all_of, listen, serve_once, stack, tunnel};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lines, as a sink is given them.
 #[derive(Clone, Default)]
@@ -35,7 +41,12 @@ impl Lines {
         lines.into_iter().map(without_end).collect()
     }
 
+    /// The one that is written, or is about to be.
     fn take_one(&self) -> String {
+        let began = Instant::now();
+        while self.0.lock().unwrap().is_empty() && began.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
         let lines = self.take();
         let [line] = &lines[..] else {
             panic!("not one line: {lines:?}")
@@ -83,6 +94,68 @@ async fn a_line_of_3proxy_s_has_the_fields_in_its_order() {
         let expected = format!("{service}.{port} 00000 {user} {from} {addr} 5 7 0 CONNECT {asked}");
         assert_eq!(rest, expected);
     }
+}
+
+/// Sessions that break the protocol, each a line.
+async fn sessions(layer: AccessLogLayer, count: usize) {
+    for _ in 0..count {
+        let stack = ServiceBuilder::new()
+            .layer(layer.clone())
+            .service(gullible());
+        serve_once(stack, b"\x07").await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_blocks_holds_up_no_session_and_what_is_dropped_is_counted() {
+    // More than may wait, and the one that the sink has.
+    const SESSIONS: usize = 4096 + 1 + 10;
+    let (gate, opened) = mpsc::channel::<()>();
+    let lines = Lines::default();
+    let keep = lines.sink();
+    let layer = AccessLogLayer::json(move |line| {
+        // For ever, unless it is opened or gone.
+        let _ = opened.recv();
+        keep(line);
+    });
+    sessions(layer.clone(), SESSIONS).await;
+    // The sink may not have had one yet when the queue was full.
+    let dropped = layer.dropped_lines();
+    assert!((10..=11).contains(&dropped), "{dropped}");
+    drop(gate);
+    drop(layer);
+    let written = u64::try_from(lines.take().len()).unwrap();
+    assert_eq!(written + dropped, u64::try_from(SESSIONS).unwrap());
+}
+
+#[tokio::test]
+async fn the_end_of_a_stack_waits_for_its_lines() {
+    let lines = Lines::default();
+    let keep = lines.sink();
+    let layer = AccessLogLayer::three_proxy(move |line| {
+        thread::sleep(Duration::from_millis(20));
+        keep(line);
+    });
+    sessions(layer, 10).await;
+    assert_eq!(lines.take().len(), 10);
+}
+
+#[tokio::test]
+async fn a_sink_that_panics_costs_its_line_and_no_other() {
+    let lines = Lines::default();
+    let keep = lines.sink();
+    let mut calls = 0;
+    let layer = AccessLogLayer::three_proxy(move |line| {
+        calls += 1;
+        assert_ne!(calls, 2, "a panic of the sink, as it should be");
+        keep(line);
+    });
+    sessions(layer.clone(), 3).await;
+    while layer.dropped_lines() == 0 {
+        thread::yield_now();
+    }
+    drop(layer);
+    assert_eq!(lines.take().len(), 2);
 }
 
 #[tokio::test]

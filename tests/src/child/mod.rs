@@ -54,7 +54,23 @@ impl Child {
         Self::spawn(command(args), args).await
     }
 
-    async fn spawn(mut command: Command, args: &[&str]) -> Self {
+    /// As [`start`](Self::start), with the log left in its pipe, which nobody
+    /// reads.
+    pub async fn start_unread(args: &[&str]) -> (Self, ChildStderr) {
+        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+        let (mut child, stderr) = Self::spawn_unread(command(&args));
+        child.listening(&args).await;
+        (child, stderr)
+    }
+
+    async fn spawn(command: Command, args: &[&str]) -> Self {
+        let (mut child, stderr) = Self::spawn_unread(command);
+        child.reading = tokio::spawn(read(stderr, child.log.clone()));
+        child.listening(args).await;
+        child
+    }
+
+    fn spawn_unread(mut command: Command) -> (Self, ChildStderr) {
         let mut process = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -64,27 +80,29 @@ impl Child {
             .id()
             .and_then(|pid| Pid::from_raw(pid.cast_signed()));
         let pid = pid.expect("it has not been waited for");
-        let stdout = process.stdout.take().expect("piped");
         let stderr = process.stderr.take().expect("piped");
+        let child = Self {
+            process,
+            pid,
+            addrs: Vec::new(),
+            log: Arc::default(),
+            reading: tokio::spawn(async {}),
+        };
+        (child, stderr)
+    }
 
-        let log = Arc::new(Mutex::new(String::new()));
-        let reading = tokio::spawn(read(stderr, log.clone()));
+    /// Waits until it says where it listens.
+    async fn listening(&mut self, args: &[&str]) {
+        let stdout = self.process.stdout.take().expect("piped");
         let mut lines = BufReader::new(stdout).lines();
         let line = patiently("the start of socks-proxy", lines.next_line()).await;
         let Some(line) = line.unwrap() else {
-            let _ = reading.await;
-            panic!("socks-proxy {args:?} ended: {}", log.lock().unwrap());
+            let _ = (&mut self.reading).await;
+            panic!("socks-proxy {args:?} ended: {}", self.log());
         };
         let addrs = line.strip_prefix("listening on ").expect(&line);
         let addrs = addrs.split(", ").map(|addr| addr.parse().expect(&line));
-        let addrs = addrs.collect();
-        Self {
-            process,
-            pid,
-            addrs,
-            log,
-            reading,
-        }
+        self.addrs = addrs.collect();
     }
 
     /// Where it listens: the first address, if there are several.

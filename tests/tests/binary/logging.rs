@@ -4,6 +4,7 @@ use socks_tests::{
     child::Child,
     client::{Refused, assert_echoes, read_to_the_end, socks5},
     origin::{Origin, V4},
+    patiently,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -118,6 +119,35 @@ async fn the_access_log_alone_has_a_line_for_each_session_and_no_other() {
         );
     }
     assert_eq!(log.matches(r#"error.type="cut""#).count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_session_and_not_the_end() {
+    // Twice what fits into the pipe.
+    const SESSIONS: usize = 300;
+    let origin = Origin::echo(V4).await;
+    for runtime in ["per-thread", "shared"] {
+        for is_read_at_last in [true, false] {
+            let args = ["--allow-private", "--log", "info", "--runtime", runtime];
+            let (child, mut stderr) = Child::start_unread(&args).await;
+            let mut held = socks5(child.addr(), None, origin.addr()).await.unwrap();
+            for _ in 1..SESSIONS {
+                let tunnel = socks5(child.addr(), None, origin.addr());
+                let mut tunnel = patiently("a tunnel", tunnel).await.unwrap();
+                assert_echoes(&mut tunnel, b"carried").await;
+            }
+            assert_echoes(&mut held, b"still here").await;
+            drop(held);
+            child.terminate();
+            let mut log = String::new();
+            if is_read_at_last {
+                stderr.read_to_string(&mut log).await.unwrap();
+                assert_eq!(log.matches("session ended").count(), SESSIONS);
+            }
+            let (status, _) = child.wait().await;
+            assert_eq!(status.code(), Some(0));
+        }
+    }
 }
 
 #[tokio::test]

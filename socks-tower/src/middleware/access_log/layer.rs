@@ -1,8 +1,8 @@
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{Json, ThreeProxy};
+use super::{Json, ThreeProxy, queue::Queue};
 use crate::{
     middleware::observe::{Observe, ObserveLayer},
     session::watch::{Observer, Summary},
@@ -13,15 +13,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct AccessLogLayer {
     observe: ObserveLayer,
+    queue: Arc<Queue>,
 }
 
 impl AccessLogLayer {
     /// Lines in 3proxy's form.
     ///
-    /// `sink` is given whole lines, the line feed included. It is called in the
-    /// session's task, so it must not block.
+    /// `sink` is given whole lines, the line feed included, one after the other
+    /// on a thread of its own. It may block.
     #[must_use]
-    pub fn three_proxy(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub fn three_proxy(sink: impl FnMut(&str) + Send + 'static) -> Self {
         Self::new(
             |summary, line| writeln!(line, "{}", ThreeProxy::new(summary)),
             sink,
@@ -30,20 +31,33 @@ impl AccessLogLayer {
 
     /// Lines of JSON, an object each.
     ///
-    /// `sink` is given whole lines, the line feed included. It is called in the
-    /// session's task, so it must not block.
+    /// `sink` is given whole lines, the line feed included, one after the other
+    /// on a thread of its own. It may block.
     #[must_use]
-    pub fn json(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    pub fn json(sink: impl FnMut(&str) + Send + 'static) -> Self {
         Self::new(
             |summary, line| writeln!(line, "{}", Json::new(summary)),
             sink,
         )
     }
 
-    fn new(write: Write, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+    fn new(write: Write, sink: impl FnMut(&str) + Send + 'static) -> Self {
+        let queue = Arc::new(Queue::new(sink));
+        let lines = Lines {
+            write,
+            queue: Arc::clone(&queue),
+        };
         Self {
-            observe: ObserveLayer::new(Lines { write, sink }),
+            observe: ObserveLayer::new(lines),
+            queue,
         }
+    }
+
+    /// How many lines were dropped so far: the queue was full as they came, or
+    /// the sink panicked.
+    #[must_use]
+    pub fn dropped_lines(&self) -> u64 {
+        self.queue.dropped()
     }
 }
 
@@ -57,17 +71,17 @@ impl<S> Layer<S> for AccessLogLayer {
 
 type Write = fn(&Summary<'_>, &mut String) -> std::fmt::Result;
 
-struct Lines<F> {
+struct Lines {
     write: Write,
-    sink: F,
+    queue: Arc<Queue>,
 }
 
-impl<F: Fn(&str) + Send + Sync + 'static> Observer for Lines<F> {
+impl Observer for Lines {
     fn ended(&self, summary: &Summary<'_>) {
         let mut line = String::with_capacity(256);
         // It cannot fail: a string takes all.
         if (self.write)(summary, &mut line).is_ok() {
-            (self.sink)(&line);
+            self.queue.push(line);
         }
     }
 }

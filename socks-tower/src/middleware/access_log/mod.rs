@@ -7,32 +7,35 @@
 //!
 //! # Example
 //!
-//! The sink runs in the session's task, and must not wait for a disk. Here
-//! lines go over a bounded channel to a thread that may:
-//!
-//! ```
-//! use std::{io::Write, sync::mpsc::sync_channel, thread};
+//! ```no_run
+//! use std::{fs::File, io::Write};
 //!
 //! use socks_tower::{Socks, middleware::AccessLogLayer};
 //! use tower::ServiceBuilder;
 //!
-//! let (lines, written) = sync_channel::<String>(4096);
-//! thread::spawn(move || {
-//!     let mut log = std::io::stdout();
-//!     for line in written {
-//!         let _ = log.write_all(line.as_bytes());
-//!     }
+//! # fn main() -> std::io::Result<()> {
+//! let mut file = File::options().create(true).append(true).open("access.log")?;
+//! let access_log = AccessLogLayer::json(move |line| {
+//!     let _ = file.write_all(line.as_bytes());
 //! });
-//! let proxy = ServiceBuilder::new()
-//!     // What finds the channel full is lost: better a gap than a proxy that stands.
-//!     .layer(AccessLogLayer::json(move |line| drop(lines.try_send(line.to_owned()))))
-//!     .service(Socks::new());
+//! let proxy = ServiceBuilder::new().layer(access_log).service(Socks::new());
 //! # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
 //! # check(proxy);
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! `examples/access-log` writes to a file, by way of `tracing-appender`, which
-//! counts what it drops, and flushes at the end.
+//! # No session waits for it
+//!
+//! The sink is called on a thread of its own, so it may write to a disk, or to a
+//! pipe that nobody reads. 4,096 lines may wait for it; what finds that many is
+//! dropped, better a gap than a proxy that stands. Dropped lines are counted
+//! ([`AccessLogLayer::dropped_lines`]), and a warning says how many, once the
+//! sink takes lines again, and no more than every ten seconds.
+//!
+//! When the layer, and all services made of it, are dropped, which is as
+//! [`Server::serve`](crate::Server::serve) returns, that waits until the lines are
+//! written: for a second at most, as the sink may be stuck.
 //!
 //! # Where it stands
 //!
@@ -49,10 +52,12 @@
 //! # What it costs
 //!
 //! What an [`ObserveLayer`](crate::middleware::observe::ObserveLayer) does, and a string of some 100
-//! bytes in 3proxy's form, or 500 in JSON, when a session ends.
+//! bytes in 3proxy's form, or 500 in JSON, when a session ends; and to wake the
+//! thread, if it sleeps.
 
 mod json;
 mod layer;
+mod queue;
 mod three_proxy;
 
 pub use json::Json;
