@@ -39,6 +39,8 @@ async fn main() -> Result<(), BoxError> {
         ["add", file, name] => {
             let mut password = String::new();
             io::stdin().read_line(&mut password)?;
+            // Some shells begin what they pipe with a byte order mark.
+            let password = password.trim_start_matches('\u{feff}');
             let password = password.trim_end_matches(['\r', '\n']);
             UserFile::open_or_create(file)?.add(name, password)
         }

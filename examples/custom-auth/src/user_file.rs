@@ -51,8 +51,9 @@ impl UserFile {
 
     /// Adds a user, or sets the password of one.
     pub fn add(&self, name: &str, password: &str) -> Result<(), BoxError> {
-        if name.is_empty() || Credentials::new(name, password).is_err() {
-            return Err("a name has 1 to 255 bytes, a password up to 255".into());
+        let empty = name.is_empty() || password.is_empty();
+        if empty || Credentials::new(name, password).is_err() {
+            return Err("name and password have 1 to 255 bytes each (RFC 1929)".into());
         }
         let hash = hash(password)?;
         self.change("REPLACE INTO users VALUES (?1, ?2)", &[name, &hash])?;

@@ -114,10 +114,12 @@ fn the_users_of_the_file_are_let_in_and_others_refused() {
 }
 
 #[test]
-fn nobody_has_no_name_and_nothing_is_longer_than_a_client_can_say() {
+fn nobody_has_a_name_or_a_password_that_no_client_can_say() {
     let file = File::new("refuses.db");
     for (name, password) in [
         ("", "secret"),
+        ("joe", ""),
+        ("joe", "\u{feff}"),
         (&*"n".repeat(256), "secret"),
         ("joe", &*"p".repeat(256)),
     ] {

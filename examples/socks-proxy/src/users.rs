@@ -12,20 +12,21 @@ pub fn read(args: &Args) -> Result<Option<Users>, Box<dyn Error>> {
         return Ok(None);
     }
     let mut users = Users::new();
-    for user in &args.user {
-        users = add(users, user).map_err(|error| format!("--user: {error}"))?;
+    for (number, user) in (1..).zip(&args.user) {
+        // It is not shown: it holds a password.
+        users = add(users, user).map_err(|error| format!("--user (number {number}): {error}"))?;
     }
     if let Some(file) = &args.users {
         let name = file.display();
         let text =
             fs::read_to_string(file).map_err(|error| format!("cannot read {name}: {error}"))?;
-        for (number, line) in text.lines().enumerate() {
+        // Some editors begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        for (number, line) in (1..).zip(text.lines()) {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
-            // The line is not shown: it holds a password.
-            users = add(users, line)
-                .map_err(|error| format!("{name}, line {}: {error}", number + 1))?;
+            users = add(users, line).map_err(|error| format!("{name}, line {number}: {error}"))?;
         }
     }
     if users.is_empty() {
@@ -36,8 +37,5 @@ pub fn read(args: &Args) -> Result<Option<Users>, Box<dyn Error>> {
 
 fn add(users: Users, line: &str) -> Result<Users, Box<dyn Error>> {
     let (name, password) = line.split_once(':').ok_or("not NAME:PASSWORD")?;
-    if name.is_empty() {
-        return Err("the name is empty".into());
-    }
     Ok(users.with(name, password)?)
 }

@@ -47,7 +47,7 @@ impl Drop for File {
 #[tokio::test]
 async fn the_users_of_the_file_and_of_the_command_line_are_let_in() {
     let origin = Origin::echo(V4).await;
-    let file = File::new("# who may\n\njoe:s3cret\r\nann:with:colon and space \nempty:\n");
+    let file = File::new("# who may\n\njoe:s3cret\r\nann:with:colon and space \n");
     let child = Child::start(&[
         "--allow-private",
         "--users",
@@ -59,7 +59,6 @@ async fn the_users_of_the_file_and_of_the_command_line_are_let_in() {
     for login in [
         ("joe", "s3cret"),
         ("ann", "with:colon and space "),
-        ("empty", ""),
         ("bob", "b0b"),
     ] {
         let mut tunnel = socks5(child.addr(), Some(login), origin.addr())
@@ -71,7 +70,7 @@ async fn the_users_of_the_file_and_of_the_command_line_are_let_in() {
         ("joe", "guess"),
         ("joe", "b0b"),
         ("nobody", "s3cret"),
-        ("empty", "x"),
+        ("joe", ""),
         ("", ""),
         ("# who may", ""),
     ] {
@@ -103,20 +102,53 @@ async fn a_file_of_no_users_lets_nobody_in() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_a_name() {
+    let origin = Origin::echo(V4).await;
+    for text in [
+        "\u{feff}joe:s3cret\n",
+        "\u{feff}# who may\r\njoe:s3cret\r\n",
+    ] {
+        let file = File::new(text);
+        let child = Child::start(&["--allow-private", "--users", file.name()]).await;
+        let mut tunnel = socks5(child.addr(), RIGHT, origin.addr()).await.unwrap();
+        assert_echoes(&mut tunnel, b"let in").await;
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_used_is_named_and_no_password_shown() {
     let missing = child::run(&["--users", "/nonexistent/users"]).await;
     missing.expect_failure(1, "/nonexistent/users");
-    let long = "x".repeat(256);
-    for line in ["s3cret-alone", ":s3cret", &format!("joe:s3cret{long}")] {
+    for line in unusable() {
         let file = File::new(&format!("joe:right\n{line}\n"));
         let ran = child::run(&["--listen", "127.0.0.1:0", "--users", file.name()]).await;
         ran.expect_failure(1, file.name());
         ran.expect_failure(1, "line 2");
         assert!(!ran.stderr.contains("s3cret"), "{ran}");
     }
-    let ran = child::run(&["--user", "s3cret-alone"]).await;
-    assert_eq!(ran.code, Some(1));
-    assert!(!ran.stderr.contains("s3cret"), "{ran}");
+}
+
+#[tokio::test]
+async fn a_user_that_no_client_could_be_is_a_mistake_that_names_the_argument() {
+    for user in unusable() {
+        let args = ["--listen", "127.0.0.1:0", "--user", "joe:right"];
+        let ran = child::run(&[&args[..], &["--user", &user]].concat()).await;
+        ran.expect_failure(1, "--user (number 2): ");
+        assert!(!ran.stderr.contains("s3cret"), "{ran}");
+    }
+}
+
+/// Users that no client could be: RFC 1929 gives each 1 to 255 bytes.
+fn unusable() -> Vec<String> {
+    let long = "x".repeat(256);
+    vec![
+        "s3cret-alone".to_owned(),
+        ":s3cret".to_owned(),
+        "ann:".to_owned(),
+        ":".to_owned(),
+        format!("ann:s3cret{long}"),
+        format!("{long}:s3cret"),
+    ]
 }
 
 const RIGHT: Option<(&str, &str)> = Some(("joe", "s3cret"));

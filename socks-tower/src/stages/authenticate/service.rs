@@ -347,7 +347,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_password_reaches_the_verifier_which_decides() {
-        let users = Users::new().with("joe", "").unwrap();
+        let verifier = service_fn(|attempt: Attempt<Credentials>| async move {
+            let empty = Credentials::new("joe", "").unwrap();
+            assert_eq!(attempt.credentials, empty);
+            Ok::<_, Infallible>(Identity::new("joe"))
+        });
         let io = script()
             .read(b"\x05\x01\x02\x01\x03joe\x00")
             .write(b"\x05\x02")
@@ -356,7 +360,7 @@ mod tests {
             .build();
 
         assert!(
-            negotiate(AuthenticateLayer::password(users), io)
+            negotiate(AuthenticateLayer::password(verifier), io)
                 .await
                 .is_ok()
         );

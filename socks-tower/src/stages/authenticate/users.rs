@@ -26,6 +26,10 @@ pub enum UsersError {
     /// A username or password longer than 255 bytes, which no client could send.
     #[error("username or password longer than 255 bytes")]
     TooLong,
+    /// An empty username or password, which RFC 1929 does not have: both have
+    /// 1 to 255 bytes.
+    #[error("username or password empty")]
+    Empty,
 }
 
 /// Somebody is not let in: there is no such user, or the password is another.
@@ -41,13 +45,16 @@ impl Users {
         Self::default()
     }
 
-    /// Lets in `username` with `password`. The last password given for a
-    /// username counts.
+    /// Lets in `username` with `password`, each of 1 to 255 bytes (RFC 1929,
+    /// section 2). The last password given for a username counts.
     ///
     /// # Errors
     ///
-    /// [`UsersError::TooLong`].
+    /// [`UsersError::TooLong`] and [`UsersError::Empty`].
     pub fn with(mut self, username: &str, password: &str) -> Result<Self, UsersError> {
+        if username.is_empty() || password.is_empty() {
+            return Err(UsersError::Empty);
+        }
         if username.len() > Password::MAX_LEN {
             return Err(UsersError::TooLong);
         }
@@ -90,5 +97,26 @@ impl Service<Attempt<Credentials>> for Users {
 
     fn call(&mut self, attempt: Attempt<Credentials>) -> Self::Future {
         UsersFuture::new(ready(self.check(&attempt.credentials)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_what_rfc_1929_can_say() {
+        let long = "x".repeat(256);
+        let most = &long[1..];
+        for (username, password, expected) in [
+            ("joe", "", Some(UsersError::Empty)),
+            ("", "secret", Some(UsersError::Empty)),
+            ("joe", &long, Some(UsersError::TooLong)),
+            (&long, "secret", Some(UsersError::TooLong)),
+            (most, most, None),
+            ("j", "s", None),
+        ] {
+            assert_eq!(Users::new().with(username, password).err(), expected);
+        }
     }
 }
