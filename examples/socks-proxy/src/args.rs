@@ -12,14 +12,17 @@ use std::{
 use clap::{ArgGroup, Parser, ValueEnum};
 use socks_tower::{IpNet, ListenAddrs};
 
+use crate::listen::Listen;
+
 /// A SOCKS4, SOCKS4a and SOCKS5 proxy, which serves HTTP CONNECT too.
 #[derive(Parser)]
 #[command(version)]
 #[command(group = ArgGroup::new("logins").args(["user", "users"]).multiple(true))]
 pub struct Args {
-    /// Address to listen on; may be given again
+    /// Address to listen on, or a name for all of its addresses; may be given
+    /// again. `[::]` is all of IPv6 alone, `0.0.0.0` all of IPv4
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1080")]
-    pub listen: Vec<SocketAddr>,
+    listen: Vec<Listen>,
 
     /// Let in this user (others on this machine can see arguments: prefer
     /// --users); may be given again. With users, SOCKS4 is refused
@@ -165,6 +168,11 @@ impl Args {
         let threads = self.threads.unwrap_or_else(cores);
         let useful = NonZeroUsize::new(max_connections / CONNECTIONS_PER_THREAD);
         threads.min(useful.unwrap_or(NonZeroUsize::MIN))
+    }
+
+    /// Where to listen.
+    pub fn listen(&self) -> Vec<SocketAddr> {
+        self.listen.iter().flat_map(Listen::addrs).collect()
     }
 
     /// Where to listen on behalf of clients.

@@ -1,8 +1,63 @@
 //! Where to listen, and whether that is wise.
 
-use std::{error::Error, io, net::SocketAddr};
+use std::{
+    error::Error,
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    str::FromStr,
+};
 
 use crate::args::Args;
+
+/// An argument that says where to listen.
+#[derive(Clone)]
+pub struct Listen(Vec<SocketAddr>);
+
+impl Listen {
+    pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> + use<'_> {
+        self.0.iter().copied()
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(addr) = text.parse() {
+            return Ok(Self(vec![addr]));
+        }
+        if text.matches(':').count() > 1 && !text.starts_with('[') {
+            return Err("an IPv6 address stands in brackets before its port: [::1]:1080".into());
+        }
+        let (name, port) = text
+            .rsplit_once(':')
+            .and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)))
+            .ok_or("not ADDR:PORT or NAME:PORT")?;
+        if name.is_empty() {
+            let all = "an address is missing; all of this machine's are";
+            return Err(format!("{all} 0.0.0.0:{port} and [::]:{port}"));
+        }
+        of_name(name, port).map(Self)
+    }
+}
+
+/// All addresses of `name` that this machine has: `localhost` often names ::1
+/// where there is no IPv6.
+fn of_name(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let mut addrs = Vec::new();
+    let found = (name, port).to_socket_addrs();
+    for addr in found.map_err(|error| error.to_string())? {
+        let is_ours = TcpListener::bind((addr.ip(), 0)).is_ok();
+        // Some files of hosts have each name twice.
+        if is_ours && !addrs.contains(&addr) {
+            addrs.push(addr);
+        }
+    }
+    if addrs.is_empty() {
+        return Err(format!("no address of {name} is one of this machine"));
+    }
+    Ok(addrs)
+}
 
 /// Refuses what would be an open proxy, unless told that it shall be one, and
 /// addresses that no client could be told.
@@ -16,7 +71,10 @@ pub fn check(args: &Args, has_users: bool) -> Result<(), Box<dyn Error>> {
             return Err(format!("--advertise: {ip} is the second of its family").into());
         }
     }
-    let exposed = args.listen.iter().find(|addr| !addr.ip().is_loopback());
+    let exposed = args
+        .listen()
+        .into_iter()
+        .find(|addr| !addr.ip().is_loopback());
     match exposed {
         Some(addr) if !has_users && !args.open => Err(format!(
             "{addr} is not a loopback address, and without users anybody who reaches it \

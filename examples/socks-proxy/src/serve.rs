@@ -26,8 +26,9 @@ where
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let server = ThreadedServer::bind(&args.listen, threads)
-            .map_err(|error| listen::failed(&args.listen, &error))?;
+        let addrs = args.listen();
+        let server = ThreadedServer::bind(&addrs, threads)
+            .map_err(|error| listen::failed(&addrs, &error))?;
         let shutdown = shutdown::signals()?;
         announce(server.local_addrs());
         let server = server
@@ -48,7 +49,7 @@ where
         .build()?;
     runtime.block_on(async {
         let mut listeners = Vec::new();
-        for &addr in &args.listen {
+        for addr in args.listen() {
             let listener =
                 socks_tower::listen(addr).map_err(|error| listen::failed(&[addr], &error))?;
             listeners.push(listener);

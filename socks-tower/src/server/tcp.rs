@@ -137,3 +137,16 @@ impl std::os::fd::AsFd for TcpAcceptor {
         self.listener.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_ipv6_address_takes_ipv6_alone() {
+        let listener = listen("[::1]:0".parse().unwrap()).unwrap();
+        assert!(SockRef::from(&listener.listener).only_v6().unwrap());
+    }
+}

@@ -1,5 +1,10 @@
 //! Where it listens, and where it does not.
 
+use std::{
+    collections::BTreeSet,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+};
+
 use socks_tests::{
     child::{self, Child},
     client::{assert_echoes, socks4, socks5},
@@ -35,6 +40,45 @@ async fn it_serves_on_every_address_that_it_is_given() {
     for &addr in child.addrs() {
         let mut tunnel = socks5(addr, None, origin.addr()).await.unwrap();
         assert_echoes(&mut tunnel, b"here too").await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_listened_on_at_all_of_its_addresses() {
+    let origin = Origin::echo(V4).await;
+    for runtime in ["per-thread", "shared"] {
+        let args = ["--listen", "localhost:0", "--allow-private"];
+        let child = Child::start_as(&[&args[..], &["--runtime", runtime]].concat()).await;
+        // What this machine makes of it.
+        let names = ("localhost", 0).to_socket_addrs().unwrap();
+        let of_this_machine = |addr: &SocketAddr| TcpListener::bind(addr).is_ok();
+        let expected: BTreeSet<_> = names.filter(of_this_machine).map(|it| it.ip()).collect();
+        let ips = child.addrs().iter().map(SocketAddr::ip);
+        assert_eq!(ips.clone().count(), expected.len(), "each once");
+        assert_eq!(ips.collect::<BTreeSet<_>>(), expected);
+        for &addr in child.addrs() {
+            let mut tunnel = socks5(addr, None, origin.addr()).await.unwrap();
+            assert_echoes(&mut tunnel, b"here too").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_answered_with_a_hint() {
+    for (listen, hint) in [
+        ("::1:1080", "in brackets before its port: [::1]:1080"),
+        ("2001:db8:0:0:0:0:0:1:1080", "in brackets"),
+        ("::1", "in brackets"),
+        ("localhost", "ADDR:PORT"),
+        ("127.0.0.1", "ADDR:PORT"),
+        ("1080", "ADDR:PORT"),
+        (":1080", "0.0.0.0:1080"),
+        ("127.0.0.1:65536", "ADDR:PORT"),
+        ("no-such-name.invalid:1080", "no-such-name.invalid"),
+    ] {
+        let ran = child::run(&["--listen", listen]).await;
+        ran.expect_failure(2, hint);
+        ran.expect_failure(2, "--listen");
     }
 }
 
