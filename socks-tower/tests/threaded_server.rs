@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use socks_tower::{BoxError, Request, ServeError, Socks5, ThreadedServer, listen};
+use socket2::SockRef;
+use socks_tower::{
+    Accepted, BoxError, Keepalive, Request, ServeError, Server, Socks5, ThreadedServer, Transfer,
+    listen,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::TcpStream,
@@ -103,11 +107,39 @@ async fn a_second_server_on_the_port_does_not_start() {
     tunnel(server.addr).await.unwrap();
 
     let again = ThreadedServer::bind(&[server.addr], NonZeroUsize::new(2).unwrap());
-    assert_eq!(again.unwrap_err().kind(), ErrorKind::AddrInUse);
-    assert_eq!(
-        listen(server.addr).unwrap_err().kind(),
-        ErrorKind::AddrInUse
-    );
+    let by_name = Server::bind(server.addr.to_string()).await;
+    for error in [
+        again.unwrap_err(),
+        listen(server.addr).unwrap_err(),
+        by_name.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        let expected = format!("cannot listen on {}: ", server.addr);
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn clients_of_all_threads_are_kept_alive_as_told() {
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let stack = service_fn(move |accepted: Accepted<TcpStream>| {
+        let silence = SockRef::from(&accepted.io).tcp_keepalive_time();
+        told.send((thread::current().id(), silence.unwrap()))
+            .unwrap();
+        async { Err::<Transfer, BoxError>("seen".into()) }
+    });
+    let server = any_port().with_keepalive(Keepalive::After(LONG));
+    let addr = server.local_addrs()[0];
+    tokio::spawn(server.serve(stack));
+    let mut threads = HashSet::new();
+    for _ in 0..64 {
+        TcpStream::connect(addr).await.unwrap();
+        let (thread, silence) = heard.recv().await.unwrap();
+        assert_eq!(silence, LONG);
+        threads.insert(thread);
+    }
+    assert_eq!(threads.len(), 2);
 }
 
 #[tokio::test]

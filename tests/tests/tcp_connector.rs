@@ -132,6 +132,9 @@ async fn options_are_on_by_default() {
     let socket = SockRef::from(&stream);
     assert!(socket.tcp_nodelay().unwrap());
     assert!(socket.keepalive().unwrap());
+    // As of clients.
+    let minute = Duration::from_secs(60);
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), minute);
 }
 
 #[tokio::test]

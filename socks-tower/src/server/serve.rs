@@ -28,7 +28,7 @@ use super::{
 use crate::{
     middleware::observe::ObserveFuture,
     session::{
-        Accepted, BoxError, HasSession, Transfer, trace,
+        Accepted, BoxError, HasSession, Keepalive, Transfer, trace,
         watch::{Observer, Watching},
     },
 };
@@ -105,7 +105,8 @@ impl Server<TcpAcceptor> {
     ///
     /// # Errors
     ///
-    /// As [`listen`]: that of the last address; or that of the look-up.
+    /// As [`listen`]: that of the last address, which it names; or that of the
+    /// look-up.
     pub async fn bind(addrs: impl ToSocketAddrs) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for addr in tokio::net::lookup_host(addrs).await? {
@@ -122,11 +123,19 @@ impl Server<TcpAcceptor> {
     pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()
     }
+
+    /// As [`TcpAcceptor::with_keepalive`].
+    pub fn with_keepalive(mut self, keepalive: Keepalive) -> Self {
+        self.listener = self.listener.with_keepalive(keepalive);
+        self
+    }
 }
 
 impl<L: Listener> Server<L> {
-    /// How long sessions may go on after the shutdown, unless set.
-    pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+    /// How long sessions may go on after the shutdown, unless set: 8 seconds.
+    /// `docker stop` and others kill after 10, and what is to be done at the end
+    /// takes a moment.
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(8);
 
     /// Serves what `listener` accepts.
     pub fn new(listener: L) -> Self {
@@ -145,7 +154,9 @@ impl<L: Listener> Server<L> {
         self
     }
 
-    /// How long sessions may go on after the shutdown.
+    /// How long sessions may go on after the shutdown. Let it be less than the
+    /// patience of whoever stops the program: 10 seconds of `docker stop`, 30 of
+    /// Kubernetes, 90 of systemd.
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
@@ -287,5 +298,18 @@ impl<L: fmt::Debug> fmt::Debug for Server<L> {
             .field("listener", &self.listener)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_grace_is_over_before_docker_kills() {
+        const DOCKER_STOP: Duration = Duration::from_secs(10);
+        const LAST_LINES: Duration = Duration::from_secs(1);
+
+        assert!(Server::<TcpAcceptor>::DEFAULT_GRACE + LAST_LINES < DOCKER_STOP);
     }
 }

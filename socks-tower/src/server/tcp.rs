@@ -6,75 +6,142 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Listener;
-use crate::session::{Accepted, Session};
+use crate::session::{Accepted, Keepalive, Session, needed, or_without};
 
 /// How many connections may wait to be accepted. The system cuts it to its own
 /// maximum.
 const BACKLOG: i32 = 1024;
-
-/// How long a client may be silent before the system asks whether it is there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A TCP listener as a proxy wants it. [`listen`] makes one.
 #[derive(Debug)]
 pub struct TcpAcceptor {
     listener: TcpListener,
     local_addr: SocketAddr,
+    #[cfg(not(target_os = "linux"))]
+    keepalive: Keepalive,
 }
 
-/// Listens on `addr` as a proxy should: no delay and keepalive on every
+/// Listens on `addr` as a proxy should: no delay and [`Keepalive`] on every
 /// accepted socket (on Linux they are set once, on the listener), and the
 /// address free again as soon as the program has ended.
 ///
 /// An IPv6 address takes IPv6 alone, so that `0.0.0.0` and `::` can be listened
 /// on side by side.
 ///
+/// Where the system does not know `TCP_NODELAY` or keepalive, it goes on without,
+/// and a warning says so once.
+///
 /// # Errors
 ///
-/// Those of `socket(2)`, `bind(2)` and `listen(2)`; among them
-/// [`io::ErrorKind::AddrInUse`].
+/// Those of `socket(2)`, `setsockopt(2)`, `bind(2)` and `listen(2)`, with the
+/// address in the message; among them [`io::ErrorKind::AddrInUse`].
 ///
 /// # Panics
 ///
 /// If there is no Tokio runtime around it.
 pub fn listen(addr: SocketAddr) -> io::Result<TcpAcceptor> {
-    TcpAcceptor::from_std(bound(addr, false)?)
+    open(addr, Keepalive::default()).map_err(|error| cannot_listen(addr, &error))
+}
+
+/// As [`listen`], with the system's own error.
+pub(crate) fn open(addr: SocketAddr, keepalive: Keepalive) -> io::Result<TcpAcceptor> {
+    TcpAcceptor::from_std(bound(addr, false, keepalive)?, keepalive)
+}
+
+/// Whoever reads it sees which address it was, however they print it.
+pub(super) fn cannot_listen(addr: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {addr}: {error}"))
 }
 
 /// A listening socket. `shared`: others of this program may listen on the same
 /// address, and the kernel deals connections out among them.
-pub(super) fn bound(addr: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+pub(super) fn bound(
+    addr: SocketAddr,
+    shared: bool,
+    keepalive: Keepalive,
+) -> io::Result<std::net::TcpListener> {
     let domain = Domain::for_address(addr);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
+        needed("IPV6_V6ONLY", socket.set_only_v6(true))?;
     }
     // On Windows this would let two servers share a port.
     #[cfg(not(windows))]
-    socket.set_reuse_address(true)?;
+    needed("SO_REUSEADDR", socket.set_reuse_address(true))?;
     #[cfg(unix)]
-    socket.set_reuse_port(shared)?;
+    if shared {
+        needed("SO_REUSEPORT", socket.set_reuse_port(true))?;
+    }
     #[cfg(not(unix))]
     let _ = shared;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    or_without("TCP_NODELAY", socket.set_tcp_nodelay(true));
+    keepalive.set_on(SockRef::from(&socket));
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
+/// Changes the keepalive of a listener, and so of what it accepts from now on.
+pub(super) fn keep_alive(listener: SockRef<'_>, addr: SocketAddr, keepalive: Keepalive) {
+    match keepalive {
+        Keepalive::Off => {
+            or_without("SO_KEEPALIVE", listener.set_keepalive(false));
+        }
+        Keepalive::After(_) => keepalive.set_on(listener),
+        // Once another time is set, none means the system's.
+        Keepalive::System => match system_silence(addr) {
+            Ok(silence) => Keepalive::After(silence).set_on(listener),
+            Err(error) => {
+                or_without("SO_KEEPALIVE", Err(error));
+            }
+        },
+    }
+}
+
+/// What a socket has that nobody has touched.
+#[cfg(not(windows))]
+fn system_silence(addr: SocketAddr) -> io::Result<Duration> {
+    let domain = Domain::for_address(addr);
+    Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?.tcp_keepalive_time()
+}
+
+/// Windows does not say; by its documents it is two hours.
+#[cfg(windows)]
+fn system_silence(_: SocketAddr) -> io::Result<Duration> {
+    Ok(Duration::from_secs(2 * 60 * 60))
+}
+
 impl TcpAcceptor {
     /// A listener that does not block, within a Tokio runtime.
-    pub(super) fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+    pub(super) fn from_std(
+        listener: std::net::TcpListener,
+        #[cfg_attr(target_os = "linux", expect(unused_variables, reason = "inherited"))]
+        keepalive: Keepalive,
+    ) -> io::Result<Self> {
         Ok(Self {
             local_addr: listener.local_addr()?,
             listener: TcpListener::from_std(listener)?,
+            #[cfg(not(target_os = "linux"))]
+            keepalive,
         })
+    }
+
+    /// Whether, and when, the kernel asks a silent client if it is still there.
+    /// By default after a minute. It holds for connections that come from now
+    /// on.
+    #[must_use]
+    pub fn with_keepalive(self, keepalive: Keepalive) -> Self {
+        keep_alive(SockRef::from(&self.listener), self.local_addr, keepalive);
+        Self {
+            #[cfg(not(target_os = "linux"))]
+            keepalive,
+            ..self
+        }
     }
 
     /// The address that it listens on: the real port, if 0 was asked for.
@@ -87,7 +154,10 @@ impl TcpAcceptor {
         let (io, client_addr) = ready!(self.listener.poll_accept(cx))?;
         // Linux hands the listener's options down; elsewhere they are set here.
         #[cfg(not(target_os = "linux"))]
-        let _ = io.set_nodelay(true);
+        {
+            let _ = io.set_nodelay(true);
+            self.keepalive.set_on(SockRef::from(&io));
+        }
         let mut session = Session::new().with_client_addr(client_addr);
         // Only if it listens on all addresses does the socket know more.
         let local_addr = if self.local_addr.ip().is_unspecified() {
@@ -140,13 +210,53 @@ impl std::os::fd::AsFd for TcpAcceptor {
 
 #[cfg(test)]
 mod tests {
-    use socket2::SockRef;
-
     use super::*;
 
     #[tokio::test]
     async fn an_ipv6_address_takes_ipv6_alone() {
         let listener = listen("[::1]:0".parse().unwrap()).unwrap();
         assert!(SockRef::from(&listener.listener).only_v6().unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_had_is_named_with_the_reason() {
+        let taken = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = listen(taken.local_addr()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let addr = taken.local_addr();
+        let expected = format!("cannot listen on {addr}: Address already in use");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        // As `main` prints it.
+        assert!(format!("{error:?}").contains(&expected), "{error:?}");
+    }
+
+    /// Whether an accepted socket is kept alive, and after how much silence.
+    async fn accepted(mut listener: TcpAcceptor) -> (bool, Duration) {
+        let _client = TcpStream::connect(listener.local_addr()).await.unwrap();
+        let io = listener.accept().await.unwrap().io;
+        let socket = SockRef::from(&io);
+        (
+            socket.keepalive().unwrap(),
+            socket.tcp_keepalive_time().unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn clients_are_kept_alive_as_told() {
+        const MINUTE: Duration = Duration::from_secs(60);
+
+        for addr in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = || listen(addr.parse().unwrap()).unwrap();
+            assert_eq!(accepted(listener()).await, (true, MINUTE));
+            let after = listener().with_keepalive(Keepalive::After(3 * MINUTE));
+            assert_eq!(accepted(after).await, (true, 3 * MINUTE));
+            let never = listener().with_keepalive(Keepalive::Off);
+            assert!(!accepted(never).await.0);
+
+            let untouched = TcpStream::connect(listener().local_addr()).await.unwrap();
+            let of_system = SockRef::from(&untouched).tcp_keepalive_time().unwrap();
+            let system = listener().with_keepalive(Keepalive::System);
+            assert_eq!(accepted(system).await, (true, of_system));
+        }
     }
 }

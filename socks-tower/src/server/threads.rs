@@ -2,21 +2,24 @@ use std::{
     fmt,
     future::{Future, pending},
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     thread,
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{net::TcpStream, runtime, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Proxy, ServeError, Server,
     serve::Signal,
-    tcp::{TcpAcceptor, bound},
+    tcp::{TcpAcceptor, bound, cannot_listen, keep_alive},
 };
-use crate::session::bulk;
+#[cfg(target_os = "linux")]
+use crate::session::or_without;
+use crate::session::{Keepalive, bulk};
 
 /// A server of several threads, each with a runtime and listeners of its own.
 ///
@@ -44,8 +47,9 @@ use crate::session::bulk;
 #[must_use = "a server does nothing until it serves"]
 pub struct ThreadedServer {
     /// For each thread, a listener on each address.
-    listeners: Vec<Vec<std::net::TcpListener>>,
+    listeners: Vec<Vec<TcpListener>>,
     local_addrs: Vec<SocketAddr>,
+    keepalive: Keepalive,
     shutdown: Option<Signal>,
     grace: Duration,
 }
@@ -53,7 +57,9 @@ pub struct ThreadedServer {
 impl ThreadedServer {
     /// Listens on all of `addrs`, with `threads` listeners on each
     /// (`SO_REUSEPORT`). Where the system does not deal connections out among
-    /// listeners, there is one thread.
+    /// listeners, there is one thread; where a small Linux does not know
+    /// `SO_REUSEPORT`, the threads share one, which wakes all of them for each
+    /// connection, and a warning says so.
     ///
     /// Another program on one of the addresses is an error, although such
     /// listeners could share it with ours: each address is first bound without
@@ -73,22 +79,20 @@ impl ThreadedServer {
         let mut listeners: Vec<_> = (0..threads).map(|_| Vec::new()).collect();
         let mut local_addrs = Vec::with_capacity(addrs.len());
         for &addr in addrs {
-            let probe = bound(addr, false)?;
-            let addr = probe.local_addr()?;
-            local_addrs.push(addr);
-            match listeners.as_mut_slice() {
-                [only] => only.push(probe),
-                all => {
-                    drop(probe);
-                    for of_thread in all {
-                        of_thread.push(bound(addr, true)?);
-                    }
-                }
+            let of_threads = bound(addr, false, Keepalive::default())
+                .and_then(|probe| {
+                    local_addrs.push(probe.local_addr()?);
+                    for_each(threads, probe)
+                })
+                .map_err(|error| cannot_listen(addr, &error))?;
+            for (all, one) in listeners.iter_mut().zip(of_threads) {
+                all.push(one);
             }
         }
         Ok(Self {
             listeners,
             local_addrs,
+            keepalive: Keepalive::default(),
             shutdown: None,
             grace: Server::<TcpAcceptor>::DEFAULT_GRACE,
         })
@@ -98,6 +102,17 @@ impl ThreadedServer {
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// As [`TcpAcceptor::with_keepalive`].
+    pub fn with_keepalive(mut self, keepalive: Keepalive) -> Self {
+        for of_thread in &self.listeners {
+            for (listener, &addr) in of_thread.iter().zip(&self.local_addrs) {
+                keep_alive(SockRef::from(listener), addr, keepalive);
+            }
+        }
+        self.keepalive = keepalive;
+        self
     }
 
     /// As [`Server::with_shutdown`].
@@ -136,6 +151,7 @@ impl ThreadedServer {
         for (number, listeners) in self.listeners.into_iter().enumerate() {
             let worker = Worker {
                 listeners,
+                keepalive: self.keepalive,
                 stop: stop.clone(),
                 cut: cut.clone(),
                 grace: self.grace,
@@ -165,9 +181,29 @@ impl ThreadedServer {
     }
 }
 
+/// A listener for each of so many threads, where `probe` listens.
+fn for_each(threads: usize, probe: TcpListener) -> io::Result<Vec<TcpListener>> {
+    if threads == 1 {
+        return Ok(vec![probe]);
+    }
+    #[cfg(target_os = "linux")]
+    if or_without("SO_REUSEPORT", SockRef::from(&probe).set_reuse_port(true)) {
+        let addr = probe.local_addr()?;
+        drop(probe);
+        let shared = || bound(addr, true, Keepalive::default());
+        return (0..threads).map(|_| shared()).collect();
+    }
+    let mut listeners: Vec<_> = (1..threads)
+        .map(|_| probe.try_clone())
+        .collect::<Result<_, _>>()?;
+    listeners.push(probe);
+    Ok(listeners)
+}
+
 /// What one thread needs, but for the stack.
 struct Worker {
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<TcpListener>,
+    keepalive: Keepalive,
     stop: CancellationToken,
     cut: CancellationToken,
     grace: Duration,
@@ -184,7 +220,8 @@ impl Worker {
             .on_thread_unpark(bulk::after_waiting)
             .build();
         runtime.map_err(ServeError::Thread)?.block_on(async {
-            let listeners = self.listeners.into_iter().map(TcpAcceptor::from_std);
+            let from_std = |listener| TcpAcceptor::from_std(listener, self.keepalive);
+            let listeners = self.listeners.into_iter().map(from_std);
             let listeners: io::Result<Vec<_>> = listeners.collect();
             let server = Server::new(listeners.map_err(ServeError::Accept)?)
                 .with_shutdown(self.stop.cancelled_owned())

@@ -13,6 +13,7 @@
 //! - What fails: [`Error`], and [`Refusal`] by which a work chooses the reply.
 //! - What a stage and a work are: [`Stage`], [`Work`], [`Connector`],
 //!   [`StageFuture`].
+//! - How sockets are kept alive: [`Keepalive`].
 //! - What the relay does to bytes besides carrying them: [`policy`].
 
 pub(crate) mod bulk;
@@ -20,6 +21,7 @@ mod datagrams;
 mod error;
 mod inbound;
 mod negotiation;
+mod options;
 mod outbound;
 pub mod policy;
 mod protocol;
@@ -49,6 +51,8 @@ pub use negotiation::Negotiation;
 #[cfg(feature = "http-connect")]
 pub(crate) use negotiation::READ_SIZE;
 pub(crate) use negotiation::{DEFAULT_TIMEOUT, ReceiveError, receive};
+pub use options::Keepalive;
+pub(crate) use options::{needed, or_without};
 pub use outbound::{IntoOutbound, Outbound};
 pub use policy::{Direction, Grant, Meter, Policy, Throttle};
 pub use protocol::{AuthenticatedBy, Protocol};

@@ -54,6 +54,15 @@ impl Child {
         Self::spawn(command(args), args).await
     }
 
+    /// As [`start`](Self::start), with no more than `most` descriptors.
+    pub async fn start_with_descriptors(most: usize, args: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &most.to_string()]);
+        shell.arg(path());
+        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+        Self::spawn(with_args(shell, &args), &args).await
+    }
+
     /// As [`start`](Self::start), with the log left in its pipe, which nobody
     /// reads.
     pub async fn start_unread(args: &[&str]) -> (Self, ChildStderr) {
@@ -159,6 +168,14 @@ impl Child {
 /// Runs it until it ends by itself, which it should do at once.
 pub async fn run(args: &[&str]) -> Ran {
     program::run_command(command(args), "nothing: it is in this workspace").await
+}
+
+/// As [`run`], in a [sandbox](crate::sandbox) that refuses system calls by
+/// `rules`.
+#[cfg(target_os = "linux")]
+pub async fn run_refusing(rules: &[&str], args: &[&str]) -> Ran {
+    let sandbox = crate::sandbox::refusing(rules, path());
+    program::run_command(with_args(sandbox.into(), args), "nothing").await
 }
 
 fn command(args: &[&str]) -> Command {

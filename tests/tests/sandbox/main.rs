@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod accept;
+mod options;
 
 use socks_tests::{
     child::Child,
@@ -18,6 +19,8 @@ fn rule(call: &str, rest: &str) -> String {
     let number = match (call, cfg!(target_arch = "x86_64")) {
         ("accept4", true) => 288,
         ("accept4", false) => 242,
+        ("setsockopt", true) => 54,
+        ("setsockopt", false) => 208,
         ("splice", true) => 275,
         ("splice", false) => 76,
         _ => unreachable!("no number of {call}"),

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::Bind;
-use crate::stages::listen_addrs::ListenAddrs;
+use crate::{session::Keepalive, stages::listen_addrs::ListenAddrs};
 
 /// Lets peers in that the judge `J` permits. See the
 /// [module's page](crate::stages::bind).
@@ -17,6 +17,7 @@ pub struct BindLayer<J> {
 pub(super) struct Config {
     pub(super) timeout: Duration,
     pub(super) listen: ListenAddrs,
+    pub(super) keepalive: Keepalive,
 }
 
 impl<J> BindLayer<J> {
@@ -29,6 +30,7 @@ impl<J> BindLayer<J> {
         let config = Config {
             timeout: Self::DEFAULT_TIMEOUT,
             listen: ListenAddrs::new(),
+            keepalive: Keepalive::default(),
         };
         Self {
             judge,
@@ -47,6 +49,14 @@ impl<J> BindLayer<J> {
     #[must_use]
     pub fn with_listen_addrs(mut self, addrs: ListenAddrs) -> Self {
         Arc::make_mut(&mut self.config).listen = addrs;
+        self
+    }
+
+    /// Whether, and when, the kernel asks a silent peer if it is still there.
+    /// By default after a minute.
+    #[must_use]
+    pub fn with_keepalive(mut self, keepalive: Keepalive) -> Self {
+        Arc::make_mut(&mut self.config).keepalive = keepalive;
         self
     }
 }

@@ -6,7 +6,7 @@ use tower_service::Service;
 
 use super::{BindError, layer::Config, peer::Expected};
 use crate::{
-    server::{TcpAcceptor, listen},
+    server::{self, TcpAcceptor},
     session::{
         Connected, Error, ErrorKind, Inbound, Outbound, Pinned, Request, Requested, Session, Stage,
         StageFuture, Stream, Work, always_ready, opaque_future, trace, watch::StageKind,
@@ -124,7 +124,8 @@ fn open(
         .find(|addr| can_be_said(addr, session))
         .ok_or(BindError::NoAddress)?;
     let failed = |source| BindError::Listen { ip: local, source };
-    let listener = config.listen.open(local, listen).map_err(failed)?;
+    let open = |addr| server::open(addr, config.keepalive);
+    let listener = config.listen.open(local, open).map_err(failed)?;
     let bound = Target::new(told, listener.local_addr().port());
     Ok((listener, bound))
 }

@@ -1,45 +1,10 @@
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{ConnectError, SourceAddrs};
-
-/// Whether, and when, the kernel asks a silent peer if it is still there.
-///
-/// A peer that does not answer any probe is gone, and the connection fails:
-/// with Linux's defaults after nine probes, 75 s apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Keepalive {
-    /// Never. A peer that vanishes while it owes us nothing is not missed.
-    Off,
-    /// After the system's time of silence: on Linux two hours, or what
-    /// `net.ipv4.tcp_keepalive_time` says. That is what NATs must wait for
-    /// (RFC 5382, REQ-5), and it costs one system call less.
-    #[default]
-    System,
-    /// After this much silence, in whole seconds, at least one and at most
-    /// 32,767 (Linux's limit). A minute keeps most firewalls' entries alive.
-    After(Duration),
-}
-
-impl Keepalive {
-    const MIN: Duration = Duration::from_secs(1);
-    const MAX: Duration = Duration::from_secs(32_767);
-
-    fn set_on(self, socket: &TcpSocket) -> io::Result<()> {
-        match self {
-            Self::Off => Ok(()),
-            Self::System => socket.set_keepalive(true),
-            Self::After(silence) => {
-                let silence = silence.clamp(Self::MIN, Self::MAX);
-                let keepalive = TcpKeepalive::new().with_time(silence);
-                SockRef::from(socket).set_tcp_keepalive(&keepalive)
-            }
-        }
-    }
-}
+use crate::session::{Keepalive, or_without};
 
 type Setup = dyn Fn(&TcpSocket, SocketAddr) -> io::Result<()> + Send + Sync;
 
@@ -80,25 +45,60 @@ pub(super) async fn dial(addr: SocketAddr, options: &Options) -> Result<TcpStrea
     };
     let socket = open(addr, options).map_err(failed)?;
     if let Some(source) = options.source.to_bind(&addr) {
-        socket.bind(source).map_err(|error| ConnectError::Bind {
+        let bound = socket.bind(&source.into());
+        bound.map_err(|error| ConnectError::Bind {
             source_addr: source.ip(),
             source: error,
         })?;
     }
     if let Some(setup) = &options.setup {
-        setup(&socket, addr).map_err(failed)?;
+        let same = socket.try_clone().map_err(failed)?;
+        setup(&TcpSocket::from_std_stream(same.into()), addr).map_err(failed)?;
     }
-    socket.connect(addr).await.map_err(failed)
+    connect(socket, addr).await.map_err(failed)
 }
 
-fn open(addr: SocketAddr, options: &Options) -> io::Result<TcpSocket> {
-    let socket = match addr {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
+fn open(addr: SocketAddr, options: &Options) -> io::Result<Socket> {
+    let domain = Domain::for_address(addr);
+    // In one system call where it can be.
+    #[cfg(target_os = "linux")]
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    #[cfg(not(target_os = "linux"))]
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    #[cfg(not(target_os = "linux"))]
+    socket.set_nonblocking(true)?;
     if options.nodelay {
-        socket.set_nodelay(true)?;
+        or_without("TCP_NODELAY", socket.set_tcp_nodelay(true));
     }
-    options.keepalive.set_on(&socket)?;
+    options.keepalive.set_on(SockRef::from(&socket));
     Ok(socket)
+}
+
+/// What Tokio's own does, but for the system call that asks whether it worked:
+/// the event has said so.
+#[cfg(target_os = "linux")]
+async fn connect(socket: Socket, addr: SocketAddr) -> io::Result<TcpStream> {
+    use rustix::io::Errno;
+    use tokio::io::Interest;
+
+    match socket.connect(&addr.into()) {
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
+        _ => {}
+    }
+    // Only now: a socket that nobody has connected counts as hung up.
+    let stream = TcpStream::from_std(socket.into())?;
+    let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
+    if ready.is_error()
+        && let Some(error) = stream.take_error()?
+    {
+        return Err(error);
+    }
+    Ok(stream)
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn connect(socket: Socket, addr: SocketAddr) -> io::Result<TcpStream> {
+    TcpSocket::from_std_stream(socket.into())
+        .connect(addr)
+        .await
 }

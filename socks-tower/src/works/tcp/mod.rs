@@ -65,9 +65,13 @@
 //!
 //! # System calls
 //!
-//! A connection takes `socket`, one `setsockopt` for [`with_nodelay`], one for
-//! keepalive as the system has it (two with [`Keepalive::After`]), `connect`,
-//! `epoll_ctl` and `getsockopt`; a source address adds `bind`.
+//! A connection takes `socket`, one `setsockopt` for [`with_nodelay`], two for
+//! keepalive (one with [`Keepalive::System`]), `connect` and `epoll_ctl`; outside
+//! Linux also `getsockopt`. A source address adds `bind`, and
+//! [`with_setup`](TcpConnector::with_setup) `dup` and `close`.
+//!
+//! An option that the system does not know is done without, and a warning says so
+//! once.
 //!
 //! [`with_source`]: TcpConnector::with_source
 //! [`with_nodelay`]: TcpConnector::with_nodelay
@@ -86,7 +90,6 @@ use std::{
     sync::Arc,
 };
 
-pub use dial::Keepalive;
 use dial::{Options, dial};
 pub use error::ConnectError;
 pub use race::Race;
@@ -94,6 +97,7 @@ pub use source::SourceAddrs;
 use tokio::net::{TcpSocket, TcpStream};
 use tower_service::Service;
 
+pub use crate::session::Keepalive;
 use crate::session::{EAFNOSUPPORT, Pinned, Request, always_ready, opaque_future};
 
 /// A connector over TCP. See the [module's page](self).
@@ -104,8 +108,7 @@ pub struct TcpConnector {
 }
 
 impl TcpConnector {
-    /// Nodelay and the system's keepalive on, from an address of the system's
-    /// choice.
+    /// Nodelay and keepalive on, from an address of the system's choice.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -128,7 +131,7 @@ impl TcpConnector {
     }
 
     /// Whether, and when, the kernel asks a silent peer if it is still there.
-    /// By default [`Keepalive::System`].
+    /// By default after a minute, as of clients.
     #[must_use]
     pub fn with_keepalive(mut self, keepalive: Keepalive) -> Self {
         self.options.keepalive = keepalive;
