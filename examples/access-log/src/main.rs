@@ -8,17 +8,18 @@
 //! It prints `listening on 127.0.0.1:1080`. The README has the commands that
 //! show it.
 
-use std::{env, error::Error, fs::File, io::Write};
+use std::{env, fs::File, io::Write};
 
+use anyhow::Context;
 use socks_tower::{Rules, Server, Socks, middleware::AccessLogLayer};
 use tower::ServiceBuilder;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let mut args = env::args().skip(1);
     let file = args
         .next()
-        .ok_or("usage: access-log FILE [--json] [ADDR:PORT]")?;
+        .context("usage: access-log FILE [--json] [ADDR:PORT]")?;
     let mut args = args.peekable();
     let json = args.next_if(|arg| arg == "--json").is_some();
     let addr = args.next().unwrap_or_else(|| "127.0.0.1:1080".to_owned());

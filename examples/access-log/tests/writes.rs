@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -51,4 +51,16 @@ fn a_session_is_a_line_of_json_if_told_so() {
     let log = logged("json", &["--json"]);
     assert!(log.contains(r#""error.type":"protocol""#), "{log}");
     assert_eq!(log.lines().count(), 1, "{log}");
+}
+
+#[test]
+fn a_busy_port_is_named_as_a_person_would() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let mut proxy = Command::new(env!("CARGO_BIN_EXE_access-log"));
+    let ran = proxy.args(["/dev/null", &addr]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    let error = String::from_utf8(ran.stderr).unwrap();
+    let expected = format!("Error: cannot listen on {addr}: Address already in use");
+    assert!(error.starts_with(&expected), "{error}");
 }

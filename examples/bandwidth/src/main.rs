@@ -8,7 +8,6 @@
 //! moves, how much. The README has the commands that show it.
 
 use std::{
-    error::Error,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -42,7 +41,7 @@ impl Meter for Passed {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let connector = ServiceBuilder::new()
         .layer(ResolveLayer::new(SystemResolver::new()))
         // Only so that it can be tried without the Internet.

@@ -15,9 +15,10 @@ mod user_file;
 
 use std::{env, io, time::Duration};
 
+use anyhow::bail;
 use socks_tower::{
-    Attempt, AuthenticateLayer, AuthorizeLayer, BoxError, ConnectLayer, HandshakeLayer, Identity,
-    Proxy, Relay, ResolveLayer, Rules, Server, SystemResolver, TcpConnector, Work,
+    Attempt, AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, Identity, Proxy,
+    Relay, ResolveLayer, Rules, Server, SystemResolver, TcpConnector, Work,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder};
@@ -33,7 +34,7 @@ const USAGE: &str = "usage: custom-auth add FILE NAME < PASSWORD
 const TTL: Duration = Duration::from_secs(30);
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> anyhow::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["add", file, name] => {
@@ -47,11 +48,11 @@ async fn main() -> Result<(), BoxError> {
         ["remove", file, name] => UserFile::open(file)?.remove(name),
         ["serve", file] => serve(file, "127.0.0.1:1080").await,
         ["serve", file, addr] => serve(file, addr).await,
-        _ => Err(USAGE.into()),
+        _ => bail!(USAGE),
     }
 }
 
-async fn serve(file: &str, addr: &str) -> Result<(), BoxError> {
+async fn serve(file: &str, addr: &str) -> anyhow::Result<()> {
     let verifier = CacheLayer::new(TTL)?.layer(UserFile::open(file)?);
     let server = Server::bind(addr).await?;
     println!("listening on {}", server.local_addr());
@@ -61,7 +62,7 @@ async fn serve(file: &str, addr: &str) -> Result<(), BoxError> {
 
 /// The verifier is a service like any other: whatever answers an `Attempt` with
 /// an `Identity`.
-fn proxy<V>(verifier: V) -> Result<impl Proxy<TcpStream> + Send, BoxError>
+fn proxy<V>(verifier: V) -> anyhow::Result<impl Proxy<TcpStream> + Send>
 where
     V: Work<Attempt, Response = Identity> + Sync,
 {

@@ -9,6 +9,7 @@ use std::{
     thread::available_parallelism,
 };
 
+use anyhow::bail;
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use socks_tower::{Attempt, BoxError, Credentials, Identity};
@@ -27,7 +28,7 @@ pub struct UserFile {
 
 impl UserFile {
     /// Opens the file, which is made if it is missing.
-    pub fn open_or_create(file: &str) -> Result<Self, BoxError> {
+    pub fn open_or_create(file: &str) -> anyhow::Result<Self> {
         let file = Connection::open(file)?;
         file.execute_batch(
             "CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, hash TEXT NOT NULL) STRICT",
@@ -36,12 +37,12 @@ impl UserFile {
     }
 
     /// Opens the file, which must be there: a mistyped name would serve nobody.
-    pub fn open(file: &str) -> Result<Self, BoxError> {
+    pub fn open(file: &str) -> anyhow::Result<Self> {
         let flags = OpenFlags::default() - OpenFlags::SQLITE_OPEN_CREATE;
         Self::new(Connection::open_with_flags(file, flags)?)
     }
 
-    fn new(file: Connection) -> Result<Self, BoxError> {
+    fn new(file: Connection) -> anyhow::Result<Self> {
         Ok(Self {
             file: Arc::new(Mutex::new(file)),
             nobody: hash("")?.into(),
@@ -50,19 +51,19 @@ impl UserFile {
     }
 
     /// Adds a user, or sets the password of one.
-    pub fn add(&self, name: &str, password: &str) -> Result<(), BoxError> {
+    pub fn add(&self, name: &str, password: &str) -> anyhow::Result<()> {
         let empty = name.is_empty() || password.is_empty();
         if empty || Credentials::new(name, password).is_err() {
-            return Err("name and password have 1 to 255 bytes each (RFC 1929)".into());
+            bail!("name and password have 1 to 255 bytes each (RFC 1929)");
         }
         let hash = hash(password)?;
         self.change("REPLACE INTO users VALUES (?1, ?2)", &[name, &hash])?;
         Ok(())
     }
 
-    pub fn remove(&self, name: &str) -> Result<(), BoxError> {
+    pub fn remove(&self, name: &str) -> anyhow::Result<()> {
         match self.change("DELETE FROM users WHERE name = ?1", &[name])? {
-            0 => Err(format!("no user {name:?}").into()),
+            0 => bail!("no user {name:?}"),
             _ => Ok(()),
         }
     }
@@ -95,7 +96,7 @@ impl UserFile {
     }
 }
 
-fn hash(password: &str) -> Result<String, BoxError> {
+fn hash(password: &str) -> anyhow::Result<String> {
     let hash = Argon2::default().hash_password(password.as_bytes())?;
     Ok(hash.to_string())
 }

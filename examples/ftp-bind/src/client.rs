@@ -1,7 +1,8 @@
 //! The client's end of CONNECT and BIND: `socks-core` knows what to say.
 
-use std::{error::Error, net::SocketAddr};
+use std::net::SocketAddr;
 
+use anyhow::Result;
 use socks_core::{Decoded, Target, client, client::Event, v5::Command};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -41,5 +42,3 @@ impl Client {
         }
     }
 }
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tower::{Layer, ServiceBuilder};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> anyhow::Result<()> {
     // One judge for both commands. All is on loopback here, so let that pass.
     let rules = Rules::new().permit_special("127.0.0.0/8".parse()?);
     let judged = ServiceBuilder::new()

@@ -12,7 +12,7 @@
 //!   printf '\5\1\0\5\1\0\3\13example.com\0\120'; sleep 3; } | nc 127.0.0.1 1080 | od -t x1
 //! ```
 
-use std::{convert::Infallible, error::Error};
+use std::convert::Infallible;
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, NoAuth, Relay, Request,
@@ -22,7 +22,7 @@ use socks_tower::{
 use tower::{ServiceBuilder, service_fn};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let connector = ServiceBuilder::new()
         .layer(AuthorizeLayer::new(service_fn(say_who)))
         .layer(ResolveLayer::new(SystemResolver::new()))

@@ -7,7 +7,7 @@
 //! It prints `listening on 127.0.0.1:1080`. The users are `ann` and `joe`, and
 //! their passwords are `secret`. The README has the commands that show it.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, Relay, ResolveLayer, Rules,
@@ -17,7 +17,7 @@ use socks_tower::{
 use tower::ServiceBuilder;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let users = Users::new().with("ann", "secret")?.with("joe", "secret")?;
 
     // Around the connector it is known who asks, and a refusal is a reply.

@@ -8,7 +8,7 @@
 //! It writes its certificate to `proxy.pem`, and says how to use it. A
 //! real one would read certificate and key from files.
 
-use std::{error::Error, fs, sync::Arc};
+use std::{fs, sync::Arc};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
@@ -19,7 +19,7 @@ use socks_tower::{
 use tower::ServiceBuilder;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let connector = ServiceBuilder::new()
         .layer(ResolveLayer::new(SystemResolver::new()))
         .layer(AuthorizeLayer::new(Rules::new()))
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// TLS with a certificate of our own, for `localhost`.
-fn config() -> Result<ServerConfig, Box<dyn Error>> {
+fn config() -> anyhow::Result<ServerConfig> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()])?;
     fs::write("proxy.pem", cert.pem())?;
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());

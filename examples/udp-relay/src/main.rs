@@ -8,7 +8,7 @@
 //! long as its connection to the proxy stands, and may send to whom the judge
 //! lets it.
 
-use std::{error::Error, io};
+use std::io;
 
 use fast_socks5::{client::Socks5Datagram, util::target_addr::ToTargetAddr};
 use socks_tower::{
@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tower::{Layer, ServiceBuilder};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> anyhow::Result<()> {
     let target = UdpSocket::bind("127.0.0.1:0").await?;
     let target_addr = target.local_addr()?;
     tokio::spawn(answer(target));
@@ -60,7 +60,7 @@ async fn ask(
     client: &Socks5Datagram<TcpStream>,
     target: impl ToTargetAddr,
     question: &str,
-) -> Result<(), Box<dyn Error>> {
+) -> anyhow::Result<()> {
     client.send_to(question.as_bytes(), target).await?;
     let mut answer = [0; 1024];
     let (len, from) = client.recv_from(&mut answer).await?;
