@@ -208,9 +208,9 @@ pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServe
 pub use session::{
     Accepted, AuthenticatedBy, BoxError, BoxStream, ClientStream, Connected, Connector, DialError,
     Dialect, Direction, End, Error, ErrorKind, Grant, Greeted, HasSession, Identity, Inbound,
-    IntoOutbound, Keepalive, Meter, Negotiation, Outbound, Pinned, Policy, Protocol, Refusal, RefusalError,
-    Reply, Request, Requested, Rewind, Session, SessionId, Stage, StageFuture, Stream, Throttle, Transfer,
-    Work,
+    IntoOutbound, Keepalive, Meter, Negotiation, Outbound, Pinned, Policy, Protocol, Refusal,
+    RefusalError, Reply, Request, Requested, Rewind, Session, SessionId, Stage, StageFuture,
+    Stream, Throttle, Transfer, Work,
 };
 pub use socks_core::{
     Credentials, Decode, DecodeError, Decoded, DomainName, DomainNameError, Encode, FieldError,

@@ -19,6 +19,8 @@ pub mod child;
 pub mod client;
 pub mod content;
 pub mod descriptors;
+#[cfg(target_os = "linux")]
+pub mod keepalive;
 pub mod origin;
 pub mod program;
 pub mod proxy;

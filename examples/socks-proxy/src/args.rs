@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{ArgGroup, Parser, ValueEnum};
-use socks_tower::{IpNet, ListenAddrs};
+use socks_tower::{IpNet, Keepalive, ListenAddrs};
 
 use crate::listen::Listen;
 
@@ -97,12 +97,24 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 7440)]
     idle_timeout: u64,
 
+    /// Silence after which a tunnel ends of which one side is done sending, if
+    /// --idle-timeout is not shorter: many clients close without waiting for an
+    /// answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    half_closed_timeout: u64,
+
+    /// Silence after which the system asks a client, a target or a peer if it is
+    /// still there; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    keepalive: u64,
+
     /// Silence after which a UDP association ends, though its connection stands
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     udp_idle_timeout: u64,
 
-    /// Time that tunnels have to end once the proxy is told to
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    /// Time that tunnels have to end once the proxy is told to. Whoever stops it
+    /// must wait for longer before it kills it: `docker stop` waits for 10
+    #[arg(long, value_name = "SECONDS", default_value_t = 8)]
     grace: u64,
 
     /// Most connections at once; more wait in the system's queue [default:
@@ -201,6 +213,17 @@ impl Args {
 
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_secs(self.idle_timeout)
+    }
+
+    pub fn half_closed_timeout(&self) -> Duration {
+        Duration::from_secs(self.half_closed_timeout)
+    }
+
+    pub fn keepalive(&self) -> Keepalive {
+        match self.keepalive {
+            0 => Keepalive::Off,
+            seconds => Keepalive::After(Duration::from_secs(seconds)),
+        }
     }
 
     pub fn udp_idle_timeout(&self) -> Duration {

@@ -6,8 +6,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// tunnels, of which there are at most 128, with two ends each.
 const RESERVED: u64 = 64 + 2 * 128;
 
-/// A tunnel has two sockets.
-const PER_CONNECTION: u64 = 2;
+/// A UDP association may have four sockets: its connection, one for the client's
+/// datagrams, and one towards each family. A tunnel has two, and while it races
+/// addresses more.
+const PER_CONNECTION: u64 = 4;
 
 /// Raises the limit as far as it may be, and says what that permits.
 pub fn max_connections() -> usize {

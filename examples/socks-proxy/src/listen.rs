@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     str::FromStr,
 };
@@ -45,6 +44,7 @@ impl FromStr for Listen {
 /// where there is no IPv6.
 fn of_name(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let mut addrs = Vec::new();
+    #[expect(clippy::disallowed_methods, reason = "nobody is served yet")]
     let found = (name, port).to_socket_addrs();
     for addr in found.map_err(|error| error.to_string())? {
         let is_ours = TcpListener::bind((addr.ip(), 0)).is_ok();
@@ -83,10 +83,4 @@ pub fn check(args: &Args, has_users: bool) -> Result<(), Box<dyn Error>> {
         .into()),
         _ => Ok(()),
     }
-}
-
-/// Says which address it was, as far as that is known.
-pub fn failed(addrs: &[SocketAddr], error: &io::Error) -> String {
-    let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
-    format!("cannot listen on {}: {error}", addrs.join(", "))
 }

@@ -19,7 +19,7 @@ use crate::args::{Args, LogFormat};
 /// Lines that may wait to be written: some megabytes.
 const MAX_WAITING: usize = 8192;
 
-/// Dropping it writes what waits, and gives up after two seconds.
+/// Dropping it writes what waits, and gives up after little more than a second.
 pub struct Log {
     queue: NonBlocking,
     /// None only while it is dropped.
@@ -93,7 +93,7 @@ impl Drop for Log {
             drop(until_written);
             drop(done);
         });
-        let _ = written.recv_timeout(Duration::from_secs(2));
+        let _ = written.recv_timeout(Duration::from_millis(1200));
     }
 }
 

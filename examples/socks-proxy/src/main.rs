@@ -44,7 +44,7 @@ fn run(args: Args, log: &Log) -> Result<(), Box<dyn Error>> {
         None => descriptors::max_connections(),
     };
     let threads = args.threads(max_connections);
-    let proxy = stack::stack(&args, users, max_connections);
+    let proxy = |addrs: &[_]| stack::stack(&args, users, max_connections, addrs);
     match args.runtime {
         Runtime::PerThread => serve::per_thread(&args, threads, proxy),
         Runtime::Shared => serve::shared(&args, threads, proxy),

@@ -13,12 +13,15 @@ use tokio::{net::TcpStream, runtime};
 
 use crate::{
     args::Args,
-    listen,
     shutdown::{self, Shutdown},
 };
 
-/// A runtime and listeners for each thread.
-pub fn per_thread<S>(args: &Args, threads: NonZeroUsize, proxy: S) -> Result<(), Box<dyn Error>>
+/// A runtime and listeners for each thread. `proxy` is told where it listens.
+pub fn per_thread<S>(
+    args: &Args,
+    threads: NonZeroUsize,
+    proxy: impl FnOnce(&[SocketAddr]) -> S,
+) -> Result<(), Box<dyn Error>>
 where
     S: Proxy<TcpStream> + Clone + Send + 'static,
 {
@@ -26,9 +29,10 @@ where
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let addrs = args.listen();
-        let server = ThreadedServer::bind(&addrs, threads)
-            .map_err(|error| listen::failed(&addrs, &error))?;
+        let server = ThreadedServer::bind(&args.listen(), threads)?;
+        // Before anybody is told to come.
+        let server = server.with_keepalive(args.keepalive());
+        let proxy = proxy(server.local_addrs());
         let shutdown = shutdown::signals()?;
         announce(server.local_addrs());
         let server = server
@@ -39,7 +43,11 @@ where
 }
 
 /// One runtime for all threads: sessions move to where there is time for them.
-pub fn shared<S>(args: &Args, threads: NonZeroUsize, proxy: S) -> Result<(), Box<dyn Error>>
+pub fn shared<S>(
+    args: &Args,
+    threads: NonZeroUsize,
+    proxy: impl FnOnce(&[SocketAddr]) -> S,
+) -> Result<(), Box<dyn Error>>
 where
     S: Proxy<TcpStream> + Send + 'static,
 {
@@ -50,11 +58,10 @@ where
     runtime.block_on(async {
         let mut listeners = Vec::new();
         for addr in args.listen() {
-            let listener =
-                socks_tower::listen(addr).map_err(|error| listen::failed(&[addr], &error))?;
-            listeners.push(listener);
+            listeners.push(socks_tower::listen(addr)?.with_keepalive(args.keepalive()));
         }
         let addrs: Vec<_> = listeners.iter().map(|it| it.local_addr()).collect();
+        let proxy = proxy(&addrs);
         let shutdown = shutdown::signals()?;
         announce(&addrs);
         let server = Server::new(listeners)

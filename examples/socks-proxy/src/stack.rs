@@ -1,11 +1,12 @@
 //! The proxy itself: a stack of layers.
 
-use std::{sync::Once, time::Duration};
+use std::{net::SocketAddr, sync::Once, time::Duration};
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
-    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, NoAuth, Permit, Proxy, Relay, ResolveLayer,
-    Rules, SystemResolver, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate, Users,
+    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LoopGuard, NoAuth, Permit, Proxy, Relay,
+    ResolveLayer, Rules, SystemResolver, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate,
+    Users,
     front::proxy_protocol::ProxyProtocolLayer,
     middleware::{LiveLimitLayer, LockoutLayer},
     stages::command::RefuseCommand,
@@ -19,6 +20,7 @@ pub fn stack(
     args: &Args,
     users: Option<Users>,
     max_connections: usize,
+    listening_on: &[SocketAddr],
 ) -> impl Proxy<TcpStream> + Clone + Send + use<> {
     let rules = if args.allow_private {
         Rules::new().permit_all_special()
@@ -26,21 +28,29 @@ pub fn stack(
         Rules::new()
     };
 
+    let guard = LoopGuard::new(listening_on.iter().copied());
+
     // Who may be reached, and who may come.
     let resolver = SystemResolver::new();
     let judged = ServiceBuilder::new()
         .timeout(args.connect_timeout())
         .layer(ResolveLayer::new(resolver.clone()))
+        // Outside of the rules: nothing lets a loop through.
+        .layer(AuthorizeLayer::new(guard))
         .map_err(explain_denial)
         .layer(AuthorizeLayer::new(rules));
-    let connector = judged.clone().service(TcpConnector::new());
+    let connector = TcpConnector::new().with_keepalive(args.keepalive());
+    let connector = judged.clone().service(connector);
     let permit = judged.service(Permit::new());
 
     // What clients may ask for. All tunnels end at the same relay.
-    let relay = Relay::new().with_idle_timeout(args.idle_timeout());
+    let relay = Relay::new()
+        .with_idle_timeout(args.idle_timeout())
+        .with_half_closed_timeout(args.half_closed_timeout());
     let connect = ConnectLayer::new(connector).layer(relay.clone());
     let bind = BindLayer::new(permit.clone())
         .with_listen_addrs(args.listen_addrs())
+        .with_keepalive(args.keepalive())
         .layer(relay);
     let udp_associate = UdpAssociate::new(permit.clone())
         .with_listen_addrs(args.listen_addrs())

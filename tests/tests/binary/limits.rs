@@ -1,18 +1,23 @@
 //! Time-outs and limits.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use socks_tests::{
     child::Child,
     client::{assert_echoes, read_to_the_end, socks5},
-    origin::{Origin, V4},
+    keepalive,
+    origin::{Origin, V4, V6},
     patiently,
 };
 use tokio::{
-    io::AsyncWriteExt,
-    net::TcpStream,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
     time::{Instant, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -63,6 +68,52 @@ async fn a_silent_tunnel_ends() {
 }
 
 #[tokio::test]
+async fn a_half_closed_tunnel_that_is_silent_ends() {
+    let origin = Origin::serve(V4, |stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let child = Child::start(&["--allow-private", "--half-closed-timeout", "1"]).await;
+    let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
+    let mut open = socks5(child.addr(), None, origin.addr()).await.unwrap();
+    tunnel.shutdown().await.unwrap();
+    patiently("the end", read_to_the_end(&mut tunnel)).await;
+    // One that is open is not meant.
+    let early = timeout(SECOND, read_to_the_end(&mut open)).await;
+    assert!(early.is_err(), "it ended");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn client_and_target_are_both_kept_alive_as_told() {
+    const HOUR: u64 = 3600;
+    for runtime in ["per-thread", "shared"] {
+        for (told, expected) in [
+            (None, Some(0..=60)),
+            (Some("7200"), Some(HOUR..=2 * HOUR)),
+            (Some("0"), None),
+        ] {
+            let origin = Origin::echo(V4).await;
+            let mut args = vec!["--allow-private", "--runtime", runtime];
+            args.extend(told.iter().flat_map(|it| ["--keepalive", it]));
+            let child = Child::start(&args).await;
+            let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
+            assert_echoes(&mut tunnel, b"there").await;
+            let to_client = (Some(child.addr()), tunnel.local_addr().unwrap());
+            for (local, peer) in [to_client, (None, origin.addr())] {
+                let due = keepalive::due(local, peer).await;
+                let is_as_told = match (&expected, due) {
+                    (Some(expected), Some(due)) => expected.contains(&due.as_secs()),
+                    (expected, due) => expected.is_none() && due.is_none(),
+                };
+                assert!(is_as_told, "{peer}: {due:?}, not {expected:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_time_out_is_too_long() {
     let origin = Origin::echo(V4).await;
     let forever = u64::MAX.to_string();
@@ -73,6 +124,10 @@ async fn no_time_out_is_too_long() {
         "--connect-timeout",
         &forever,
         "--idle-timeout",
+        &forever,
+        "--half-closed-timeout",
+        &forever,
+        "--keepalive",
         &forever,
         "--grace",
         &forever,
@@ -141,4 +196,75 @@ async fn a_client_may_be_held_to_so_many_connections() {
         }
     };
     patiently("another connection", again).await;
+}
+
+/// A target that sends datagrams back.
+async fn echo(ip: IpAddr) -> (SocketAddr, AbortOnDropHandle<()>) {
+    let socket = UdpSocket::bind((ip, 0)).await.unwrap();
+    let addr = socket.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut datagram = [0; 64];
+        while let Ok((len, from)) = socket.recv_from(&mut datagram).await {
+            let datagram = datagram.get(..len).unwrap();
+            socket.send_to(datagram, from).await.unwrap();
+        }
+    });
+    (addr, AbortOnDropHandle::new(task))
+}
+
+/// A UDP association that has sent to each of `targets`, and heard of it. None
+/// if the proxy does not take the connection.
+async fn associate(proxy: SocketAddr, targets: &[SocketAddr]) -> Option<TcpStream> {
+    let mut control = TcpStream::connect(proxy).await.unwrap();
+    let ask = b"\x05\x01\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00";
+    control.write_all(ask).await.unwrap();
+    let mut answer = [0; 12];
+    let answered = timeout(SECOND, control.read_exact(&mut answer))
+        .await
+        .ok()?;
+    answered.unwrap();
+    assert_eq!(answer[2..4], [5, 0]);
+    let port = u16::from_be_bytes([answer[10], answer[11]]);
+    let socket = UdpSocket::bind((V4, 0)).await.unwrap();
+    socket.connect((V4, port)).await.unwrap();
+    for target in targets {
+        let mut datagram = vec![0, 0, 0];
+        match target.ip() {
+            IpAddr::V4(ip) => {
+                datagram.push(1);
+                datagram.extend(ip.octets());
+            }
+            IpAddr::V6(ip) => {
+                datagram.push(4);
+                datagram.extend(ip.octets());
+            }
+        }
+        datagram.extend(target.port().to_be_bytes());
+        datagram.extend(b"hello");
+        socket.send(&datagram).await.unwrap();
+        let mut back = [0; 64];
+        let len = patiently("a datagram", socket.recv(&mut back))
+            .await
+            .unwrap();
+        assert!(back.get(..len).unwrap().ends_with(b"hello"));
+    }
+    Some(control)
+}
+
+#[tokio::test]
+async fn as_many_are_let_in_as_there_are_descriptors_for_associations_of_both_families() {
+    let (v4, _echo) = echo(V4).await;
+    let (v6, _echo) = echo(V6).await;
+    let child = Child::start_with_descriptors(128, &["--allow-private"]).await;
+    let mut held = Vec::new();
+    while let Some(control) = associate(child.addr(), &[v4, v6]).await {
+        held.push(control);
+        assert!(held.len() < 128, "each takes four");
+    }
+    assert!(held.len() > 10, "{}", held.len());
+    assert_eq!(child.log(), "");
+    // The next has its turn when one has ended.
+    held.pop();
+    let again = async { while associate(child.addr(), &[v4, v6]).await.is_none() {} };
+    patiently("a place", again).await;
 }

@@ -2,14 +2,15 @@
 
 use std::{
     collections::BTreeSet,
-    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    net::{SocketAddr, TcpListener},
 };
 
 use socks_tests::{
     child::{self, Child},
-    client::{assert_echoes, socks4, socks5},
+    client::{Refused, assert_echoes, socks4, socks5},
     origin::{Origin, V4},
 };
+use tokio::net::lookup_host;
 
 #[tokio::test]
 async fn the_line_on_standard_output_has_the_real_port() {
@@ -50,7 +51,7 @@ async fn a_name_is_listened_on_at_all_of_its_addresses() {
         let args = ["--listen", "localhost:0", "--allow-private"];
         let child = Child::start_as(&[&args[..], &["--runtime", runtime]].concat()).await;
         // What this machine makes of it.
-        let names = ("localhost", 0).to_socket_addrs().unwrap();
+        let names = lookup_host("localhost:0").await.unwrap();
         let of_this_machine = |addr: &SocketAddr| TcpListener::bind(addr).is_ok();
         let expected: BTreeSet<_> = names.filter(of_this_machine).map(|it| it.ip()).collect();
         let ips = child.addrs().iter().map(SocketAddr::ip);
@@ -91,6 +92,22 @@ async fn it_refuses_to_be_an_open_proxy_by_accident() {
             ran.expect_failure(1, way_out);
         }
         assert!(ran.stdout.is_empty(), "{ran}");
+    }
+}
+
+#[tokio::test]
+async fn it_does_not_connect_to_itself() {
+    for runtime in ["per-thread", "shared"] {
+        let addrs = ["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"];
+        let flags = ["--allow-private", "--runtime", runtime];
+        let child = Child::start_as(&[&addrs[..], &flags].concat()).await;
+        for &addr in child.addrs() {
+            for &target in child.addrs() {
+                let denied = socks5(addr, None, target).await;
+                assert_eq!(denied.unwrap_err(), Refused::Request(2), "{target}");
+            }
+        }
+        assert!(!child.log().contains("--allow-private"), "{}", child.log());
     }
 }
 
