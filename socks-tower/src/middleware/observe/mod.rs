@@ -25,13 +25,13 @@
 //! impl Observer for Complain {
 //!     fn stage(&self, record: &Record, report: &StageReport) {
 //!         if report.took > Duration::from_secs(1) {
-//!             eprintln!("{} took {:?} for {:?}", report.stage, report.took, record.target);
+//!             tracing::warn!(?record.target, ?report.took, "{} is slow", report.stage);
 //!         }
 //!     }
 //!
 //!     fn ended(&self, summary: &Summary<'_>) {
 //!         if let Some(failure) = summary.outcome.failure() {
-//!             eprintln!("{:?}: {failure}", summary.record.client_addr);
+//!             tracing::warn!(?summary.record.client_addr, "{failure}");
 //!         }
 //!     }
 //! }
@@ -42,6 +42,11 @@
 //! # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
 //! # check(proxy);
 //! ```
+//!
+//! Observers are called in the session's task, and so must not block. Nor must
+//! what the program does with its events: a subscriber that writes to a pipe which
+//! nobody reads, or to a slow disk, holds up all sessions of the thread. Give it a
+//! bounded queue that drops, as `tracing_appender::non_blocking` is.
 //!
 //! # Where it stands
 //!
