@@ -101,7 +101,7 @@
 //! };
 //! use socks_tower::{
 //!     AuthenticateLayer, ConnectLayer, Error, ErrorKind, HandshakeLayer, NoAuth, Relay, Requested,
-//!     Stage, StageFuture, Stream,
+//!     Stage, StageFuture, State, Stream,
 //! };
 //! # use socks_tower::{BoxError, Request};
 //! use tower::{Service, ServiceBuilder, layer::layer_fn};
@@ -209,7 +209,7 @@ pub use session::{
     Accepted, AuthenticatedBy, BoxError, BoxStream, ClientStream, Connected, Connector, DialError,
     Dialect, Direction, End, Error, ErrorKind, Grant, Greeted, HasSession, Identity, Inbound,
     IntoOutbound, Keepalive, Meter, Negotiation, Outbound, Pinned, Policy, Protocol, Refusal,
-    RefusalError, Reply, Request, Requested, Rewind, Session, SessionId, Stage, StageFuture,
+    RefusalError, Reply, Request, Requested, Rewind, Session, SessionId, Stage, StageFuture, State,
     Stream, Throttle, Transfer, Work,
 };
 pub use socks_core::{

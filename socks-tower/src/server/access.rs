@@ -41,6 +41,7 @@ impl Observer for AccessEvents {
                 network.protocol.name = record.protocol.map(Protocol::name),
                 network.protocol.version = record.protocol.and_then(Protocol::version),
                 user.name = record.identity.as_ref().map(field::display),
+                user.claimed = record.refused_name().map(|name| field::display(name.as_bytes().escape_ascii())),
                 socks.method = record.method.map(field::display),
                 socks.user_id = record.user_id.as_ref().map(|id| field::display(id.as_bytes().escape_ascii())),
                 socks.command = record.command.map(field::display),

@@ -67,7 +67,7 @@ pub(crate) use stage::go_on;
 pub(crate) use stage::{BoxWork, always_ready, opaque_future};
 pub use stage::{Connector, Stage, StageFuture, Work};
 pub(crate) use states::Offer;
-pub use states::{Accepted, Connected, Greeted, Requested};
+pub use states::{Accepted, Connected, Greeted, Requested, State};
 #[cfg(feature = "tls")]
 pub(crate) use stream::by_pin;
 pub use stream::{BoxStream, ClientStream, Rewind, Stream};

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use socks_core::{Decode, Decoded};
+use socks_core::{Decode, Decoded, Username};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::session::{BoxError, Session, Stream, take_buffered};
@@ -74,6 +74,8 @@ pub struct Negotiation<'a> {
     /// Whether all that was written has been handed on: the client may wait for
     /// it before it sends what is to be read.
     is_flushed: bool,
+    /// The client's stream has ended or failed.
+    is_gone: bool,
 }
 
 impl<'a> Negotiation<'a> {
@@ -85,6 +87,7 @@ impl<'a> Negotiation<'a> {
             buffered,
             io,
             is_flushed: true,
+            is_gone: false,
         }
     }
 
@@ -92,6 +95,17 @@ impl<'a> Negotiation<'a> {
     #[must_use]
     pub fn session(&self) -> &Session {
         self.session
+    }
+
+    /// The client says that it is `name`: what logs say of a login that fails.
+    pub fn claim(&self, name: &Username) {
+        self.session.watch.claimed(name);
+    }
+
+    /// Whether the client hung up, or its stream failed, while it was read from
+    /// or written to.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone
     }
 
     /// Reads one message.
@@ -108,7 +122,10 @@ impl<'a> Negotiation<'a> {
         self.flush().await?;
         match receive::<_, M, M::Error>(self.io, self.buffered, M::decode).await {
             Ok(message) => Ok(message),
-            Err(ReceiveError::Io(error)) => Err(error),
+            Err(ReceiveError::Io(error)) => {
+                self.is_gone = true;
+                Err(error)
+            }
             Err(ReceiveError::Invalid(error)) => {
                 Err(io::Error::new(io::ErrorKind::InvalidData, error))
             }
@@ -135,7 +152,10 @@ impl AsyncRead for Negotiation<'_> {
             return Poll::Ready(Ok(()));
         }
         ready!(Pin::new(&mut *this).poll_flush(cx))?;
-        Pin::new(&mut *this.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut *this.io).poll_read(cx, buf));
+        this.is_gone = read.is_err() || buf.filled().len() == before && buf.remaining() > 0;
+        Poll::Ready(read)
     }
 }
 
@@ -147,7 +167,9 @@ impl AsyncWrite for Negotiation<'_> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.is_flushed = false;
-        Pin::new(&mut *this.io).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut *this.io).poll_write(cx, buf));
+        this.is_gone |= written.is_err();
+        Poll::Ready(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

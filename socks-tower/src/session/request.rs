@@ -31,6 +31,14 @@ impl<T> Request<T> {
         }
     }
 
+    /// The copy that a work is handed.
+    pub(crate) fn for_work(&self) -> Self
+    where
+        T: Clone,
+    {
+        Self::new(self.session.for_work(), self.command, self.target.clone())
+    }
+
     /// The same request about another target.
     pub fn with_target<U>(self, target: U) -> Request<U> {
         Request::new(self.session, self.command, target)

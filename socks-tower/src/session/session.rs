@@ -176,6 +176,13 @@ impl Session {
         self
     }
 
+    /// The copy that a work is handed.
+    pub(crate) fn for_work(&self) -> Self {
+        let mut copy = self.clone();
+        copy.policy.is_of_work();
+        copy
+    }
+
     /// The client has been let in. A layer in front may know better who it is: a
     /// certificate told it.
     pub(crate) fn admit(&mut self, identity: Option<Identity>, by: AuthenticatedBy) {

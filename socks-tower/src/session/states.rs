@@ -145,9 +145,22 @@ impl<Io, Up> Connected<Io, Up> {
     }
 }
 
-/// Implements [`HasSession`] and a `Debug` that leaves streams out.
+/// What travels between the stages: [`Accepted`], [`Greeted`], [`Requested`],
+/// [`Connected`]. What is left in its session is there for all that come after.
+///
+/// A work is asked about a copy of the session, which ends there.
+#[diagnostic::on_unimplemented(
+    message = "what is set here would end here: `{Self}` has a copy of the session",
+    label = "`{Self}` does not travel between the stages",
+    note = "put the layer between the stages, behind `AuthenticateLayer` for instance, and not around a work"
+)]
+pub trait State: HasSession {}
+
+/// Implements [`State`], [`HasSession`] and a `Debug` that leaves streams out.
 macro_rules! state {
     ($name:ident<$($param:ident),*>, $($session:ident).+) => {
+        impl<$($param),*> State for $name<$($param),*> {}
+
         impl<$($param),*> HasSession for $name<$($param),*> {
             fn session(&self) -> &Session {
                 &self.$($session).+

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod live;
+mod placement;
 mod proxy;
 mod rate;

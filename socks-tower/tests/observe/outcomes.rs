@@ -88,7 +88,7 @@ async fn garbage_is_told_as_a_broken_protocol() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_and_the_name_with_it_is_not() {
+async fn a_wrong_password_is_told_with_the_name_and_is_not_shown() {
     let mut proxy = Proxy::start().await;
     let mut client = proxy.client(b"\x05\x01\x02\x01\x03joe\x07hunter2").await;
     client.shutdown().await.unwrap();
@@ -99,6 +99,8 @@ async fn a_wrong_password_is_told_and_the_name_with_it_is_not() {
     assert_eq!(told.kind, Some(ErrorKind::Authentication));
     assert_eq!(told.record.protocol, Some(Protocol::Socks5));
     assert_eq!(told.record.identity, None);
+    let claimed = told.record.claimed.as_ref().unwrap();
+    assert_eq!(claimed.to_str(), Some("joe"));
     assert!(!format!("{told:?}").contains("hunter2"));
 }
 

@@ -83,6 +83,7 @@ async fn read_header<Io: Stream>(
         Err(elapsed) => return Err(Error::new(ErrorKind::Deadline, elapsed)),
     };
     believe(header, &mut accepted.session)?;
+    accepted.session.watch.learn(&accepted.session);
     Ok(accepted)
 }
 

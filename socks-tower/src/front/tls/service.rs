@@ -78,6 +78,7 @@ async fn handshake<Io: Stream>(
                 return Err(Error::new(ErrorKind::Authentication, Nobody));
             };
             session.admit(Some(identity), AuthenticatedBy::Certificate);
+            session.watch.learn(&session);
         }
         session.extensions.insert(certificates);
     }

@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::BandwidthLayer;
-use crate::session::HasSession;
+use crate::session::State;
 
 /// Limits the bytes per second of the sessions that pass on to `S`. See the
 /// [module's page](crate::middleware::bandwidth).
@@ -13,7 +13,7 @@ pub struct Bandwidth<S> {
     pub(super) inner: S,
 }
 
-impl<T: HasSession, S: Service<T>> Service<T> for Bandwidth<S> {
+impl<T: State, S: Service<T>> Service<T> for Bandwidth<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

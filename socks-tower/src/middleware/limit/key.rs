@@ -2,7 +2,7 @@ use std::{fmt, hash::Hash, sync::Arc};
 
 use crate::{
     middleware::client_key::ClientKey,
-    session::{Identity, Session},
+    session::{Error, ErrorKind, Identity, Session},
 };
 
 /// What connections can be counted by: any value that can be compared, hashed
@@ -16,15 +16,34 @@ pub(super) const MAX_KEYS: usize = 65_536;
 
 /// Finds a session's key; none if it has none.
 #[derive(Clone)]
-pub(super) struct KeyOf<K>(Arc<dyn Fn(&Session) -> Option<K> + Send + Sync>);
+pub(super) struct KeyOf<K> {
+    find: Arc<dyn Fn(&Session) -> Option<K> + Send + Sync>,
+    /// It means something behind authentication alone.
+    is_identity: bool,
+}
+
+/// A limit per identity stands where nobody has been asked who it is yet.
+#[derive(Debug, thiserror::Error)]
+#[error("a limit per identity stands before authentication, where nobody has one")]
+struct Misplaced;
 
 impl<K> KeyOf<K> {
     pub(super) fn new(key: impl Fn(&Session) -> Option<K> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(key))
+        Self {
+            find: Arc::new(key),
+            is_identity: false,
+        }
     }
 
-    pub(super) fn of(&self, session: &Session) -> Option<K> {
-        (self.0)(session)
+    /// # Errors
+    ///
+    /// If it can never be known here.
+    pub(super) fn of(&self, session: &Session) -> Result<Option<K>, Error> {
+        let asked = session.method.is_some() || session.identity.is_some();
+        match self.is_identity && !asked {
+            true => Err(Error::new(ErrorKind::Other, Misplaced)),
+            false => Ok((self.find)(session)),
+        }
     }
 }
 
@@ -42,7 +61,10 @@ impl KeyOf<Option<ClientKey>> {
 
 impl KeyOf<Option<Identity>> {
     pub(super) fn identity() -> Self {
-        Self::new(|session| Some(session.identity.clone()))
+        Self {
+            is_identity: true,
+            ..Self::new(|session| Some(session.identity.clone()))
+        }
     }
 }
 

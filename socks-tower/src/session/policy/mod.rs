@@ -7,7 +7,7 @@
 //! sockets the kernel goes on carrying them ([`Relay`](crate::Relay)).
 //!
 //! It is set before the last stage, and not around a work: a work has a copy of
-//! the session, which ends there. An empty policy, the default, is a null
+//! the session, which ends there. That is said once in the log, as an error. An empty policy, the default, is a null
 //! pointer, and costs one look at it.
 //!
 //! # Example
@@ -44,7 +44,10 @@
 
 mod throttle;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Once},
+};
 
 pub use throttle::{Grant, Throttle};
 
@@ -88,7 +91,11 @@ impl<M: Meter + ?Sized> Meter for Arc<M> {
 ///
 /// A clone is a pointer to the same; what is added to it is added to it alone.
 #[derive(Clone, Default)]
-pub struct Policy(Option<Arc<Parts>>);
+pub struct Policy {
+    parts: Option<Arc<Parts>>,
+    /// It is a copy that a work was handed: nobody carries it out.
+    of_work: bool,
+}
 
 #[derive(Clone, Default)]
 struct Parts {
@@ -100,13 +107,16 @@ impl Policy {
     /// A policy that asks for nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self(None)
+        Self {
+            parts: None,
+            of_work: false,
+        }
     }
 
     /// Whether there is nothing to carry out.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.parts.is_none()
     }
 
     /// Tells `meter` of all bytes from here on.
@@ -125,16 +135,30 @@ impl Policy {
     }
 
     fn parts_mut(&mut self) -> &mut Parts {
-        Arc::make_mut(self.0.get_or_insert_default())
+        if self.of_work {
+            static ONCE: Once = Once::new();
+            ONCE.call_once(|| {
+                tracing::error!(
+                    "a layer around a work adds to its session's policy, which no relay will \
+                     carry out: it belongs between the stages"
+                );
+            });
+        }
+        Arc::make_mut(self.parts.get_or_insert_default())
+    }
+
+    /// It is in a copy of the session that a work is handed.
+    pub(crate) fn is_of_work(&mut self) {
+        self.of_work = true;
     }
 
     fn throttles(&self) -> &[Arc<dyn Throttle>] {
-        self.0.as_ref().map_or(&[], |parts| &parts.throttles)
+        self.parts.as_ref().map_or(&[], |parts| &parts.throttles)
     }
 
     /// Tells every meter that the receiving side has taken `bytes` more.
     pub fn record(&self, direction: Direction, bytes: u64) {
-        if let Some(parts) = self.0.as_ref().filter(|_| bytes > 0) {
+        if let Some(parts) = self.parts.as_ref().filter(|_| bytes > 0) {
             for meter in &parts.meters {
                 meter.record(direction, bytes);
             }
@@ -211,7 +235,7 @@ impl fmt::Display for Direction {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let meters = self.0.as_ref().map_or(0, |parts| parts.meters.len());
+        let meters = self.parts.as_ref().map_or(0, |parts| parts.meters.len());
         f.debug_struct("Policy")
             .field("meters", &meters)
             .field("throttles", &self.throttles().len())
@@ -278,8 +302,8 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_policy_is_a_pointer_and_grants_all() {
-        assert_eq!(size_of::<Policy>(), size_of::<usize>());
+    fn an_empty_policy_is_two_words_and_grants_all() {
+        assert_eq!(size_of::<Policy>(), 2 * size_of::<usize>());
         let policy = Policy::new();
         assert!(policy.is_empty());
         assert_eq!(policy.take(Direction::Up, 7), Grant::Bytes(7));

@@ -4,7 +4,7 @@ use std::{
 };
 
 use socks_core::{
-    Target,
+    Target, Username,
     v4::UserId,
     v5::{Command, ReplyCode},
 };
@@ -35,6 +35,9 @@ pub struct Record {
     pub identity: Option<Identity>,
     /// By what; none before authentication.
     pub method: Option<AuthenticatedBy>,
+    /// The username that it gave. Nothing backs that, unless there is an identity
+    /// too.
+    pub claimed: Option<Username>,
     /// Who a SOCKS4 client says it is: nothing backs that.
     pub user_id: Option<UserId>,
     /// What it wants.
@@ -65,6 +68,7 @@ impl Record {
             local_addr: session.local_addr,
             protocol: session.protocol,
             identity: session.identity.clone(),
+            claimed: None,
             method: session.method,
             user_id: None,
             command: None,
@@ -82,6 +86,11 @@ impl Record {
     #[must_use]
     pub fn took(&self, stage: StageKind) -> Option<Duration> {
         self.took.get(stage as usize).copied().flatten()
+    }
+
+    /// The username that was given and not believed, for logs.
+    pub(crate) fn refused_name(&self) -> Option<&Username> {
+        self.claimed.as_ref().filter(|_| self.identity.is_none())
     }
 
     pub(super) fn add(&mut self, stage: StageKind, took: Duration) {

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use socks_core::v5::ReplyCode;
+use socks_core::{Username, v5::ReplyCode};
 use tokio::time::Instant;
 
 use super::{CarriedReport, Failure, Observer, Outcome, Record, StageKind, StageReport, Summary};
@@ -109,6 +109,11 @@ impl Watch {
             drop(state);
             next = &watched.outer;
         }
+    }
+
+    /// Who the client says it is.
+    pub(crate) fn claimed(&self, name: &Username) {
+        self.note(|record, _| record.claimed = Some(name.clone()));
     }
 
     /// The session knows more than before.
@@ -238,6 +243,6 @@ mod tests {
         assert_eq!(size_of::<Watch>(), size_of::<usize>());
         // Behind an `Arc`, and beside a policy of 150 bytes.
         let size = size_of::<Watched>();
-        assert!(size <= 528, "{size}");
+        assert!(size <= 544, "{size}");
     }
 }

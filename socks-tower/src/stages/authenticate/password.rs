@@ -46,7 +46,8 @@ where
         let request = client.read_message::<PasswordRequest>().await;
         let verdict = match request {
             Ok(PasswordRequest { credentials }) => {
-                let session = client.session().clone();
+                client.claim(&credentials.username);
+                let session = client.session().for_work();
                 let verifier = self.verifier.lock();
                 let verifier = verifier.unwrap_or_else(PoisonError::into_inner).clone();
                 verifier.run(Attempt::new(session, credentials)).await

@@ -123,9 +123,13 @@ fn socks5<Io: Stream>(
                 admitted
             }
             Err(error) => {
+                let kind = match negotiation.is_gone() {
+                    true => ErrorKind::ClientGone,
+                    false => ErrorKind::Authentication,
+                };
                 // The method has said its word; see that it arrives.
                 dismiss(&mut io, &[]).await;
-                return Err(Error::of_work(ErrorKind::Authentication, error));
+                return Err(Error::of_work(kind, error));
             }
         };
         session.admit(admitted.identity, method.code().into());
@@ -192,7 +196,7 @@ async fn admit_socks4(
 ) -> Result<Option<Identity>, Error> {
     if let Some(verify) = &config.user_ids {
         let attempt = Attempt {
-            session: session.clone(),
+            session: session.for_work(),
             credentials: user_id.unwrap_or_default(),
         };
         let verdict = verify(attempt).await;
@@ -223,18 +227,21 @@ mod tests {
         time::Instant,
     };
     use tokio_test::io::Mock;
-    use tower::{ServiceBuilder, service_fn};
+    use tower::{ServiceBuilder, ServiceExt, service_fn};
+    use tower_layer::Layer;
 
     use super::authenticate;
     use crate::{
-        session::{BoxError, ErrorKind, Greeted, Identity, Negotiation, Refusal, Session},
+        session::{
+            AuthenticatedBy, BoxError, ErrorKind, Greeted, Identity, Negotiation, Refusal, Session,
+        },
         stages::{
             authenticate::{
                 Admitted, Attempt, AuthMethod, AuthenticateLayer, NoAuth, UsernamePassword, Users,
             },
             handshake::HandshakeLayer,
         },
-        test_support::{CONNECT, HELLO, greet, negotiate, script},
+        test_support::{CONNECT, HELLO, Stop, accepted, greet, negotiate, script},
     };
 
     fn users() -> AuthenticateLayer {
@@ -609,5 +616,85 @@ mod tests {
                 .await
                 .is_err()
         );
+    }
+
+    /// Asks and answers by a byte each, and flushes nothing.
+    struct Terse;
+
+    #[async_trait::async_trait]
+    impl AuthMethod for Terse {
+        fn code(&self) -> Method {
+            Method(0x81)
+        }
+
+        async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+            client.write_all(b"?").await?;
+            let answer = client.read_u8().await?;
+            client.write_all(b"!").await?;
+            match answer {
+                b'!' => Ok(Identity::new("terse").into()),
+                _ => Err("wrong answer".into()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_method_writes_is_flushed_before_it_reads_and_when_it_is_done() {
+        // TLS and the like keep what is written until they are flushed.
+        let (mut client, io) = tokio::io::duplex(64);
+        let accepted = accepted(tokio::io::BufStream::new(io));
+        let stack = AuthenticateLayer::new(Terse).layer(Stop);
+        let stage = HandshakeLayer::new().layer(stack).oneshot(accepted);
+        let session = tokio::spawn(stage);
+        let mut heard = [0; 2];
+        client.write_all(b"\x05\x01\x81").await.unwrap();
+        client.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, [5, 0x81]);
+        assert_eq!(client.read_u8().await.unwrap(), b'?');
+        client.write_all(b"!").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'!');
+        client.write_all(CONNECT).await.unwrap();
+        let requested = session.await.unwrap().unwrap();
+        assert_eq!(name(&requested.request.session), Some("terse"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_while_it_negotiates_has_not_failed_to_authenticate() {
+        for (auth, method) in [(users(), 2), (AuthenticateLayer::new(Terse), 0x81)] {
+            let (mut client, io) = tokio::io::duplex(64);
+            client.write_all(&[5, 1, method]).await.unwrap();
+            drop(client);
+            let stage = HandshakeLayer::new().layer(auth.layer(Stop));
+            let error = stage.oneshot(accepted(io)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ClientGone, "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn rules_can_tell_by_what_a_client_has_authenticated() {
+        let io = script()
+            .read(b"\x05\x01\x02\x01\x03joe\x04good")
+            .write(b"\x05\x02")
+            .write(b"\x01\x00")
+            .read(CONNECT)
+            .build();
+        let by_password = negotiate(users(), io).await.unwrap();
+        let method = by_password.request.session.method;
+        assert_eq!(method, Some(Method::USERNAME_PASSWORD.into()));
+
+        let io = script().read(SOCKS4).build();
+        let vouch =
+            service_fn(|_: Attempt<UserId>| async { Ok::<_, Infallible>(Identity::new("joe")) });
+        let by_user_id = negotiate(users().with_user_ids(vouch), io).await.unwrap();
+        let method = by_user_id.request.session.method;
+        assert_eq!(method, Some(AuthenticatedBy::UserId));
+
+        let io = script()
+            .read(HELLO)
+            .write(b"\x05\x00")
+            .read(CONNECT)
+            .build();
+        let by_nothing = negotiate(AuthenticateLayer::new(NoAuth), io).await.unwrap();
+        assert_eq!(by_nothing.request.session.method, Some(Method::NONE.into()));
     }
 }

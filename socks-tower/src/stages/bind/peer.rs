@@ -60,7 +60,7 @@ where
         if !expected.any(|expected| expected.is_unspecified()) {
             return Err(BindError::WrongPeer(peer));
         }
-        let about = self.request.clone().with_target(peer.into());
+        let about = self.request.for_work().with_target(peer.into());
         let permitted = self.judge.clone().run(about).await;
         let permitted = permitted.map_err(|source| BindError::NotPermitted { peer, source })?;
         // An authorizer may also narrow the addresses to none.

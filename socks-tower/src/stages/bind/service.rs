@@ -89,7 +89,7 @@ where
     if request.command != Command::BIND {
         return Err(Error::bare(ErrorKind::Command));
     }
-    let permitted = client.watch_open(judge.clone().run(request.clone()));
+    let permitted = client.watch_open(judge.clone().run(request.for_work()));
     let permitted = permitted.await?.map_err(Error::from_box)?;
     let (listener, bound) = open(config, &request.session, &permitted.target)?;
     client.grant(&bound).await?;

@@ -63,7 +63,7 @@ where
         }
         let answer = {
             let stage = trace::stage(StageKind::Connect, &request.session);
-            let dialling = pin!(run(connector, within, request.clone()));
+            let dialling = pin!(run(connector, within, request.for_work()));
             let watched = client.watch(dialling);
             stage
                 .run_until(watched, |answer| matches!(answer, Ok(Ok(_))))
@@ -281,5 +281,47 @@ mod tests {
         let result = timeout(Duration::from_secs(2), refused).await.unwrap();
 
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Connect);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bound_on_a_connector_counts_the_wait_for_its_turn() {
+        // tower's Timeout does not: with it the last one waited for 40 seconds.
+        let inside = ServiceBuilder::new().concurrency_limit(1).service(never());
+        let stage = ConnectLayer::new(inside)
+            .with_timeout(Duration::from_secs(10))
+            .layer(Stop);
+        let began = Instant::now();
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (mut client, io) = duplex(64);
+            let mut stage = stage.clone();
+            all.spawn(async move {
+                let connecting = stage.call(requested(io, b"", request(Command::CONNECT)));
+                let hearing = async {
+                    let mut reply = [0; 2];
+                    client.read_exact(&mut reply).await.unwrap();
+                    drop(client);
+                    reply
+                };
+                let (_, reply) = tokio::join!(connecting, hearing);
+                (reply, began.elapsed())
+            });
+        }
+        for (reply, elapsed) in all.join_all().await {
+            assert_eq!((reply, elapsed), ([5, 6], Duration::from_secs(10)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_no_reply_is_given_up() {
+        let (client, io) = duplex(4);
+        let began = Instant::now();
+        let mut stage = ConnectLayer::new(to_pipe()).layer(Stop);
+        let result = stage
+            .call(requested(io, b"", request(Command::CONNECT)))
+            .await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Deadline);
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+        drop(client);
     }
 }

@@ -148,8 +148,9 @@ async fn verify(
     let Some(credentials) = credentials else {
         return Err(Error::new(ErrorKind::Authentication, NoCredentials));
     };
+    session.watch.claimed(&credentials.username);
     let attempt = Attempt {
-        session: session.clone(),
+        session: session.for_work(),
         credentials,
     };
     let stage = trace::stage(StageKind::Authenticate, session);

@@ -50,7 +50,8 @@ impl LiveLimitLayer<Option<ClientKey>> {
 
 impl LiveLimitLayer<Option<Identity>> {
     /// Lets each identity have `max`. Clients that nobody asked who they are
-    /// count as one. It stands behind authentication, or around the connector.
+    /// count as one. It stands behind authentication, or around the
+    /// connector: before, every session fails.
     #[must_use]
     pub fn per_identity(max: usize) -> Self {
         Self::with_key(max, KeyOf::identity())
@@ -90,8 +91,10 @@ impl<K: LimitKey> LiveLimitLayer<K> {
     }
 
     pub(super) fn admit(&self, session: &Session) -> Admission<Permit> {
-        let Some(key) = self.key.of(session) else {
-            return Admission::Admitted(None);
+        let key = match self.key.of(session) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Admission::Admitted(None),
+            Err(misplaced) => return Admission::Refused(misplaced),
         };
         let Some(claim) = self.places.claim(key) else {
             let max = self.places.max_keys();

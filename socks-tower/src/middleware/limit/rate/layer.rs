@@ -49,7 +49,7 @@ impl RateLimitLayer<Option<ClientKey>> {
 impl RateLimitLayer<Option<Identity>> {
     /// Lets each identity have new connections at `rate`. Clients that nobody
     /// asked who they are count as one. It stands behind authentication, or around
-    /// the connector.
+    /// the connector: before, every session fails.
     #[must_use]
     pub fn per_identity(rate: Rate) -> Self {
         Self::with_key(rate, KeyOf::identity())
@@ -92,8 +92,10 @@ impl<K: LimitKey> RateLimitLayer<K> {
     }
 
     pub(super) fn admit(&self, session: &Session) -> Admission<()> {
-        let Some(key) = self.key.of(session) else {
-            return Admission::Admitted(());
+        let key = match self.key.of(session) {
+            Ok(Some(key)) => key,
+            Ok(None) => return Admission::Admitted(()),
+            Err(misplaced) => return Admission::Refused(misplaced),
         };
         let too_many = || Admission::Refused(Limited::Rate { rate: self.rate }.into());
         let Some(buckets) = &self.buckets else {
