@@ -204,7 +204,7 @@ pub mod works;
 
 pub use async_trait::async_trait;
 pub use ipnet::IpNet;
-pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServer, listen};
+pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServer};
 pub use session::{
     Accepted, AuthenticatedBy, BoxError, BoxStream, ClientStream, Connected, Connector, DialError,
     Dialect, Direction, End, Error, ErrorKind, Grant, Greeted, HasSession, Identity, Inbound,

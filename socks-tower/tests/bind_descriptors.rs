@@ -7,7 +7,7 @@ use std::{convert::Infallible, net::SocketAddr};
 
 use socks_core::server::Version;
 use socks_tower::{
-    BindLayer, Command, Inbound, Pinned, Relay, Request, Requested, Session, Target, server::listen,
+    BindLayer, Command, Inbound, Pinned, Relay, Request, Requested, Session, Target, TcpAcceptor,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -22,7 +22,7 @@ fn descriptors() -> usize {
 #[tokio::test]
 async fn every_end_of_a_bind_closes_its_sockets() {
     // What the runtime opens once is open from here on.
-    drop(listen("127.0.0.1:0".parse().unwrap()).unwrap());
+    drop(TcpAcceptor::listen("127.0.0.1:0".parse().unwrap()).unwrap());
     let before = descriptors();
 
     for end in ["gone", "cut", "wrong peer", "silence", "over"] {

@@ -5,6 +5,7 @@
 use std::{
     convert::Infallible,
     future::pending,
+    num::NonZeroU64,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -141,7 +142,9 @@ async fn the_tunnels_of_a_user_share_and_others_are_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_fleet_shares_a_quota_to_the_byte() {
     let quota = Arc::new(MemoryQuota::new(100_000, HOUR));
-    let fleet = [(); 3].map(|()| QuotaLayer::overall(Arc::clone(&quota)).with_lease(1_000));
+    let fleet = [(); 3].map(|()| {
+        QuotaLayer::overall(Arc::clone(&quota)).with_lease(NonZeroU64::new(1_000).unwrap())
+    });
     let mut moved = 0;
     for proxy in fleet.iter().cycle().take(30) {
         let (mut client, mut target, ended) = session(proxy, SOCKS5, GRANTED5).await;
@@ -201,7 +204,8 @@ impl QuotaStore for Remote {
 #[tokio::test(start_paused = true)]
 async fn a_quota_that_is_far_away_is_asked_for_leases_and_given_back_what_is_left() {
     let remote = Remote::with(1_000_000);
-    let layer = QuotaLayer::overall(Arc::clone(&remote)).with_lease(100_000);
+    let layer =
+        QuotaLayer::overall(Arc::clone(&remote)).with_lease(NonZeroU64::new(100_000).unwrap());
     let (mut client, mut target, ended) = session(&layer, SOCKS5, GRANTED5).await;
     for _ in 0..8 {
         client.write_all(&[0; 50_000]).await.unwrap();
@@ -223,7 +227,8 @@ async fn a_quota_that_is_far_away_is_asked_for_leases_and_given_back_what_is_lef
 #[tokio::test(start_paused = true)]
 async fn while_a_quota_cannot_be_told_nobody_is_let_in_and_tunnels_wait() {
     let remote = Remote::with(1_000_000);
-    let layer = QuotaLayer::overall(Arc::clone(&remote)).with_lease(1_000);
+    let layer =
+        QuotaLayer::overall(Arc::clone(&remote)).with_lease(NonZeroU64::new(1_000).unwrap());
     let (mut client, mut target, ended) = session(&layer, SOCKS5, GRANTED5).await;
     remote.is_down.store(true, Ordering::Relaxed);
     client.write_all(&[0; 3_000]).await.unwrap();

@@ -14,8 +14,8 @@ use std::{
 
 use socket2::SockRef;
 use socks_tower::{
-    Accepted, BoxError, Keepalive, Request, ServeError, Server, Socks5, ThreadedServer, Transfer,
-    listen,
+    Accepted, BoxError, Keepalive, Request, ServeError, Server, Socks5, TcpAcceptor,
+    ThreadedServer, Transfer,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -110,7 +110,7 @@ async fn a_second_server_on_the_port_does_not_start() {
     let by_name = Server::bind(server.addr.to_string()).await;
     for error in [
         again.unwrap_err(),
-        listen(server.addr).unwrap_err(),
+        TcpAcceptor::listen(server.addr).unwrap_err(),
         by_name.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
@@ -162,7 +162,7 @@ async fn a_shutdown_lets_sessions_end_and_then_the_port_is_free() {
         .unwrap()
         .unwrap()
         .unwrap();
-    drop(listen(server.addr).unwrap());
+    drop(TcpAcceptor::listen(server.addr).unwrap());
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn options_can_be_set() {
 async fn it_dials_from_the_source_address() {
     let (_listener, addr) = listen("127.0.0.1:0").await;
     let source = Ipv4Addr::new(127, 0, 0, 2);
-    let connector = TcpConnector::new().with_source(source.into());
+    let connector = TcpConnector::new().with_sources(source);
     let stream = connector.oneshot(request(&[addr])).await.unwrap();
     assert_eq!(stream.local_addr().unwrap().ip(), source);
 }
@@ -169,7 +169,7 @@ async fn it_dials_from_the_source_address() {
 #[tokio::test]
 async fn a_session_can_have_its_own_source_address() {
     let (_listener, addr) = listen("127.0.0.1:0").await;
-    let connector = TcpConnector::new().with_source(Ipv4Addr::new(127, 0, 0, 2).into());
+    let connector = TcpConnector::new().with_sources(Ipv4Addr::new(127, 0, 0, 2));
     let mut request = request(&[addr]);
     let source = SourceAddrs::from(Ipv4Addr::new(127, 0, 0, 3));
     request.session.extensions.insert(source);
@@ -183,7 +183,7 @@ async fn a_session_can_have_its_own_source_address() {
 #[tokio::test]
 async fn a_family_without_a_source_address_is_not_dialled() {
     let (_v6_listener, v6) = listen("[::1]:0").await;
-    let connector = TcpConnector::new().with_source(Ipv4Addr::new(127, 0, 0, 2).into());
+    let connector = TcpConnector::new().with_sources(Ipv4Addr::new(127, 0, 0, 2));
     let error = connector.clone().oneshot(request(&[v6])).await;
     assert!(matches!(error, Err(ConnectError::NoSource(_))));
 
@@ -191,7 +191,8 @@ async fn a_family_without_a_source_address_is_not_dialled() {
     let stream = connector.clone().oneshot(request(&[v6, v4])).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), v4);
 
-    let connector = connector.with_source(Ipv6Addr::UNSPECIFIED.into());
+    let both = SourceAddrs::from(Ipv4Addr::new(127, 0, 0, 2)).with(Ipv6Addr::UNSPECIFIED.into());
+    let connector = connector.with_sources(both);
     let stream = connector.oneshot(request(&[v6])).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), v6);
 }
@@ -199,7 +200,7 @@ async fn a_family_without_a_source_address_is_not_dialled() {
 #[tokio::test]
 async fn a_source_address_of_another_machine_is_named() {
     let (_listener, addr) = listen("127.0.0.1:0").await;
-    let connector = TcpConnector::new().with_source(Ipv4Addr::new(192, 0, 2, 7).into());
+    let connector = TcpConnector::new().with_sources(Ipv4Addr::new(192, 0, 2, 7));
     let error = connector.oneshot(request(&[addr])).await.unwrap_err();
     assert_eq!(error.to_string(), "bind to 192.0.2.7");
     assert_eq!(cause(&error), io::ErrorKind::AddrNotAvailable);

@@ -191,7 +191,7 @@ impl Args {
     pub fn listen_addrs(&self) -> ListenAddrs {
         let mut addrs = ListenAddrs::new();
         for &ip in &self.advertise {
-            addrs = addrs.with_advertised(ip);
+            addrs = addrs.with_advertised(ip).expect("clap has seen to it");
         }
         match &self.ports {
             Some(ports) => addrs.with_ports(ports.clone()),

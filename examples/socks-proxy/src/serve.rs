@@ -8,7 +8,7 @@ use std::{
     num::NonZeroUsize,
 };
 
-use socks_tower::{Proxy, ServeError, Server, ThreadedServer};
+use socks_tower::{Proxy, ServeError, Server, TcpAcceptor, ThreadedServer};
 use tokio::{net::TcpStream, runtime};
 
 use crate::{
@@ -58,7 +58,7 @@ where
     runtime.block_on(async {
         let mut listeners = Vec::new();
         for addr in args.listen() {
-            listeners.push(socks_tower::listen(addr)?.with_keepalive(args.keepalive()));
+            listeners.push(TcpAcceptor::listen(addr)?.with_keepalive(args.keepalive()));
         }
         let addrs: Vec<_> = listeners.iter().map(|it| it.local_addr()).collect();
         let proxy = proxy(&addrs);

@@ -6,7 +6,7 @@ use crate::session::{Accepted, Session, Stream};
 
 /// Where connections come from: TCP, a Unix socket, memory.
 ///
-/// [`Server`](super::Server) takes any. [`listen`](super::listen) makes the one
+/// [`Server`](super::Server) takes any. [`TcpAcceptor::listen`](super::TcpAcceptor::listen) makes the one
 /// for TCP that costs least.
 pub trait Listener: Send + 'static {
     /// The stream of a connection.

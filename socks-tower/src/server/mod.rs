@@ -44,6 +44,6 @@ mod threads;
 pub use listener::Listener;
 pub(crate) use retry::Retry;
 pub use serve::{Proxy, ServeError, Server};
+pub use tcp::TcpAcceptor;
 pub(crate) use tcp::open;
-pub use tcp::{TcpAcceptor, listen};
 pub use threads::ThreadedServer;

@@ -21,7 +21,6 @@ use tracing::{Instrument, debug};
 use super::{
     Listener, TcpAcceptor,
     access::{self, AccessEvents},
-    listen,
     retry::Retry,
     task::{Cut, CutAtTheEnd, SessionTask},
 };
@@ -101,16 +100,16 @@ pub enum ServeError {
 }
 
 impl Server<TcpAcceptor> {
-    /// Listens on the first of `addrs` that can be had, as [`listen`] does.
+    /// Listens on the first of `addrs` that can be had, as [`TcpAcceptor::listen`] does.
     ///
     /// # Errors
     ///
-    /// As [`listen`]: that of the last address, which it names; or that of the
+    /// As [`TcpAcceptor::listen`]: that of the last address, which it names; or that of the
     /// look-up.
     pub async fn bind(addrs: impl ToSocketAddrs) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for addr in tokio::net::lookup_host(addrs).await? {
-            match listen(addr) {
+            match TcpAcceptor::listen(addr) {
                 Ok(listener) => return Ok(Self::new(listener)),
                 Err(error) => last = error,
             }

@@ -16,7 +16,7 @@ use crate::session::{Accepted, Keepalive, Session, needed, or_without};
 /// maximum.
 const BACKLOG: i32 = 1024;
 
-/// A TCP listener as a proxy wants it. [`listen`] makes one.
+/// A TCP listener as a proxy wants it.
 #[derive(Debug)]
 pub struct TcpAcceptor {
     listener: TcpListener,
@@ -25,29 +25,7 @@ pub struct TcpAcceptor {
     keepalive: Keepalive,
 }
 
-/// Listens on `addr` as a proxy should: no delay and [`Keepalive`] on every
-/// accepted socket (on Linux they are set once, on the listener), and the
-/// address free again as soon as the program has ended.
-///
-/// An IPv6 address takes IPv6 alone, so that `0.0.0.0` and `::` can be listened
-/// on side by side.
-///
-/// Where the system does not know `TCP_NODELAY` or keepalive, it goes on without,
-/// and a warning says so once.
-///
-/// # Errors
-///
-/// Those of `socket(2)`, `setsockopt(2)`, `bind(2)` and `listen(2)`, with the
-/// address in the message; among them [`io::ErrorKind::AddrInUse`].
-///
-/// # Panics
-///
-/// If there is no Tokio runtime around it.
-pub fn listen(addr: SocketAddr) -> io::Result<TcpAcceptor> {
-    open(addr, Keepalive::default()).map_err(|error| cannot_listen(addr, &error))
-}
-
-/// As [`listen`], with the system's own error.
+/// As [`TcpAcceptor::listen`], with the system's own error.
 pub(crate) fn open(addr: SocketAddr, keepalive: Keepalive) -> io::Result<TcpAcceptor> {
     TcpAcceptor::from_std(bound(addr, false, keepalive)?, keepalive)
 }
@@ -117,6 +95,28 @@ fn system_silence(_: SocketAddr) -> io::Result<Duration> {
 }
 
 impl TcpAcceptor {
+    /// Listens on `addr` as a proxy should: no delay and [`Keepalive`] on every
+    /// accepted socket (on Linux they are set once, on the listener), and the
+    /// address free again as soon as the program has ended.
+    ///
+    /// An IPv6 address takes IPv6 alone, so that `0.0.0.0` and `::` can be listened
+    /// on side by side.
+    ///
+    /// Where the system does not know `TCP_NODELAY` or keepalive, it goes on without,
+    /// and a warning says so once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)`, `setsockopt(2)`, `bind(2)` and `listen(2)`, with the
+    /// address in the message; among them [`io::ErrorKind::AddrInUse`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no Tokio runtime around it.
+    pub fn listen(addr: SocketAddr) -> io::Result<Self> {
+        open(addr, Keepalive::default()).map_err(|error| cannot_listen(addr, &error))
+    }
+
     /// A listener that does not block, within a Tokio runtime.
     pub(super) fn from_std(
         listener: std::net::TcpListener,
@@ -200,7 +200,7 @@ impl Listener for Vec<TcpAcceptor> {
     }
 }
 
-/// For socket options that [`listen`] does not set.
+/// For socket options that [`listen`](Self::listen) does not set.
 #[cfg(unix)]
 impl std::os::fd::AsFd for TcpAcceptor {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
@@ -214,14 +214,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_ipv6_address_takes_ipv6_alone() {
-        let listener = listen("[::1]:0".parse().unwrap()).unwrap();
+        let listener = TcpAcceptor::listen("[::1]:0".parse().unwrap()).unwrap();
         assert!(SockRef::from(&listener.listener).only_v6().unwrap());
     }
 
     #[tokio::test]
     async fn an_address_that_cannot_be_had_is_named_with_the_reason() {
-        let taken = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let error = listen(taken.local_addr()).unwrap_err();
+        let taken = TcpAcceptor::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = TcpAcceptor::listen(taken.local_addr()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let addr = taken.local_addr();
         let expected = format!("cannot listen on {addr}: Address already in use");
@@ -246,7 +246,7 @@ mod tests {
         const MINUTE: Duration = Duration::from_secs(60);
 
         for addr in ["127.0.0.1:0", "[::1]:0"] {
-            let listener = || listen(addr.parse().unwrap()).unwrap();
+            let listener = || TcpAcceptor::listen(addr.parse().unwrap()).unwrap();
             assert_eq!(accepted(listener()).await, (true, MINUTE));
             let after = listener().with_keepalive(Keepalive::After(3 * MINUTE));
             assert_eq!(accepted(after).await, (true, 3 * MINUTE));

@@ -68,7 +68,7 @@ impl ThreadedServer {
     ///
     /// # Errors
     ///
-    /// As [`listen`](super::listen).
+    /// As [`TcpAcceptor::listen`](super::TcpAcceptor::listen).
     pub fn bind(addrs: &[SocketAddr], threads: NonZeroUsize) -> io::Result<Self> {
         // Elsewhere SO_REUSEPORT lets listeners share, but does not deal out.
         let threads = if cfg!(target_os = "linux") {

@@ -296,8 +296,34 @@ macro_rules! always_ready {
 pub(crate) use always_ready;
 
 /// Names the future of a service, so that what is in it can change.
+///
+/// `Name<T> -> Output = Inner`, for an `Inner` that is a future whatever `T` is;
+/// `Name<F> = Inner`, for one that is if `F` is.
 macro_rules! opaque_future {
+    ($(#[$doc:meta])* $name:ident<$($param:ident),*> -> $output:ty = $inner:ty) => {
+        opaque_future!(@struct $(#[$doc])* $name<$($param),*> = $inner);
+
+        impl<$($param),*> std::future::Future for $name<$($param),*> {
+            type Output = $output;
+
+            opaque_future!(@poll);
+        }
+    };
+
     ($(#[$doc:meta])* $name:ident<$($param:ident),*> = $inner:ty) => {
+        opaque_future!(@struct $(#[$doc])* $name<$($param),*> = $inner);
+
+        impl<$($param),*> std::future::Future for $name<$($param),*>
+        where
+            $inner: std::future::Future,
+        {
+            type Output = <$inner as std::future::Future>::Output;
+
+            opaque_future!(@poll);
+        }
+    };
+
+    (@struct $(#[$doc:meta])* $name:ident<$($param:ident),*> = $inner:ty) => {
         pin_project_lite::pin_project! {
             $(#[$doc])*
             #[must_use = "futures do nothing unless polled"]
@@ -310,24 +336,19 @@ macro_rules! opaque_future {
             }
         }
 
-        impl<$($param),*> std::future::Future for $name<$($param),*>
-        where
-            $inner: std::future::Future,
-        {
-            type Output = <$inner as std::future::Future>::Output;
-
-            fn poll(
-                self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Self::Output> {
-                self.project().inner.poll(cx)
-            }
-        }
-
         impl<$($param),*> std::fmt::Debug for $name<$($param),*> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(concat!(stringify!($name), "(..)"))
             }
+        }
+    };
+
+    (@poll) => {
+        fn poll(
+            self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Self::Output> {
+            self.project().inner.poll(cx)
         }
     };
 }

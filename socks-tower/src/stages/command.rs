@@ -168,7 +168,7 @@ where
 
 opaque_future! {
     /// The future of [`RefuseCommand`].
-    RefuseCommandFuture<> = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>
+    RefuseCommandFuture<> -> Result<Transfer, Error> = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>
 }
 
 mod sealed {

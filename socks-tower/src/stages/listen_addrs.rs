@@ -20,8 +20,9 @@ use crate::session::Session;
 /// use socks_tower::ListenAddrs;
 ///
 /// let addrs = ListenAddrs::new()
-///     .with_advertised(Ipv4Addr::new(203, 0, 113, 7).into())
+///     .with_advertised(Ipv4Addr::new(203, 0, 113, 7).into())?
 ///     .with_ports(40_000..=40_999);
+/// # Ok::<(), socks_tower::stages::UnspecifiedError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ListenAddrs {
@@ -62,6 +63,12 @@ pub(crate) struct ListenAddr {
     pub(crate) told: IpAddr,
 }
 
+/// An unspecified address was to be advertised.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("an unspecified address cannot be advertised: nobody can reach it")]
+#[non_exhaustive]
+pub struct UnspecifiedError;
+
 impl ListenAddrs {
     /// How many ports of a range are tried. One that has so many taken in a row
     /// is as good as full, and each try costs system calls.
@@ -83,14 +90,17 @@ impl ListenAddrs {
     }
 
     /// Tells clients `ip` in the place of the address listened on, for peers of
-    /// its family: that of the NAT in front. An unspecified address, which
-    /// nobody can reach, is not taken.
-    #[must_use]
-    pub fn with_advertised(mut self, ip: IpAddr) -> Self {
-        if !ip.to_canonical().is_unspecified() {
-            self.advertised.set(ip);
+    /// its family: that of the NAT in front.
+    ///
+    /// # Errors
+    ///
+    /// If `ip` is `0.0.0.0` or `::`, which nobody can reach.
+    pub fn with_advertised(mut self, ip: IpAddr) -> Result<Self, UnspecifiedError> {
+        if ip.to_canonical().is_unspecified() {
+            return Err(UnspecifiedError);
         }
-        self
+        self.advertised.set(ip);
+        Ok(self)
     }
 
     /// Listens on ports of `range` alone. They are tried from a random one on,
@@ -243,9 +253,11 @@ mod tests {
     #[test]
     fn what_is_told_is_never_unspecified() {
         let session = reached_at("192.0.2.7:1080");
-        let anywhere = ListenAddrs::new()
-            .with_ip(ip("0.0.0.0"))
-            .with_advertised(ip("::ffff:0.0.0.0"));
+        let anywhere = ListenAddrs::new().with_ip(ip("0.0.0.0"));
+        for unspecified in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+            let told = anywhere.clone().with_advertised(ip(unspecified));
+            assert_eq!(told, Err(UnspecifiedError), "{unspecified}");
+        }
         let expected = ("0.0.0.0".to_owned(), "192.0.2.7".to_owned());
         assert_eq!(towards(&anywhere, "0.0.0.0", &session), expected);
     }
@@ -256,7 +268,7 @@ mod tests {
         let set = ListenAddrs::new().with_ip(ip("192.0.2.8"));
         assert_eq!(towards(&set, "127.0.0.1", &session), both("192.0.2.8"));
 
-        let told = set.clone().with_advertised(ip("203.0.113.7"));
+        let told = set.clone().with_advertised(ip("203.0.113.7")).unwrap();
         let expected = ("192.0.2.8".to_owned(), "203.0.113.7".to_owned());
         assert_eq!(towards(&told, "0.0.0.0", &session), expected);
 
@@ -267,7 +279,9 @@ mod tests {
     #[test]
     fn behind_a_nat_anybody_may_come_to_any_address() {
         let session = reached_at("127.0.0.1:1080");
-        let told = ListenAddrs::new().with_advertised(ip("203.0.113.7"));
+        let told = ListenAddrs::new()
+            .with_advertised(ip("203.0.113.7"))
+            .unwrap();
         let expected = |local: &str| (local.to_owned(), "203.0.113.7".to_owned());
         assert_eq!(towards(&told, "0.0.0.0", &session), expected("0.0.0.0"));
         assert_eq!(towards(&told, "127.0.0.1", &session), expected("127.0.0.1"));

@@ -14,5 +14,5 @@ pub mod relay;
 mod socks;
 pub mod udp;
 
-pub use listen_addrs::ListenAddrs;
+pub use listen_addrs::{ListenAddrs, UnspecifiedError};
 pub use socks::{Socks, Socks4, Socks5, SocksFuture};

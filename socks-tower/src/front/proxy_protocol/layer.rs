@@ -18,10 +18,6 @@ impl ProxyProtocolLayer {
     /// How long a sender has for its header, unless set.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// The least that a sender must be given: a lost segment is sent again
-    /// within that time (section 2).
-    pub const MIN_TIMEOUT: Duration = Duration::from_secs(3);
-
     /// Trusts nobody yet: changes nothing.
     #[must_use]
     pub fn new() -> Self {
@@ -38,11 +34,12 @@ impl ProxyProtocolLayer {
         self
     }
 
-    /// Bounds the time from accept to the end of the header. Less than
-    /// [`MIN_TIMEOUT`](Self::MIN_TIMEOUT) becomes that.
+    /// Bounds the time from accept to the end of the header. It should be 3
+    /// seconds at least: a lost segment is sent again within that time (section 2
+    /// of the protocol's specification).
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.max(Self::MIN_TIMEOUT);
+        self.timeout = timeout;
         self
     }
 

@@ -89,7 +89,7 @@ pub struct SendProxyHeader<C> {
 
 opaque_future! {
     /// The future of [`SendProxyHeader`].
-    SendProxyHeaderFuture<Io> = BoxWork<Outbound<Io>>
+    SendProxyHeaderFuture<Io> -> Result<Outbound<Io>, BoxError> = BoxWork<Outbound<Io>>
 }
 
 impl<C: Connector<Request>> Service<Request> for SendProxyHeader<C> {

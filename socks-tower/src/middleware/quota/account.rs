@@ -64,7 +64,7 @@ impl Accounts {
         Self {
             key_of,
             quota,
-            lease: lease.max(1),
+            lease,
             live: Mutex::default(),
         }
     }

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroU64, sync::Arc};
 
 use tower_layer::Layer;
 
@@ -58,9 +58,9 @@ impl QuotaLayer {
     /// Bytes to lease at a time for a client or user. By default 1 MiB: what a
     /// proxy that crashes loses for each, and at 100 MB/s a question every 10 ms.
     #[must_use]
-    pub fn with_lease(self, bytes: u64) -> Self {
+    pub fn with_lease(self, bytes: NonZeroU64) -> Self {
         Self {
-            accounts: Arc::new(self.accounts.with_lease(bytes)),
+            accounts: Arc::new(self.accounts.with_lease(bytes.get())),
         }
     }
 }

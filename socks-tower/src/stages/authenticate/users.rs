@@ -85,7 +85,7 @@ impl Users {
 
 opaque_future! {
     /// The future of [`Users`].
-    UsersFuture<> = Ready<Result<Identity, WrongCredentials>>
+    UsersFuture<> -> Result<Identity, WrongCredentials> = Ready<Result<Identity, WrongCredentials>>
 }
 
 impl Service<Attempt<Credentials>> for Users {

@@ -433,7 +433,9 @@ async fn a_full_range_of_ports_is_a_general_failure() {
 
 #[tokio::test]
 async fn the_advertised_address_is_told_with_the_real_port() {
-    let listen = ListenAddrs::new().with_advertised("203.0.113.7".parse().unwrap());
+    let listen = ListenAddrs::new()
+        .with_advertised("203.0.113.7".parse().unwrap())
+        .unwrap();
     let layer = BindLayer::new(judge()).with_listen_addrs(listen);
     let request = request(Version::Socks5, Command::BIND, "127.0.0.1:21");
     let mut trial = Trial::new(layer, request);

@@ -25,7 +25,7 @@ impl<J> TorResolve<J> {
 
 opaque_future! {
     /// The future of [`TorResolve`].
-    TorResolveFuture<> = BoxAnswer
+    TorResolveFuture<> -> Result<Transfer, Error> = BoxAnswer
 }
 
 impl<Io, J> Service<Requested<Io>> for TorResolve<J>

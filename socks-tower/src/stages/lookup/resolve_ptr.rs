@@ -28,7 +28,7 @@ impl<J, R> TorResolvePtr<J, R> {
 
 opaque_future! {
     /// The future of [`TorResolvePtr`].
-    TorResolvePtrFuture<> = BoxAnswer
+    TorResolvePtrFuture<> -> Result<Transfer, Error> = BoxAnswer
 }
 
 impl<Io, J, R> Service<Requested<Io>> for TorResolvePtr<J, R>

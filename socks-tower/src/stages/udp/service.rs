@@ -90,18 +90,18 @@ impl<J> UdpAssociate<J> {
         self
     }
 
-    /// Sends from `source`. [`SourceAddrs`] in a session's extensions go before
+    /// Sends from `sources`. [`SourceAddrs`] in a session's extensions go before
     /// this, as for [`TcpConnector`](crate::TcpConnector).
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<SourceAddrs>) -> Self {
-        self.config().sources = source.into();
+    pub fn with_sources(mut self, sources: impl Into<SourceAddrs>) -> Self {
+        self.config().sources = sources.into();
         self
     }
 }
 
 opaque_future! {
     /// The future of [`UdpAssociate`].
-    UdpAssociateFuture<> = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>
+    UdpAssociateFuture<> -> Result<Transfer, Error> = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>
 }
 
 impl<Io, J> Service<Requested<Io>> for UdpAssociate<J>

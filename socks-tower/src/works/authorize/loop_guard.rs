@@ -137,7 +137,7 @@ fn is_of_this_machine(ip: IpAddr) -> bool {
 
 opaque_future! {
     /// The future of [`LoopGuard`].
-    LoopGuardFuture<> = Ready<Result<Request<Pinned>, Error>>
+    LoopGuardFuture<> -> Result<Request<Pinned>, Error> = Ready<Result<Request<Pinned>, Error>>
 }
 
 impl Service<Request<Pinned>> for LoopGuard {

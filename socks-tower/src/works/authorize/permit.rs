@@ -43,7 +43,7 @@ impl Permit {
 
 opaque_future! {
     /// The future of [`Permit`].
-    PermitFuture<> = Ready<Result<Request<Pinned>, Infallible>>
+    PermitFuture<> -> Result<Request<Pinned>, Infallible> = Ready<Result<Request<Pinned>, Infallible>>
 }
 
 impl Service<Request<Pinned>> for Permit {

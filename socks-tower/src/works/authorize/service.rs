@@ -15,7 +15,7 @@ pub struct Authorize<A, S> {
 
 opaque_future! {
     /// The future of [`Authorize`].
-    AuthorizeFuture<T> = BoxWork<T>
+    AuthorizeFuture<T> -> Result<T, BoxError> = BoxWork<T>
 }
 
 impl<A, S, T> Service<Request<T>> for Authorize<A, S>

@@ -18,7 +18,7 @@ pub struct Resolve<R, S> {
 
 opaque_future! {
     /// The future of [`Resolve`].
-    ResolveFuture<T> = BoxWork<T>
+    ResolveFuture<T> -> Result<T, BoxError> = BoxWork<T>
 }
 
 /// The lookup went well, and found nothing.

@@ -35,11 +35,13 @@
 //!
 //! # Where connections come from
 //!
-//! The system chooses the local address, unless [`with_source`] names one. A
+//! The system chooses the local address, unless [`with_sources`] names one. A
 //! [`SourceAddrs`] in the session's extensions goes before that, so a layer can
 //! give each client its own:
 //!
 //! ```
+//! use std::net::Ipv4Addr;
+//!
 //! use socks_tower::{HasSession, Pinned, Request, TcpConnector, works::tcp::SourceAddrs};
 //! use tower::ServiceBuilder;
 //!
@@ -48,7 +50,7 @@
 //!         let session = request.session_mut();
 //!         let alice = session.identity.as_ref().is_some_and(|who| who.as_str() == "alice");
 //!         if alice {
-//!             session.extensions.insert(SourceAddrs::from([127, 0, 0, 2]));
+//!             session.extensions.insert(SourceAddrs::from(Ipv4Addr::new(127, 0, 0, 2)));
 //!         }
 //!         request
 //!     })
@@ -73,7 +75,7 @@
 //! An option that the system does not know is done without, and a warning says so
 //! once.
 //!
-//! [`with_source`]: TcpConnector::with_source
+//! [`with_sources`]: TcpConnector::with_sources
 //! [`with_nodelay`]: TcpConnector::with_nodelay
 
 mod dial;
@@ -81,14 +83,7 @@ mod error;
 pub mod race;
 mod source;
 
-use std::{
-    borrow::Cow,
-    future::Future,
-    io,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::Arc,
-};
+use std::{borrow::Cow, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 
 use dial::{Options, dial};
 pub use error::ConnectError;
@@ -138,11 +133,11 @@ impl TcpConnector {
         self
     }
 
-    /// Dials from `source`, for targets of its family. Call it once for each
-    /// family that may be dialled.
+    /// Dials from `sources`: an address, or one for each family that may be
+    /// dialled.
     #[must_use]
-    pub fn with_source(mut self, source: IpAddr) -> Self {
-        self.options.source = self.options.source.with(source);
+    pub fn with_sources(mut self, sources: impl Into<SourceAddrs>) -> Self {
+        self.options.source = sources.into();
         self
     }
 
@@ -194,7 +189,7 @@ type BoxConnect = Pin<Box<dyn Future<Output = Result<TcpStream, ConnectError>> +
 
 opaque_future! {
     /// The future of [`TcpConnector`].
-    TcpConnectorFuture<> = BoxConnect
+    TcpConnectorFuture<> -> Result<TcpStream, ConnectError> = BoxConnect
 }
 
 async fn connect(

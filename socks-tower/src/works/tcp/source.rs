@@ -63,9 +63,20 @@ impl SourceAddrs {
     }
 }
 
-/// Whatever an [`IpAddr`] can be made of.
-impl<T: Into<IpAddr>> From<T> for SourceAddrs {
-    fn from(source: T) -> Self {
+impl From<IpAddr> for SourceAddrs {
+    fn from(source: IpAddr) -> Self {
+        Self::new().with(source)
+    }
+}
+
+impl From<Ipv4Addr> for SourceAddrs {
+    fn from(source: Ipv4Addr) -> Self {
+        Self::new().with(source.into())
+    }
+}
+
+impl From<Ipv6Addr> for SourceAddrs {
+    fn from(source: Ipv6Addr) -> Self {
         Self::new().with(source.into())
     }
 }

@@ -192,7 +192,7 @@ fn target(facts: &Facts<'_>) -> Target {
 
 opaque_future! {
     /// The future of [`Rules`].
-    RulesFuture<> = Ready<Result<Request<Pinned>, Error>>
+    RulesFuture<> -> Result<Request<Pinned>, Error> = Ready<Result<Request<Pinned>, Error>>
 }
 
 impl Service<Request<Pinned>> for Rules {

@@ -137,7 +137,7 @@ fn is_local(name: &DomainName) -> bool {
 
 opaque_future! {
     /// The future of [`NameRules`].
-    NameRulesFuture<> = Ready<Result<Request, Error>>
+    NameRulesFuture<> -> Result<Request, Error> = Ready<Result<Request, Error>>
 }
 
 impl Service<Request> for NameRules {

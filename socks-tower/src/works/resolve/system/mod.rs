@@ -122,13 +122,12 @@ impl SystemResolver {
         }
     }
 
-    /// How many lookups may run at a time, each on a thread of its own; at
-    /// least one.
+    /// How many lookups may run at a time, each on a thread of its own. With
+    /// 0, nothing is looked up: [`LookupError::Overloaded`].
     ///
     /// Clones made before keep the bounds, and the threads, that they had.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
-        let threads = threads.max(1);
         self.pool = Arc::new(self.pool.with_limits(|limits| Limits { threads, ..limits }));
         self
     }
@@ -227,7 +226,7 @@ type BoxLookup<T> = Pin<Box<dyn Future<Output = Result<T, LookupError>> + Send>>
 opaque_future! {
     /// The future of [`SystemResolver`]. Dropping it withdraws the lookup, if
     /// that has not begun.
-    SystemResolverFuture<T> = BoxLookup<T>
+    SystemResolverFuture<T> -> Result<T, LookupError> = BoxLookup<T>
 }
 
 #[expect(

@@ -84,7 +84,11 @@ impl Pool {
         lookup: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<oneshot::Receiver<io::Result<T>>, Rejected> {
         let Limits { threads, queue, .. } = self.0.limits;
-        let limit = threads.saturating_add(queue);
+        let limit = match threads {
+            // Nobody would come to what waits.
+            0 => 0,
+            threads => threads.saturating_add(queue),
+        };
         let mut state = self.0.lock();
         if state.jobs >= limit {
             state.discard_abandoned();
