@@ -64,6 +64,24 @@
 //! Around a work, the failure becomes a reply. Between the stages it acts on
 //! the connection, and the client sees it close.
 //!
+//! # What is where
+//!
+//! | | at the root, and in |
+//! |---|---|
+//! | ready-made: [`Socks`], [`Socks5`], [`Socks4`] | [`stages`] |
+//! | what serves: [`Server`], [`ThreadedServer`], [`Listener`] | [`server`] |
+//! | the stages: [`HandshakeLayer`], [`AuthenticateLayer`], [`ConnectLayer`], [`Relay`]; [`ByCommand`], [`BindLayer`], [`UdpAssociate`], [`TorResolve`] | [`stages`] |
+//! | who may come: [`Users`], [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
+//! | the works: [`ResolveLayer`] and [`SystemResolver`], [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
+//! | what travels: [`Accepted`], [`Greeted`], [`Requested`], [`Connected`], [`Transfer`]; [`Session`], [`Request`], [`Pinned`] | [`session`] |
+//! | the two ends: [`Inbound`], [`Outbound`]; [`Stream`] | [`session`] |
+//! | what fails: [`Error`], [`ErrorKind`], [`Refusal`], [`DialError`] | [`session`] |
+//! | bounds said once: [`Stage`], [`Work`], [`Connector`], [`Proxy`] | [`session`] |
+//! | bytes seen and held back: [`Policy`], [`Meter`], [`Throttle`] | [`session::policy`] |
+//!
+//! Middleware is in [`middleware`], what stands before the first stage in
+//! [`front`].
+//!
 //! # Middleware
 //!
 //! tower's own goes around any work, and in front. What a proxy needs besides is
@@ -202,9 +220,13 @@ pub mod stages;
 mod test_support;
 pub mod works;
 
+/// For an [`AuthMethod`] of your own.
 pub use async_trait::async_trait;
+/// Networks, as rules and PROXY senders are given.
 pub use ipnet::IpNet;
+#[doc(inline)]
 pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServer};
+#[doc(inline)]
 pub use session::{
     Accepted, AuthenticatedBy, BoxError, BoxStream, ClientStream, Connected, Connector, DialError,
     Dialect, Direction, End, Error, ErrorKind, Grant, Greeted, HasSession, Identity, Inbound,
@@ -212,6 +234,9 @@ pub use session::{
     RefusalError, Reply, Request, Requested, Rewind, Session, SessionId, Stage, StageFuture, State,
     Stream, Throttle, Transfer, Work,
 };
+/// The protocol by itself. It is re-exported whole, so that its version is ours.
+pub use socks_core;
+#[doc(inline)]
 pub use socks_core::{
     Credentials, Decode, DecodeError, Decoded, DomainName, DomainNameError, Encode, FieldError,
     Host, ParseTargetError, Password, Target, Username,
@@ -220,7 +245,9 @@ pub use socks_core::{
     v5::{Command, Method, ReplyCode},
 };
 #[cfg(feature = "http-connect")]
+#[doc(inline)]
 pub use stages::http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpConnectLayer};
+#[doc(inline)]
 pub use stages::{
     ListenAddrs, Socks, Socks4, Socks5,
     authenticate::{
@@ -236,7 +263,9 @@ pub use stages::{
     udp::UdpAssociate,
 };
 #[cfg(feature = "loop-guard")]
+#[doc(inline)]
 pub use works::authorize::LoopGuard;
+#[doc(inline)]
 pub use works::{
     authorize::{
         Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit,
