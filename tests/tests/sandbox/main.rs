@@ -8,11 +8,18 @@ mod options;
 use socks_tests::{
     child::Child,
     client::{assert_echoes, socks5},
+    content::Content,
     origin::{Origin, V4},
+    patiently,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// `ENOSYS`
 const ENOSYS: &str = "38";
+/// `EPERM`
+const EPERM: &str = "1";
+/// `EINVAL`
+const EINVAL: &str = "22";
 
 /// The call's number, as the rules of the sandbox want it.
 fn rule(call: &str, rest: &str) -> String {
@@ -35,4 +42,36 @@ async fn a_proxy_without_splice_serves() {
     let child = Child::start_refusing(&[&rule], &["--allow-private"]).await;
     let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
     assert_echoes(&mut tunnel, b"small").await;
+}
+
+#[tokio::test]
+async fn a_splice_that_is_refused_at_any_time_loses_nothing_and_is_logged_once() {
+    let content = Content::mib(32);
+    let origin = Origin::serve(V4, move |mut stream| async move {
+        stream.write_all(&content.bytes()).await.unwrap();
+    })
+    .await;
+    // The first splice fills a pipe, the second empties it.
+    for (errno, passing) in [
+        (ENOSYS, 0),
+        (EPERM, 0),
+        (EPERM, 1),
+        (EINVAL, 0),
+        (EINVAL, 7),
+        (ENOSYS, 40),
+    ] {
+        let rule = rule("splice", &format!(":{errno}:{passing}"));
+        let child = Child::start_refusing(&[&rule], &["--allow-private"]).await;
+        for _ in 0..2 {
+            let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
+            let mut received = Vec::new();
+            patiently("a download", tunnel.read_to_end(&mut received))
+                .await
+                .unwrap();
+            content.assert_is(&received);
+        }
+        child.wait_for_log("refuses to splice").await;
+        let log = child.log();
+        assert_eq!(log.matches("refuses to splice").count(), 1, "{log}");
+    }
 }

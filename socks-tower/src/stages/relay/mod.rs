@@ -46,7 +46,9 @@
 //! up to 1 MiB are lent from a pool of each thread for as long as there is
 //! something in them, and closed rather than reused if their tunnel ends
 //! before it is out. There are at most 128 in a process; an ordinary user is
-//! granted about 64 (`fs.pipe-user-pages-soft`). Without one, a flow copies.
+//! granted about 64 (`fs.pipe-user-pages-soft`). Without one, a flow copies, and
+//! so do all from the moment that the system refuses to splice: then what is in a
+//! pipe is copied out, and a warning is logged, once.
 //!
 //! The session's [`Policy`](crate::Policy) is carried out without getting in
 //! the way of that: meters hear of each wake-up once, and throttles say how much

@@ -20,7 +20,11 @@ impl Pipe {
         match self.0 {}
     }
 
-    pub(super) fn drain(&mut self, _: &TcpStream) -> io::Result<u32> {
+    pub(super) fn drain(&mut self, _: &TcpStream) -> io::Result<Option<u32>> {
+        match self.0 {}
+    }
+
+    pub(super) fn take(&mut self) -> io::Result<Box<[u8]>> {
         match self.0 {}
     }
 }

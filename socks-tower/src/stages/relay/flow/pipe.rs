@@ -4,12 +4,12 @@ use std::{
     cell::RefCell,
     io,
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use rustix::{
-    io::retry_on_intr,
+    io::{Errno, read, retry_on_intr},
     pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice},
 };
 
@@ -56,6 +56,9 @@ struct Live;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
+/// The system refused to splice. It would again: nobody tries any more.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
 struct Pool {
     idle: Vec<Ends>,
     refused: Option<Instant>,
@@ -68,8 +71,12 @@ thread_local! {
 }
 
 impl Pipe {
-    /// An empty pipe; none if the system grants no more.
+    /// An empty pipe; none if the system grants no more, or has refused to
+    /// splice.
     pub(super) fn lend() -> Option<Self> {
+        if REFUSED.load(Ordering::Relaxed) {
+            return None;
+        }
         let ends = POOL.try_with(|pool| pool.try_borrow_mut().ok()?.lend());
         ends.ok().flatten().map(|ends| Self {
             ends: Some(ends),
@@ -83,7 +90,7 @@ impl Pipe {
 
     /// Moves what `source` has into the pipe, which is empty, up to `most`
     /// bytes, and says how many that was: 0 at its end, none if there is
-    /// nothing to be moved now.
+    /// nothing to be moved now, or only by copying.
     ///
     /// # Errors
     ///
@@ -95,24 +102,57 @@ impl Pipe {
         // The pipe is not what is full, so it is the source that would block.
         let len = u32::try_from(most).map_or(ends.size, |most| most.min(ends.size));
         let moved = match shift(source, &ends.write, len) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(errno) if is_refusal(errno) => {
+                give_up(errno);
+                return Ok(None);
+            }
             moved => moved?,
         };
         self.filled += moved;
         Ok(Some(moved))
     }
 
-    /// Moves what is in the pipe to `destination`. If some is left, the
-    /// destination is full.
+    /// Moves what is in the pipe to `destination`, and says how many bytes that
+    /// was; none if they can be moved only by copying.
     ///
     /// # Errors
     ///
-    /// The destination's.
-    pub(super) fn drain(&mut self, destination: impl AsFd) -> io::Result<u32> {
-        let Some(ends) = &self.ends else { return Ok(0) };
-        let moved = shift(&ends.read, destination, self.filled)?;
+    /// The destination's. [`io::ErrorKind::WouldBlock`] alone says that it is
+    /// full: a signal, too, leaves some in the pipe.
+    pub(super) fn drain(&mut self, destination: impl AsFd) -> io::Result<Option<u32>> {
+        let Some(ends) = &self.ends else {
+            return Ok(Some(0));
+        };
+        let moved = match shift(&ends.read, destination, self.filled) {
+            Err(errno) if is_refusal(errno) => {
+                give_up(errno);
+                return Ok(None);
+            }
+            moved => moved?,
+        };
         self.filled = self.filled.saturating_sub(moved);
-        Ok(moved)
+        Ok(Some(moved))
+    }
+
+    /// Takes out what is in the pipe, to be copied.
+    ///
+    /// # Errors
+    ///
+    /// The system's, and [`io::ErrorKind::UnexpectedEof`] if less is in it than
+    /// went in.
+    pub(super) fn take(&mut self) -> io::Result<Box<[u8]>> {
+        let mut bytes = vec![0; self.filled as usize].into_boxed_slice();
+        let mut rest = &mut *bytes;
+        while let (Some(ends), false) = (&self.ends, rest.is_empty()) {
+            let len = retry_on_intr(|| read(&ends.read, &mut *rest))?;
+            if len == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            rest = rest.get_mut(len..).unwrap_or_default();
+        }
+        self.filled = 0;
+        Ok(bytes)
     }
 }
 
@@ -126,11 +166,27 @@ impl Drop for Pipe {
     }
 }
 
-fn shift(from: impl AsFd, to: impl AsFd, len: u32) -> io::Result<u32> {
+fn shift(from: impl AsFd, to: impl AsFd, len: u32) -> Result<u32, Errno> {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     let moved = retry_on_intr(|| splice(&from, None, &to, None, len as usize, flags))?;
     // It moves no more than it was told to.
-    u32::try_from(moved).map_err(io::Error::other)
+    u32::try_from(moved).map_err(|_error| Errno::OVERFLOW)
+}
+
+/// What a system says that does not splice, or a sandbox that forbids it, and
+/// no connected socket says of itself.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP
+    )
+}
+
+fn give_up(errno: Errno) {
+    if !REFUSED.swap(true, Ordering::Relaxed) {
+        let error = io::Error::from(errno);
+        tracing::warn!(%error, "the system refuses to splice: copying instead");
+    }
 }
 
 impl Pool {
@@ -207,7 +263,7 @@ mod tests {
         a.write_all(b"bytes").unwrap();
         assert_eq!(pipe.fill(&b, MANY).unwrap(), Some(5));
         assert!(!pipe.is_empty());
-        assert_eq!(pipe.drain(&b).unwrap(), 5);
+        assert_eq!(pipe.drain(&b).unwrap(), Some(5));
         assert!(pipe.is_empty());
         a.read_exact(&mut [0; 5]).unwrap();
         drop(pipe);
@@ -252,6 +308,18 @@ mod tests {
         assert_eq!(pipe.fill(&b, 3).unwrap(), Some(3));
         assert_eq!(pipe.drain(&b).unwrap(), 3);
         assert_eq!(pipe.fill(&b, 3).unwrap(), Some(2));
+    }
+
+    #[test]
+    fn what_is_taken_out_is_what_went_in() {
+        let (mut a, b) = UnixStream::pair().unwrap();
+        let mut pipe = Pipe::lend().unwrap();
+        a.write_all(b"by").unwrap();
+        assert_eq!(pipe.fill(&b, MANY).unwrap(), Some(2));
+        a.write_all(b"tes").unwrap();
+        assert_eq!(pipe.fill(&b, MANY).unwrap(), Some(3));
+        assert_eq!(&*pipe.take().unwrap(), b"bytes");
+        assert!(pipe.is_empty());
     }
 
     #[test]

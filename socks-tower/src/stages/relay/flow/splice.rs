@@ -7,7 +7,7 @@ use std::{
 
 use tokio::io::Interest;
 
-use super::{Allowance, Broken, Flow, Held, Pipe, State};
+use super::{Allowance, Broken, Flow, Held, Pipe, Rest, State};
 use crate::session::{
     Stream,
     bulk::{self, Bulk},
@@ -70,10 +70,10 @@ impl Flow {
     pub(super) fn poll_drain<D: Stream>(
         &mut self,
         cx: &mut Context<'_>,
-        destination: &mut D,
+        stream: &mut D,
         mut pipe: Pipe,
     ) -> Poll<Result<(), Broken>> {
-        let Some(destination) = tcp(destination) else {
+        let Some(destination) = tcp(stream) else {
             return Poll::Ready(Err(Broken::Destination));
         };
         while !pipe.is_empty() {
@@ -83,21 +83,35 @@ impl Flow {
             };
             let drained = ready.and_then(|()| {
                 destination.try_io(Interest::WRITABLE, || {
-                    self.bytes += u64::from(pipe.drain(destination)?);
+                    let drained = pipe.drain(destination)?;
+                    self.bytes += u64::from(drained.unwrap_or(0));
                     // As short as a short write: the socket is full.
-                    match pipe.is_empty() {
-                        true => Ok(()),
+                    match drained.is_none() || pipe.is_empty() {
+                        true => Ok(drained),
                         false => Err(io::ErrorKind::WouldBlock.into()),
                     }
                 })
             });
             match drained {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    return Poll::Ready(Err(Broken::Destination));
-                }
-                _ => {}
+                Ok(Some(_)) => {}
+                Ok(None) => return self.poll_copy_out(cx, stream, pipe),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(Err(Broken::Destination)),
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Moves what is in `pipe` on though the system refuses to.
+    fn poll_copy_out<D: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: &mut D,
+        mut pipe: Pipe,
+    ) -> Poll<Result<(), Broken>> {
+        let Ok(bytes) = pipe.take() else {
+            return Poll::Ready(Err(Broken::Destination));
+        };
+        self.poll_write_rest(cx, destination, Box::new(Rest { bytes, taken: 0 }))
     }
 }
