@@ -6,4 +6,5 @@ mod ending;
 mod limits;
 mod listening;
 mod logging;
+mod signals;
 mod users;

@@ -12,12 +12,17 @@ use socks_tests::{
     origin::{Origin, V4},
     patiently,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+};
 
 /// `ENOSYS`
 const ENOSYS: &str = "38";
 /// `EPERM`
 const EPERM: &str = "1";
+/// `ENOMEM`
+const ENOMEM: &str = "12";
 /// `EINVAL`
 const EINVAL: &str = "22";
 
@@ -30,6 +35,8 @@ fn rule(call: &str, rest: &str) -> String {
         ("setsockopt", false) => 208,
         ("splice", true) => 275,
         ("splice", false) => 76,
+        ("recvmmsg", true) => 299,
+        ("recvmmsg", false) => 243,
         _ => unreachable!("no number of {call}"),
     };
     format!("{number}{rest}")
@@ -74,4 +81,31 @@ async fn a_splice_that_is_refused_at_any_time_loses_nothing_and_is_logged_once()
         let log = child.log();
         assert_eq!(log.matches("refuses to splice").count(), 1, "{log}");
     }
+}
+
+/// A datagram that was there all along waited for another to come.
+#[tokio::test]
+async fn a_receive_that_fails_is_no_proof_that_there_is_nothing() {
+    let rule = rule("recvmmsg", &format!(":{ENOMEM}:0:1"));
+    let child = Child::start_refusing(&[&rule], &["--allow-private"]).await;
+    let mut control = TcpStream::connect(child.addr()).await.unwrap();
+    control.write_all(b"\x05\x01\x00").await.unwrap();
+    control.read_exact(&mut [0; 2]).await.unwrap();
+    let associate = b"\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00";
+    control.write_all(associate).await.unwrap();
+    let mut reply = [0; 10];
+    control.read_exact(&mut reply).await.unwrap();
+    let port = u16::from_be_bytes([reply[8], reply[9]]);
+
+    let (client, target) = (
+        UdpSocket::bind((V4, 0)).await.unwrap(),
+        UdpSocket::bind((V4, 0)).await.unwrap(),
+    );
+    let mut datagram = b"\x00\x00\x00\x01\x7f\x00\x00\x01".to_vec();
+    datagram.extend(target.local_addr().unwrap().port().to_be_bytes());
+    datagram.extend(b"alone");
+    client.send_to(&datagram, (V4, port)).await.unwrap();
+    let mut space = [0; 16];
+    let received = patiently("the datagram", target.recv(&mut space)).await;
+    assert_eq!(&space[..received.unwrap()], b"alone");
 }

@@ -81,19 +81,10 @@ impl Flow {
                 self.held = Held::Pipe(pipe);
                 return Poll::Pending;
             };
-            let drained = ready.and_then(|()| {
-                destination.try_io(Interest::WRITABLE, || {
-                    let drained = pipe.drain(destination)?;
-                    self.bytes += u64::from(drained.unwrap_or(0));
-                    // As short as a short write: the socket is full.
-                    match drained.is_none() || pipe.is_empty() {
-                        true => Ok(drained),
-                        false => Err(io::ErrorKind::WouldBlock.into()),
-                    }
-                })
-            });
+            let drained = ready
+                .and_then(|()| destination.try_io(Interest::WRITABLE, || pipe.drain(destination)));
             match drained {
-                Ok(Some(_)) => {}
+                Ok(Some(moved)) => self.bytes += u64::from(moved),
                 Ok(None) => return self.poll_copy_out(cx, stream, pipe),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Poll::Ready(Err(Broken::Destination)),

@@ -51,6 +51,7 @@ impl System for Mmsg {
         received: &mut [Received; LEN],
         cx: &mut Context<'_>,
     ) -> Poll<usize> {
+        let mut failed = false;
         for _ in 0..LEN {
             if ready!(socket.io.poll_recv_ready(cx)).is_err() {
                 // The runtime is shutting down.
@@ -61,13 +62,19 @@ impl System for Mmsg {
                 match self.receive(socket, slots, received) {
                     Ok(received) => count = received,
                     Err(error) if is_about_one_datagram(&error) => return Ok(()),
-                    // Whatever it is, wait for the next one to come.
+                    // It does not say that nothing waits, so have another look.
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock && !failed => {
+                        failed = true;
+                        return Ok(());
+                    }
+                    // It goes on: wait for the next one to come.
                     Err(_) => return Err(io::ErrorKind::WouldBlock.into()),
                 }
-                // One alone has emptied the socket, and to say so saves a call
-                // that would find nothing. Behind several there will be more by
-                // the time that they are dealt with: to look is cheaper than to
-                // be told.
+                // Behind one alone the kernel has looked for the next and found
+                // none, or news of another, which it announces. To say so saves
+                // a call that would find nothing. Behind several there will be
+                // more by the time that they are dealt with: to look is cheaper
+                // than to be told.
                 match count {
                     0 | 1 => Err(io::ErrorKind::WouldBlock.into()),
                     _ => Ok(()),
