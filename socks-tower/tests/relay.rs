@@ -227,6 +227,39 @@ async fn where_there_are_no_more_pipes_bytes_are_copied() {
     exchange_both_ways(client, target, tunnel, 8 << 20).await;
 }
 
+/// Sends `ab!cd`, the third byte as urgent data, before anybody can read of it.
+#[cfg(target_os = "linux")]
+fn send_with_an_urgent_byte(stream: &TcpStream) {
+    assert_eq!(stream.try_write(b"ab").unwrap(), 2);
+    let urgent = socket2::SockRef::from(stream).send_out_of_band(b"!");
+    assert_eq!(urgent.unwrap(), 1);
+    assert_eq!(stream.try_write(b"cd").unwrap(), 2);
+}
+
+/// A read stops short of the urgent mark, and nobody is told of what is behind it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_urgent_byte_arrives_in_its_place_and_holds_nothing_up() {
+    let ((mut client, near), (mut target, far)) = tokio::join!(pair(), pair());
+    // As our listeners hand it down.
+    let inline = socket2::SockRef::from(&near).set_out_of_band_inline(true);
+    inline.unwrap();
+    let _tunnel = run(near, far);
+    for round in 0..4_u8 {
+        for _ in 0..2 {
+            let (from, to) = (&client, &mut target);
+            from.writable().await.unwrap();
+            send_with_an_urgent_byte(from);
+            let mut found = [0; 5];
+            let received = timeout(Duration::from_secs(10), to.read_exact(&mut found));
+            received.await.unwrap().unwrap();
+            assert_eq!(&found, b"ab!cd", "round {round}");
+            // Then the other way.
+            std::mem::swap(&mut client, &mut target);
+        }
+    }
+}
+
 /// A splice stops short of urgent data, and goes on saying that there is nothing.
 #[cfg(target_os = "linux")]
 #[tokio::test]
@@ -238,16 +271,14 @@ async fn urgent_data_does_not_stop_a_flow() {
         client.read_exact(&mut found).await.unwrap();
         assert!(found == bytes);
         client.write_all(b"x").await.unwrap();
-        let mut found = [0; 10];
+        let mut found = [0; 9];
         client.read_exact(&mut found).await.unwrap();
-        assert_eq!(&found, b"promptmore");
+        assert_eq!(&found, b"ab!cdmore");
     };
     let send = async {
         target.write_all(&bytes).await.unwrap();
         target.writable().await.unwrap();
-        let urgent = socket2::SockRef::from(&target).send_out_of_band(b"!");
-        assert_eq!(urgent.unwrap(), 1);
-        target.write_all(b"prompt").await.unwrap();
+        send_with_an_urgent_byte(&target);
         target.read_exact(&mut [0]).await.unwrap();
         target.write_all(b"more").await.unwrap();
     };

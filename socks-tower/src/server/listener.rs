@@ -1,13 +1,16 @@
 use std::{future::Future, io};
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::session::{Accepted, Session, Stream};
 
 /// Where connections come from: TCP, a Unix socket, memory.
 ///
-/// [`Server`](super::Server) takes any. [`TcpAcceptor::listen`](super::TcpAcceptor::listen) makes the one
-/// for TCP that costs least.
+/// [`Server`](super::Server) takes any;
+/// [`TcpAcceptor::listen`](super::TcpAcceptor::listen) makes the one for TCP that
+/// costs least. On a TCP socket that comes from elsewhere, set `SO_OOBINLINE`, as
+/// both do, or the relay loses urgent bytes.
 pub trait Listener: Send + 'static {
     /// The stream of a connection.
     type Io: Stream;
@@ -35,6 +38,8 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
         let (io, client_addr) = Self::accept(self).await?;
+        // So that the relay loses no urgent byte. One that fails is lost anyway.
+        let _ = SockRef::from(&io).set_out_of_band_inline(true);
         let mut session = Session::new().with_client_addr(client_addr);
         if let Ok(local_addr) = io.local_addr() {
             session = session.with_local_addr(local_addr);

@@ -59,6 +59,7 @@ pub(super) fn bound(
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     or_without("TCP_NODELAY", socket.set_tcp_nodelay(true));
+    or_without("SO_OOBINLINE", socket.set_out_of_band_inline(true));
     keepalive.set_on(SockRef::from(&socket));
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -95,9 +96,9 @@ fn system_silence(_: SocketAddr) -> io::Result<Duration> {
 }
 
 impl TcpAcceptor {
-    /// Listens on `addr` as a proxy should: no delay and [`Keepalive`] on every
-    /// accepted socket (on Linux they are set once, on the listener), and the
-    /// address free again as soon as the program has ended.
+    /// Listens on `addr` as a proxy should: no delay, [`Keepalive`] and urgent
+    /// bytes in line on every accepted socket (on Linux they are set once, on the
+    /// listener), and the address free again as soon as the program has ended.
     ///
     /// An IPv6 address takes IPv6 alone, so that `0.0.0.0` and `::` can be listened
     /// on side by side.
@@ -156,6 +157,7 @@ impl TcpAcceptor {
         #[cfg(not(target_os = "linux"))]
         {
             let _ = io.set_nodelay(true);
+            let _ = SockRef::from(&io).set_out_of_band_inline(true);
             self.keepalive.set_on(SockRef::from(&io));
         }
         let mut session = Session::new().with_client_addr(client_addr);

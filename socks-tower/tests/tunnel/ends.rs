@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     proxy::{Proxy, socks},
     speaks::Speaks,
-    streams::{accept, all_and_how, all_of, clog, noise, patiently, reset, target},
+    streams::{accept, all_and_how, all_of, clog, hears, noise, patiently, reset, target},
 };
 
 const RESET: Option<io::ErrorKind> = Some(io::ErrorKind::ConnectionReset);
@@ -154,5 +154,20 @@ async fn a_reset_behind_a_stalled_transfer_is_found_by_looking_for_it() {
         // It neither reads nor writes.
         let ready = patiently("a reset", survives.ready(Interest::ERROR)).await;
         assert!(ready.unwrap().is_error());
+    }
+}
+
+/// The client's socket has it from the listener that no urgent byte is lost.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_urgent_byte_arrives_in_its_place_either_way() {
+    let proxy = Proxy::new().await;
+    for client_sends in [true, false] {
+        let (mut sends, mut receives) = ends(&proxy, client_sends).await;
+        sends.write_all(b"ab").await.unwrap();
+        let urgent = socket2::SockRef::from(&sends).send_out_of_band(b"!");
+        assert_eq!(urgent.unwrap(), 1);
+        sends.write_all(b"cd").await.unwrap();
+        hears(&mut receives, b"ab!cd").await;
     }
 }

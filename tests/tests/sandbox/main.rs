@@ -52,6 +52,17 @@ async fn a_proxy_without_splice_serves() {
 }
 
 #[tokio::test]
+async fn a_proxy_without_recvmmsg_carries_streams() {
+    let origin = Origin::echo(V4).await;
+    let rule = rule("recvmmsg", &format!(":{ENOSYS}"));
+    let child = Child::start_refusing(&[&rule], &["--allow-private"]).await;
+    let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
+    for message in [&b"small"[..], &Content::new(1 << 18).bytes()] {
+        assert_echoes(&mut tunnel, message).await;
+    }
+}
+
+#[tokio::test]
 async fn a_splice_that_is_refused_at_any_time_loses_nothing_and_is_logged_once() {
     let content = Content::mib(32);
     let origin = Origin::serve(V4, move |mut stream| async move {

@@ -7,11 +7,12 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use socket2::SockRef;
 use sync_wrapper::SyncWrapper;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{flow::Flow, lane::Lanes, timeouts::Timeouts, tunnel::Tunnel};
-use crate::session::{Connected, End, Error, Stream, Transfer};
+use crate::session::{Connected, End, Error, Stream, Transfer, tcp};
 
 pin_project! {
     /// The future of [`Relay`](super::Relay): all that there is of an idle tunnel.
@@ -34,6 +35,11 @@ impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
             upstream,
             request,
         } = connected;
+        // The client's has it from its listener.
+        if let Some(tcp) = tcp(&upstream.io) {
+            // One that fails is broken, which will be seen.
+            let _ = SockRef::from(tcp).set_out_of_band_inline(true);
+        }
         let lanes = Lanes::new(request.session.policy, client.early.len());
         let up = Flow::starting_with(client.early, client.eof);
         let guard = upstream.guard.map(SyncWrapper::into_inner);

@@ -30,7 +30,8 @@
 //!   last byte either way. The half-closed timeout (5 minutes) counts likewise, once one side is done.
 //!   The lifetime (none) counts from the start.
 //!
-//! TCP's urgent mark is not passed on, nor is the byte under it.
+//! TCP's urgent mark is not passed on. The byte under it is, in its place and at
+//! once, where the client's socket comes from [`listen`](crate::listen).
 //!
 //! # What it costs
 //!

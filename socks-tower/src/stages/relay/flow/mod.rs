@@ -2,17 +2,20 @@
 
 #[cfg_attr(not(all(feature = "splice", target_os = "linux")), path = "no_pipe.rs")]
 mod pipe;
+#[cfg_attr(not(target_os = "linux"), path = "read_once.rs")]
+mod read;
 mod scratch;
 mod splice;
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use tokio::io::ReadBuf;
 
-use self::pipe::Pipe;
+use self::{pipe::Pipe, read::poll_read};
 use super::lane::{Allowance, Lane};
 use crate::session::{Stream, bulk, tcp};
 
@@ -34,6 +37,8 @@ pub(super) struct Flow {
     /// The destination may still hold back some of what it took.
     unflushed: bool,
     fin_passed: bool,
+    /// An error of the source's that came before its last bytes were read.
+    failed: Option<io::ErrorKind>,
     /// Go by `splice(2)` while this lasts.
     splicing: bool,
 }
@@ -168,9 +173,9 @@ impl Flow {
     ) -> Poll<Result<(), Broken>> {
         scratch::with(|buffer| {
             let most = buffer.len().min(allowance.bytes());
-            let mut buffer = ReadBuf::new(buffer.get_mut(..most).unwrap_or_default());
-            match Pin::new(source).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) => {}
+            let buffer = buffer.get_mut(..most).unwrap_or_default();
+            let read = match poll_read(cx, source, buffer, &mut self.failed) {
+                Poll::Ready(Ok(read)) => read,
                 Poll::Ready(Err(_)) => {
                     self.state = State::SourceEnded;
                     return Poll::Ready(Err(Broken::Source));
@@ -180,9 +185,9 @@ impl Flow {
                     ready!(self.poll_flush(cx, destination))?;
                     return Poll::Pending;
                 }
-            }
-            let mut rest = buffer.filled();
-            if rest.is_empty() {
+            };
+            let mut rest = buffer.get(..read.len).unwrap_or_default();
+            if read.ended {
                 self.state = State::SourceEnded;
             }
             if rest.len() < MESSAGE {
@@ -281,6 +286,30 @@ impl Flow {
         self.state = State::Ended;
         Poll::Ready(Ok(()))
     }
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    len: usize,
+    /// The source's end was read, too.
+    ended: bool,
+}
+
+/// A read by Tokio's own means.
+fn plain_read<S: Stream>(
+    cx: &mut Context<'_>,
+    source: &mut S,
+    buffer: &mut [u8],
+    _: &mut Option<io::ErrorKind>,
+) -> Poll<io::Result<Read>> {
+    let mut buffer = ReadBuf::new(buffer);
+    ready!(Pin::new(source).poll_read(cx, &mut buffer))?;
+    let len = buffer.filled().len();
+    Poll::Ready(Ok(Read {
+        len,
+        ended: len == 0,
+    }))
 }
 
 impl Held {
