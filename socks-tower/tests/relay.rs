@@ -9,13 +9,17 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use socks_tower::{
-    Command, Connected, End, Inbound, Outbound, Relay, Request, Session, Stream, Target, Transfer,
-    Version,
+    Command, Connected, Direction, End, Grant, Inbound, Outbound, Policy, Relay, Request, Session,
+    Stream, Target, Throttle, Transfer, Version,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -42,10 +46,19 @@ async fn tunnel() -> (TcpStream, TcpStream, JoinHandle<Transfer>) {
 }
 
 fn run<Io: Stream, Up: Stream>(client: Io, upstream: Up) -> JoinHandle<Transfer> {
-    let future = Relay::new().call(Connected::new(
+    run_as(Relay::new(), Session::default(), client, upstream)
+}
+
+fn run_as<Io: Stream, Up: Stream>(
+    mut relay: Relay,
+    session: Session,
+    client: Io,
+    upstream: Up,
+) -> JoinHandle<Transfer> {
+    let future = relay.call(Connected::new(
         Inbound::new(client, Vec::new(), Version::Socks5),
         Outbound::new(upstream),
-        Request::new(Session::default(), Command::CONNECT, Target::UNSPECIFIED),
+        Request::new(session, Command::CONNECT, Target::UNSPECIFIED),
     ));
     tokio::spawn(async { future.await.unwrap() })
 }
@@ -407,16 +420,87 @@ async fn an_answer_arrives_from_a_target_that_takes_no_more() {
     while client.write_all(b"and more").await.is_ok() {}
 }
 
+/// Grants so many bytes, and no more ever.
+#[derive(Debug)]
+struct UsedUp(AtomicU64);
+
+impl Throttle for UsedUp {
+    fn take(&self, _: Direction, want: u64) -> Grant {
+        match self.0.load(Ordering::Relaxed).min(want) {
+            0 => Grant::Exhausted,
+            granted => {
+                self.0.fetch_sub(granted, Ordering::Relaxed);
+                Grant::Bytes(granted)
+            }
+        }
+    }
+
+    fn give_back(&self, _: Direction, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A tunnel amid a download, and what its two ends hear when it is over.
+async fn amid_a_download(
+    relay: Relay,
+    policy: Policy,
+    cut: bool,
+) -> [(usize, Option<io::ErrorKind>); 2] {
+    let ((mut client, near), (mut target, far)) = tokio::join!(pair(), pair());
+    let mut session = Session::default();
+    session.policy = policy;
+    let tunnel = run_as(relay, session, near, far);
+    target.write_all(b"half of a download").await.unwrap();
+    let mut found = [0; 18];
+    client.read_exact(&mut found).await.unwrap();
+    if cut {
+        tunnel.abort();
+    } else {
+        target.write_all(b" is here").await.unwrap();
+    }
+    let (client, target) = (read_all(&mut client).await, read_all(&mut target).await);
+    [client, target].map(|(found, error)| (found.len(), error))
+}
+
+#[tokio::test]
+async fn half_a_download_does_not_look_like_the_whole() {
+    let reset = Some(io::ErrorKind::ConnectionReset);
+    let short_lived = Relay::new().with_lifetime(Duration::from_millis(200));
+    let mut quota = Policy::new();
+    quota.add_throttle(Arc::new(UsedUp(AtomicU64::new(21))));
+
+    let ended = amid_a_download(Relay::new(), Policy::new(), true).await;
+    assert_eq!(ended, [(0, reset); 2], "cut");
+    let ended = amid_a_download(Relay::new(), quota, false).await;
+    assert_eq!(ended, [(3, reset), (0, reset)], "quota");
+    let ended = amid_a_download(short_lived, Policy::new(), false).await;
+    assert_eq!(ended, [(8, reset), (0, reset)], "lifetime");
+}
+
+#[tokio::test]
+async fn an_idle_tunnel_ends_in_order_unless_a_side_still_owes_bytes() {
+    let relay = Relay::new().with_idle_timeout(Duration::from_secs(1));
+    let ended = amid_a_download(relay.clone(), Policy::new(), false).await;
+    assert_eq!(ended, [(8, None), (0, None)]);
+
+    let ((mut client, near), (mut target, far)) = tokio::join!(pair(), pair());
+    let tunnel = run_as(relay, Session::default(), near, far);
+    clog(&mut target).await; // The client does not read.
+    assert_eq!(tunnel.await.unwrap().end, End::IdleTimeout);
+    for end in [&mut client, &mut target] {
+        let (_, error) = read_all(end).await;
+        assert_eq!(error, Some(io::ErrorKind::ConnectionReset));
+    }
+}
+
 #[tokio::test]
 async fn a_tunnel_that_is_cut_lets_go_of_both_sides() {
     let (mut client, mut target, tunnel) = tunnel().await;
     clog(&mut client).await;
     tunnel.abort();
     assert!(tunnel.await.unwrap_err().is_cancelled());
-    let (_, error) = read_all(&mut client).await;
-    // It closed with bytes unread.
-    assert_eq!(error, Some(io::ErrorKind::ConnectionReset));
-    let (found, error) = read_all(&mut target).await;
-    assert_eq!(error, None);
-    assert!(noise(0, 1 << 20).starts_with(&found[..1 << 20]));
+    for end in [&mut client, &mut target] {
+        let (_, error) = read_all(end).await;
+        assert_eq!(error, Some(io::ErrorKind::ConnectionReset));
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    future::Future,
     io::{self, Write},
     net::SocketAddr,
     num::NonZeroUsize,
@@ -11,10 +10,7 @@ use std::{
 use socks_tower::{Proxy, ServeError, Server, TcpAcceptor, ThreadedServer};
 use tokio::{net::TcpStream, runtime};
 
-use crate::{
-    args::Args,
-    shutdown::{self, Shutdown},
-};
+use crate::{args::Args, shutdown};
 
 /// A runtime and listeners for each thread. `proxy` is told where it listens.
 pub fn per_thread<S>(
@@ -37,8 +33,9 @@ where
         announce(server.local_addrs());
         let server = server
             .with_shutdown(shutdown.first())
+            .with_cut(shutdown.second())
             .with_grace(args.grace());
-        until_cut(&shutdown, server.serve(proxy)).await
+        Ok(server.serve(proxy).await?)
     })
 }
 
@@ -66,15 +63,12 @@ where
         announce(&addrs);
         let server = Server::new(listeners)
             .with_shutdown(shutdown.first())
+            .with_cut(shutdown.second())
             .with_grace(args.grace());
         // A task of its own: waking the main one would cost a system call.
         let serving = tokio::spawn(server.serve(proxy));
-        until_cut(&shutdown, async {
-            serving
-                .await
-                .map_err(|panic| ServeError::Stack(panic.into()))?
-        })
-        .await
+        let served = serving.await;
+        Ok(served.map_err(|panic| ServeError::Stack(panic.into()))??)
     })
 }
 
@@ -84,15 +78,4 @@ fn announce(addrs: &[SocketAddr]) {
     let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
     // A reader that has gone is no reason not to serve.
     let _ = writeln!(io::stdout(), "listening on {}", addrs.join(", "));
-}
-
-async fn until_cut(
-    shutdown: &Shutdown,
-    serving: impl Future<Output = Result<(), ServeError>>,
-) -> Result<(), Box<dyn Error>> {
-    tokio::select! {
-        served = serving => served?,
-        () = shutdown.second() => tracing::warn!("cut by a second signal"),
-    }
-    Ok(())
 }

@@ -34,7 +34,11 @@ impl Shutdown {
     }
 
     pub fn second(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.after(2)
+        let second = self.after(2);
+        async {
+            second.await;
+            tracing::warn!("cut by a second signal");
+        }
     }
 
     fn after(&self, signals: u32) -> impl Future<Output = ()> + Send + use<> {

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -55,6 +55,7 @@ pub(super) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Server<L> {
     listener: L,
     shutdown: Option<Signal>,
+    cut: Option<Signal>,
     grace: Duration,
 }
 
@@ -141,13 +142,14 @@ impl<L: Listener> Server<L> {
         Self {
             listener,
             shutdown: None,
+            cut: None,
             grace: Self::DEFAULT_GRACE,
         }
     }
 
     /// Stops accepting once `signal` resolves, closes the listener, lets
     /// sessions end by themselves within the grace period, and cuts those that
-    /// are left.
+    /// are left. The tunnels of these are reset.
     pub fn with_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Some(Box::pin(signal));
         self
@@ -158,6 +160,16 @@ impl<L: Listener> Server<L> {
     /// Kubernetes, 90 of systemd.
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// Cuts all sessions once `signal` resolves, before or after the shutdown.
+    ///
+    /// Unlike dropping the future of [`serve`](Self::serve), that waits until
+    /// all are gone: a program that ends sooner leaves it to the system to close
+    /// their tunnels, which looks like an orderly end.
+    pub fn with_cut(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.cut = Some(Box::pin(signal));
         self
     }
 
@@ -176,25 +188,32 @@ impl<L: Listener> Server<L> {
         let Self {
             listener,
             shutdown,
+            cut: cutting,
             grace,
         } = self;
+        let shutdown = shutdown.unwrap_or_else(|| Box::pin(pending()));
+        let mut cutting = cutting.unwrap_or_else(|| Box::pin(pending()));
         let sessions = TaskTracker::new();
         let cut = Arc::new(Cut::default());
         // However this ends, also when it is dropped.
         let _cut_at_the_end = CutAtTheEnd(Arc::clone(&cut));
 
         let accepting = accept(listener, stack, &sessions, &cut);
-        match shutdown {
-            Some(signal) => tokio::select! {
-                biased;
-                () = signal => {}
-                error = accepting => return Err(error),
-            },
-            None => return Err(accepting.await),
-        }
+        let mut is_over = tokio::select! {
+            biased;
+            () = &mut cutting => true,
+            () = shutdown => false,
+            error = accepting => return Err(error),
+        };
         sessions.close();
-        debug!(sessions = sessions.len(), "draining");
-        if timeout(grace, sessions.wait()).await.is_err() {
+        if !is_over {
+            debug!(sessions = sessions.len(), "draining");
+            is_over = tokio::select! {
+                () = &mut cutting => true,
+                drained = timeout(grace, sessions.wait()) => drained.is_err(),
+            };
+        }
+        if is_over {
             debug!(sessions = sessions.len(), "cutting what is left");
             cut.now();
             sessions.wait().await;

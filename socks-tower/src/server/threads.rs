@@ -51,6 +51,7 @@ pub struct ThreadedServer {
     local_addrs: Vec<SocketAddr>,
     keepalive: Keepalive,
     shutdown: Option<Signal>,
+    cut: Option<Signal>,
     grace: Duration,
 }
 
@@ -94,6 +95,7 @@ impl ThreadedServer {
             local_addrs,
             keepalive: Keepalive::default(),
             shutdown: None,
+            cut: None,
             grace: Server::<TcpAcceptor>::DEFAULT_GRACE,
         })
     }
@@ -124,6 +126,12 @@ impl ThreadedServer {
     /// As [`Server::with_grace`].
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// As [`Server::with_cut`].
+    pub fn with_cut(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.cut = Some(Box::pin(signal));
         self
     }
 
@@ -169,9 +177,11 @@ impl ThreadedServer {
         drop(ended);
 
         let mut shutdown = self.shutdown.unwrap_or_else(|| Box::pin(pending()));
+        let mut cutting = self.cut.unwrap_or_else(|| Box::pin(pending()));
         loop {
             tokio::select! {
                 () = &mut shutdown, if !stop.is_cancelled() => stop.cancel(),
+                () = &mut cutting, if !cut.is_cancelled() => cut.cancel(),
                 ending = endings.recv() => match ending {
                     Some(ending) => ending?,
                     None => return Ok(()),

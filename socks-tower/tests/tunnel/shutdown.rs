@@ -13,6 +13,7 @@ use crate::{
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
+const RESET: Option<io::ErrorKind> = Some(io::ErrorKind::ConnectionReset);
 
 /// A proxy, and what tells it to end.
 async fn until_told(grace: Duration) -> (Proxy, oneshot::Sender<()>) {
@@ -91,8 +92,8 @@ async fn a_tunnel_that_outlasts_the_grace_period_is_cut() {
     let began = Instant::now();
     tell.send(()).unwrap();
     for (mut client, mut target) in tunnels {
-        all_and_how(&mut client).await;
-        all_and_how(&mut target).await;
+        assert_eq!(all_and_how(&mut client).await, (vec![], RESET));
+        assert_eq!(all_and_how(&mut target).await, (vec![], RESET));
     }
     all_and_how(&mut silent).await;
     served(proxy).await;
@@ -168,8 +169,36 @@ async fn a_server_that_is_dropped_cuts_all_sessions() {
     hears(&mut silent, b"\x05\x00").await;
     let addr = proxy.addr;
     drop(proxy);
-    all_and_how(&mut client).await;
-    all_and_how(&mut target).await;
+    assert_eq!(all_and_how(&mut client).await, (vec![], RESET));
+    assert_eq!(all_and_how(&mut target).await, (vec![], RESET));
     all_and_how(&mut silent).await;
     is_refused(addr).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_told_to_cut_does_so_within_the_grace_period_or_without_one() {
+    for drains_first in [true, false] {
+        let (tell, told) = oneshot::channel::<()>();
+        let (cut, is_cut) = oneshot::channel::<()>();
+        let configure = |server: Server<TcpAcceptor>| {
+            server
+                .with_grace(HOUR)
+                .with_shutdown(async {
+                    if told.await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                })
+                .with_cut(async { drop(is_cut.await) })
+        };
+        let proxy = Proxy::by(socks(TcpConnector::new()), configure).await;
+        let (mut client, mut target) = proxy.tunnel(Speaks::V5).await;
+        if drains_first {
+            tell.send(()).unwrap();
+            is_refused(proxy.addr).await;
+        }
+        cut.send(()).unwrap();
+        assert_eq!(all_and_how(&mut client).await, (vec![], RESET));
+        assert_eq!(all_and_how(&mut target).await, (vec![], RESET));
+        served(proxy).await;
+    }
 }

@@ -1,5 +1,7 @@
 //! Signals, and what becomes of tunnels.
 
+use std::{io, sync::Mutex};
+
 use rustix::process::Signal;
 use socks_tests::{
     child::Child,
@@ -8,7 +10,11 @@ use socks_tests::{
     origin::{Origin, V4},
     patiently,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+};
 
 /// Until connections to it are refused: it has heard the signal.
 async fn wait_until_closed(child: &Child) {
@@ -41,18 +47,41 @@ async fn a_signal_lets_a_live_tunnel_end_itself() {
     }
 }
 
+/// What is cut must not look like what has ended.
+async fn hears_a_reset(tunnel: &mut TcpStream) {
+    let reset = patiently("a reset", tunnel.read(&mut [0])).await;
+    assert_eq!(reset.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
 #[tokio::test]
 async fn a_second_signal_cuts_a_live_tunnel() {
-    let origin = Origin::echo(V4).await;
-    let child = Child::start(&["--allow-private", "--grace", "3600"]).await;
-    let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
-    child.terminate();
-    wait_until_closed(&child).await;
-    assert_echoes(&mut tunnel, b"still here").await;
-    child.signal(Signal::INT);
-    assert_eq!(read_to_the_end(&mut tunnel).await, b"");
-    let (status, log) = child.wait().await;
-    assert_eq!(status.code(), Some(0), "{log}");
+    for runtime in ["per-thread", "shared"] {
+        let (tell, told) = oneshot::channel();
+        let tell = Mutex::new(Some(tell));
+        let origin = Origin::serve(V4, move |mut stream| {
+            let tell = tell.lock().unwrap().take().unwrap();
+            async move {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).await.unwrap();
+                stream.write_all(&byte).await.unwrap();
+                let end = stream.read(&mut byte).await;
+                tell.send(end.map_err(|error| error.kind())).unwrap();
+            }
+        })
+        .await;
+        let args = ["--allow-private", "--grace", "3600", "--runtime", runtime];
+        let child = Child::start(&args).await;
+        let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
+        child.terminate();
+        wait_until_closed(&child).await;
+        assert_echoes(&mut tunnel, b"!").await;
+        child.signal(Signal::INT);
+        hears_a_reset(&mut tunnel).await;
+        let end = patiently("the origin's end", told).await.unwrap();
+        assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
+        let (status, log) = child.wait().await;
+        assert_eq!(status.code(), Some(0), "{log}");
+    }
 }
 
 #[tokio::test]
@@ -61,7 +90,7 @@ async fn the_grace_period_ends_a_tunnel_that_does_not() {
     let child = Child::start(&["--allow-private", "--grace", "0"]).await;
     let mut tunnel = socks5(child.addr(), None, origin.addr()).await.unwrap();
     child.terminate();
-    assert_eq!(read_to_the_end(&mut tunnel).await, b"");
+    hears_a_reset(&mut tunnel).await;
     let (status, log) = child.wait().await;
     assert_eq!(status.code(), Some(0), "{log}");
 }

@@ -25,7 +25,12 @@
 //! * A reset is passed on as a reset. What came before it is delivered first,
 //!   if the other side takes it within a second. Where the other side is not a
 //!   plain socket (TLS), its stream is dropped without an orderly end instead.
-//! * A timeout closes both sides, and so does a quota that is used up. The idle
+//! * A tunnel that is cut resets both sides, so that half of a transfer does not
+//!   look like the whole: one whose session is ended from outside (the server's
+//!   shutdown, [`Sessions`](crate::middleware::Sessions)), whose lifetime or quota
+//!   is used up, or whose future is dropped.
+//! * One in which nothing moves for too long is closed in order, or reset if a side
+//!   has not taken all that was sent to it. The idle
 //!   timeout (2 hours and 4 minutes unless set, from RFC 5382) counts from the
 //!   last byte either way. The half-closed timeout (5 minutes) counts likewise, once one side is done.
 //!   The lifetime (none) counts from the start.

@@ -26,6 +26,9 @@ pub(super) struct Tunnel<Io, Up> {
     /// When something last moved, or a side broke.
     active: Instant,
     broken: Option<Side>,
+    /// What to do if it is cut. None if its end is one that both sides may take
+    /// for an orderly one.
+    cut: Option<fn(&Self)>,
     /// How often the kernel was asked to say when the rest has been sent.
     asked: u8,
     timeouts: Arc<Timeouts>,
@@ -69,6 +72,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             started: now,
             active: now,
             broken: None,
+            cut: Some(Self::reset),
             asked: 0,
             timeouts,
             lanes,
@@ -257,17 +261,18 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         self.timeouts.no_later(next, now)
     }
 
-    /// Ends it. Both connections close with this value; the one that did not
-    /// break is reset then, if the other did.
-    pub(super) fn finish(self, end: End) -> Transfer {
-        let survivor = match self.broken {
-            Some(Side::Client) => tcp(&self.upstream),
-            Some(Side::Upstream) => tcp(&self.client),
-            None => None,
+    /// Ends it. Both connections close with this value.
+    pub(super) fn finish(mut self, end: End) -> Transfer {
+        let in_order = match end {
+            End::Closed => true,
+            // Nobody is amid anything.
+            End::IdleTimeout | End::HalfClosedTimeout => {
+                !(self.up.holds_bytes() || self.down.holds_bytes())
+            }
+            _ => false,
         };
-        if let Some(survivor) = survivor {
-            // It fails for a socket that is broken too.
-            let _ = survivor.set_zero_linger();
+        if in_order {
+            self.cut = None;
         }
         Transfer {
             up: self.up.bytes(),
@@ -278,11 +283,31 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         }
     }
 
+    /// Has the sides that did not break reset, as soon as they are closed.
+    fn reset(&self) {
+        let client = tcp(&self.client).filter(|_| self.broken != Some(Side::Client));
+        let upstream = tcp(&self.upstream).filter(|_| self.broken != Some(Side::Upstream));
+        for survivor in client.into_iter().chain(upstream) {
+            // It fails for a socket that is broken too.
+            let _ = survivor.set_zero_linger();
+        }
+    }
+
     fn progress(&self) -> Progress {
         Progress {
             up: self.up.bytes(),
             down: self.down.bytes(),
             ended: [self.up.has_ended(), self.down.has_ended()],
+        }
+    }
+}
+
+/// A side that did not break is reset if the tunnel is cut, whoever drops it, or
+/// half of what it was to get would look like the whole.
+impl<Io, Up> Drop for Tunnel<Io, Up> {
+    fn drop(&mut self) {
+        if let Some(reset) = self.cut {
+            reset(self);
         }
     }
 }

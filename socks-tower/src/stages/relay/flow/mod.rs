@@ -95,6 +95,11 @@ impl Flow {
         self.bytes
     }
 
+    /// The destination has not taken all that was read.
+    pub(super) fn holds_bytes(&self) -> bool {
+        !matches!(self.held, Held::Nothing)
+    }
+
     /// Nothing more will move.
     pub(super) fn has_ended(&self) -> bool {
         self.state == State::Ended
