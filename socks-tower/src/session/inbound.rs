@@ -15,12 +15,12 @@ use socks_core::{Target, v5::ReplyCode};
 use tokio::{
     io::{AsyncWriteExt, Interest, ReadBuf},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
 use crate::session::{
     DEFAULT_TIMEOUT, Dialect, Error, ErrorKind, Reply, ReplyHook, Rewind, Session, Stream, Words,
-    tcp, watch::Watch,
+    tcp, timeout, watch::Watch,
 };
 
 /// How a first stage was told to have clients answered.

@@ -7,4 +7,5 @@ mod limits;
 mod listening;
 mod logging;
 mod signals;
+mod stopped;
 mod users;

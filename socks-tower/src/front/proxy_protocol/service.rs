@@ -9,13 +9,12 @@ use socks_core::{
     Decode,
     proxy_protocol::{Addresses, Header, HeaderV1, HeaderV2},
 };
-use tokio::time::timeout_at;
 use tower_service::Service;
 
 use super::ProxyProtocolLayer;
 use crate::session::{
     Accepted, Error, ErrorKind, ReceiveError, Session, Stage, StageFuture, Stream, canonical,
-    opaque_future, receive,
+    opaque_future, receive, timeout_at,
 };
 
 /// Reads the PROXY header of connections from trusted senders, then goes on to

@@ -1,13 +1,12 @@
 use std::io;
 
-use tokio::time::timeout_at;
 use tokio_rustls::{TlsAcceptor, rustls};
 use tower_service::Service;
 
 use super::{PeerCertificates, TlsLayer, TlsStream};
 use crate::session::{
     Accepted, AuthenticatedBy, Error, ErrorKind, Rewind, Stage, StageFuture, Stream, always_ready,
-    dismiss, opaque_future,
+    dismiss, opaque_future, timeout_at,
 };
 
 /// Speaks TLS with the client, then goes on to `S`. See the

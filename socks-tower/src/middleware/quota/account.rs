@@ -9,15 +9,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime::Handle,
-    time::{Instant, timeout},
-};
+use tokio::{runtime::Handle, time::Instant};
 
 use super::{QuotaKey, QuotaStore, key::KeyOf};
 use crate::session::{
     BoxError, Session,
     policy::{Direction, Grant, Throttle},
+    timeout,
 };
 
 /// How long a quota may take to answer.

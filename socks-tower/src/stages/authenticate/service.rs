@@ -5,7 +5,7 @@ use socks_core::{
     v4::UserId,
     v5::Method,
 };
-use tokio::{io::AsyncWriteExt, time::timeout_at};
+use tokio::io::AsyncWriteExt;
 use tokio_util::either::Either;
 use tower_service::Service;
 
@@ -14,7 +14,7 @@ use crate::{
     session::{
         AuthenticatedBy, BoxStream, ClientStream, Error, ErrorKind, Greeted, Identity, Inbound,
         Negotiation, Offer, ReceiveError, Request, Requested, Rewind, Session, Stage, StageFuture,
-        Stream, always_ready, dismiss, opaque_future, receive, trace, watch::StageKind,
+        Stream, always_ready, dismiss, opaque_future, receive, timeout_at, trace, watch::StageKind,
     },
     stages::handshake::unexpected,
 };

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use socks_core::{Target, v5::Command};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::{BindError, layer::Config, peer::Expected};
@@ -9,7 +9,7 @@ use crate::{
     server::{self, TcpAcceptor},
     session::{
         Connected, Error, ErrorKind, Inbound, Outbound, Pinned, Request, Requested, Session, Stage,
-        StageFuture, Stream, Work, always_ready, opaque_future, trace, watch::StageKind,
+        StageFuture, Stream, Work, always_ready, opaque_future, timeout, trace, watch::StageKind,
     },
     stages::listen_addrs::ListenAddr,
 };

@@ -1,11 +1,11 @@
 use socks_core::server::{Event, Server};
-use tokio::time::timeout_at;
 use tower_service::Service;
 
 use super::HandshakeLayer;
 use crate::session::{
     Accepted, Answering, Error, ErrorKind, Greeted, Offer, Protocol, ReceiveError, Session, Stage,
-    StageFuture, Stream, always_ready, dismiss, opaque_future, receive, trace, watch::StageKind,
+    StageFuture, Stream, always_ready, dismiss, opaque_future, receive, timeout_at, trace,
+    watch::StageKind,
 };
 
 /// Reads the client's greeting, then goes on to `S`. See the

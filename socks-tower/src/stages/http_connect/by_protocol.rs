@@ -8,14 +8,14 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::{io::AsyncReadExt, time::timeout_at};
+use tokio::io::AsyncReadExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{HttpConnect, HttpConnectLayer, head::is_http};
 use crate::session::{
     Accepted, BoxError, Error, ErrorKind, READ_SIZE, Stage, StageFuture, Stream, always_ready,
-    go_on,
+    go_on, timeout_at,
 };
 
 /// Two ways in to the same stages. [`HttpConnectLayer::or`] makes one.

@@ -2,7 +2,6 @@ use socks_core::{
     Credentials,
     v5::{Command, Method},
 };
-use tokio::time::timeout_at;
 use tower_service::Service;
 
 use super::{
@@ -14,7 +13,7 @@ use crate::{
     session::{
         Accepted, Answering, ClientStream, Error, ErrorKind, Identity, Inbound, Protocol,
         ReceiveError, Request, Requested, Session, Stage, StageFuture, Stream, always_ready,
-        dismiss, opaque_future, receive, trace, watch::StageKind,
+        dismiss, opaque_future, receive, timeout_at, trace, watch::StageKind,
     },
     stages::authenticate::Attempt,
 };

@@ -99,12 +99,19 @@ fn poll_clock<Io: Stream, Up: Stream>(
         if tunnel.look_for_resets() {
             return Poll::Ready(None);
         }
-    } else if next < timer.deadline() {
+    } else if next < timer.deadline() && !tunnel.is_doubted() {
         timer.as_mut().reset(next);
     }
     ready!(timer.as_mut().poll(cx));
     let now = Instant::now();
-    Poll::Ready(deadline.filter(|&(at, _)| at <= now).map(|(_, end)| end))
+    let Some((at, end)) = deadline.filter(|&(at, _)| at <= now) else {
+        return Poll::Ready(None);
+    };
+    let Some(again) = tunnel.doubt(at, end, now) else {
+        return Poll::Ready(Some(end));
+    };
+    timer.as_mut().reset(again);
+    timer.poll(cx).map(|()| None)
 }
 
 impl<Io, Up> fmt::Debug for RelayFuture<Io, Up> {

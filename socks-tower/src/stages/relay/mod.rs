@@ -30,10 +30,11 @@
 //!   shutdown, [`Sessions`](crate::middleware::Sessions)), whose lifetime or quota
 //!   is used up, or whose future is dropped.
 //! * One in which nothing moves for too long is closed in order, or reset if a side
-//!   has not taken all that was sent to it. The idle
-//!   timeout (2 hours and 4 minutes unless set, from RFC 5382) counts from the
-//!   last byte either way. The half-closed timeout (5 minutes) counts likewise, once one side is done.
-//!   The lifetime (none) counts from the start.
+//!   has not taken all that was sent to it. The idle timeout (2 hours and 4
+//!   minutes unless set, from RFC 5382) counts from the last byte either way. The
+//!   half-closed timeout (5 minutes) counts likewise, once one side is done. A
+//!   process that slept meanwhile reads first what has come. The lifetime (none)
+//!   counts from the start.
 //!
 //! TCP's urgent mark is not passed on. The byte under it is, in its place and at
 //! once, where the client's socket comes from [`listen`](crate::listen).

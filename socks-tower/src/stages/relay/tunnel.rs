@@ -14,7 +14,7 @@ use super::{
     sent,
     timeouts::{Phase, Timeouts},
 };
-use crate::session::{End, Stream, Transfer, policy::Direction, tcp};
+use crate::session::{End, Stream, Transfer, policy::Direction, second_look, tcp};
 
 /// Both streams, and all that is known of the bytes between them.
 pub(super) struct Tunnel<Io, Up> {
@@ -25,6 +25,8 @@ pub(super) struct Tunnel<Io, Up> {
     started: Instant,
     /// When something last moved, or a side broke.
     active: Instant,
+    /// Its silence was not believed, once.
+    doubted: bool,
     broken: Option<Side>,
     /// What to do if it is cut. None if its end is one that both sides may take
     /// for an orderly one.
@@ -71,6 +73,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             down: Flow::default(),
             started: now,
             active: now,
+            doubted: false,
             broken: None,
             cut: Some(Self::reset),
             asked: 0,
@@ -97,6 +100,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         let after = self.progress();
         if after != before {
             self.active = Instant::now();
+            self.doubted = false;
         }
         if let Some(lanes) = &self.lanes {
             lanes.record(Direction::Up, after.up - before.up);
@@ -168,6 +172,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         }
         self.broken = Some(side);
         self.active = Instant::now();
+        self.doubted = false;
         match side {
             Side::Client => self.down.abandon(),
             Side::Upstream => self.up.abandon(),
@@ -237,6 +242,22 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         };
         self.timeouts
             .deadline(phase, self.started, self.active, held)
+    }
+
+    /// When to look again, if a silence that is up at `at` is not to be believed
+    /// `now`: the process may have slept, and bytes may wait. A lifetime is not
+    /// about them.
+    pub(super) fn doubt(&mut self, at: Instant, end: End, now: Instant) -> Option<Instant> {
+        if self.doubted || end == End::LifetimeExceeded {
+            return None;
+        }
+        let again = second_look(at, now);
+        self.doubted = again.is_some();
+        again
+    }
+
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted
     }
 
     /// When something is due in a tunnel that is to end at `deadline`.

@@ -21,7 +21,9 @@ use super::{
     source::Source,
 };
 use crate::{
-    session::{End, Error, ErrorKind, Pinned, Request, Requested, Stream, Transfer, Work},
+    session::{
+        End, Error, ErrorKind, Pinned, Request, Requested, Stream, Transfer, Work, second_look,
+    },
     stages::listen_addrs::ListenAddrs,
     works::tcp::SourceAddrs,
 };
@@ -99,6 +101,7 @@ where
     association.carried.active = started;
 
     let mut sleep = pin!(None);
+    let mut doubted = false;
     let end = poll_fn(|cx| {
         if let Poll::Ready(gone) = client.poll_gone(cx) {
             return Poll::Ready(gone.map_or(End::ClientReset, |()| End::Closed));
@@ -110,6 +113,7 @@ where
         let idle_since = || association.carried.active;
         ready!(poll_idle(
             sleep.as_mut(),
+            &mut doubted,
             config.idle_timeout,
             idle_since,
             cx
@@ -170,9 +174,10 @@ where
 /// Ready once nothing has gone through for `timeout`.
 ///
 /// The timer is not set anew for every datagram: when it fires, it is seen how
-/// much time has been gained since.
+/// much time has been gained since. One that fires late is `doubted` once.
 fn poll_idle(
     mut sleep: Pin<&mut Option<Sleep>>,
+    doubted: &mut bool,
     timeout: Option<Duration>,
     idle_since: impl Fn() -> Instant,
     cx: &mut Context<'_>,
@@ -189,10 +194,17 @@ fn poll_idle(
             return Poll::Pending;
         };
         ready!(timer.as_mut().poll(cx));
-        if end <= Instant::now() {
-            return Poll::Ready(());
+        let now = Instant::now();
+        if end > now {
+            *doubted = false;
+            timer.reset(end);
+            continue;
         }
-        timer.reset(end);
+        match second_look(end, now).filter(|_| !*doubted) {
+            None => return Poll::Ready(()),
+            Some(at) => timer.reset(at),
+        }
+        *doubted = true;
     }
 }
 

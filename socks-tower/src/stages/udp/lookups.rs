@@ -9,14 +9,11 @@ use std::{
 };
 
 use socks_core::{Host, Target, v5::ReplyCode};
-use tokio::{
-    task::{Id, JoinSet},
-    time::timeout,
-};
+use tokio::task::{Id, JoinSet};
 use tracing::{Instrument, debug};
 
 use super::flows::FlowId;
-use crate::session::{Chain, DropReason, Error, ErrorKind, Pinned, Request, Work};
+use crate::session::{Chain, DropReason, Error, ErrorKind, Pinned, Request, Work, timeout};
 
 /// Look-ups of an association that are under way.
 const MAX: usize = 32;

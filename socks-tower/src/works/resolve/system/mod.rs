@@ -66,7 +66,7 @@ pub use reverse::ReverseResolver;
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
-use crate::session::{always_ready, opaque_future};
+use crate::session::{always_ready, opaque_future, timeout as timeout_of};
 
 /// Rust's own default. Modules of the system's resolver (LDAP, `systemd`) run on
 /// it too; what they do not touch costs address space alone.
@@ -206,7 +206,7 @@ impl SystemResolver {
                     return Err(LookupError::NoThread { host, source });
                 }
             };
-            match tokio::time::timeout(timeout, answer).await {
+            match timeout_of(timeout, answer).await {
                 Ok(Ok(Ok(found))) if found.is_empty() => Err(LookupError::NotFound { host }),
                 Ok(Ok(Ok(found))) => Ok(found),
                 Ok(Ok(Err(source))) => Err(LookupError::from_system(host, source)),

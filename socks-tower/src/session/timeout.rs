@@ -1,0 +1,131 @@
+//! Timeouts that are not the fault of a process that slept.
+//!
+//! A process that is stopped, or whose machine is, finds its timers due when it
+//! goes on, before it has been told of what came meanwhile. So a timer that fires
+//! late is not believed: whatever waits in the sockets is read first.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{self, Instant, Sleep, Timeout, error::Elapsed, sleep_until};
+
+/// A timer that fires no later than this was not held up.
+const ON_TIME: Duration = Duration::from_millis(5);
+
+/// Time to be told of what waits, at least: the next turn of the driver.
+const LEAST: Duration = Duration::from_millis(10);
+
+/// And at most: thousands of sockets take many turns.
+const MOST: Duration = Duration::from_secs(1);
+
+/// When to look again, if a timer that was due at `deadline` and fires `now` is
+/// not to be believed.
+pub(crate) fn second_look(deadline: Instant, now: Instant) -> Option<Instant> {
+    let late = now.saturating_duration_since(deadline);
+    (late > ON_TIME).then(|| now + late.clamp(LEAST, MOST))
+}
+
+/// As Tokio's, but a timer that fires late is not believed at once.
+pub(crate) fn timeout_at<F: Future>(deadline: Instant, future: F) -> TimeoutAt<F> {
+    TimeoutAt {
+        timeout: time::timeout_at(deadline, future),
+        deadline: Some(deadline),
+        second: None,
+    }
+}
+
+/// As [`timeout_at`], counted from now.
+pub(crate) fn timeout<F: Future>(timeout: Duration, future: F) -> TimeoutAt<F> {
+    TimeoutAt {
+        timeout: time::timeout(timeout, future),
+        deadline: Instant::now().checked_add(timeout),
+        second: None,
+    }
+}
+
+pin_project! {
+    /// The future of [`timeout_at`].
+    pub(crate) struct TimeoutAt<F> {
+        #[pin]
+        timeout: Timeout<F>,
+        // None past the end of time.
+        deadline: Option<Instant>,
+        // In a box: hardly anybody has one.
+        second: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F: Future> Future for TimeoutAt<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // Polls what it is about, whether or not the time is up.
+        let elapsed = match ready!(this.timeout.poll(cx)) {
+            Ok(output) => return Poll::Ready(Ok(output)),
+            Err(elapsed) => elapsed,
+        };
+        if this.second.is_none()
+            && let Some(deadline) = this.deadline
+            && let Some(at) = second_look(*deadline, Instant::now())
+        {
+            *this.second = Some(Box::pin(sleep_until(at)));
+        }
+        if let Some(second) = this.second {
+            ready!(second.as_mut().poll(cx));
+        }
+        Poll::Ready(Err(elapsed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::{
+        sync::oneshot,
+        time::{advance, sleep},
+    };
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_fires_on_time_is_believed() {
+        let began = Instant::now();
+        assert!(timeout(SECOND, pending::<()>()).await.is_err());
+        assert_eq!(began.elapsed(), SECOND);
+        assert!(timeout_at(began, async {}).await.is_ok());
+    }
+
+    /// The clock leaps as it does while a process is stopped; what came meanwhile
+    /// is told of a moment later.
+    #[tokio::test(start_paused = true)]
+    async fn what_came_while_the_process_slept_comes_before_the_timeout() {
+        for (slept, told_after) in [(2 * SECOND, SECOND / 2), (SECOND + SECOND / 50, LEAST / 2)] {
+            let (tell, told) = oneshot::channel();
+            let waits = tokio::spawn(timeout(SECOND, told));
+            tokio::task::yield_now().await;
+            advance(slept).await;
+            sleep(told_after).await;
+            tell.send("in time").unwrap();
+            assert_eq!(waits.await.unwrap().unwrap(), Ok("in time"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_timer_is_believed_when_nothing_has_come_by_the_second_look() {
+        let began = Instant::now();
+        let waits = tokio::spawn(timeout(SECOND, pending::<()>()));
+        tokio::task::yield_now().await;
+        advance(100 * SECOND).await;
+        assert!(waits.await.unwrap().is_err());
+        assert_eq!(began.elapsed(), 100 * SECOND + MOST);
+    }
+}
