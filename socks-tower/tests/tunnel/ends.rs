@@ -1,12 +1,14 @@
 //! How tunnels end: each side's FIN and RST comes through as what it is.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use socks_tower::{Relay, TcpConnector};
+use socks_tower::{Accepted, Direction, Grant, HasSession, Relay, TcpConnector, Throttle};
 use tokio::{
     io::{AsyncWriteExt, Interest},
     net::TcpStream,
+    time::Instant,
 };
+use tower::ServiceBuilder;
 
 use crate::{
     proxy::{Proxy, socks},
@@ -141,20 +143,57 @@ async fn a_side_that_vanishes_amid_a_stalled_transfer_fails_the_other_s_writes()
     }
 }
 
-/// A side that stalled and was reset behind it went unnoticed, since nothing was
-/// read from it, until the idle timeout.
+/// Nothing is read from a side behind which a transfer stalls, so its reset is
+/// found by looking for it, and not when the tunnel's timer fires.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reset_behind_a_stalled_transfer_is_found_by_looking_for_it() {
-    let relay = Relay::new().with_half_closed_timeout(Duration::from_millis(500));
-    let proxy = Proxy::of(socks(TcpConnector::new()).with_relay(relay)).await;
+    let timeless = Relay::new()
+        .with_idle_timeout(None)
+        .with_half_closed_timeout(None);
+    for relay in [Relay::new(), timeless] {
+        let proxy = Proxy::of(socks(TcpConnector::new()).with_relay(relay)).await;
+        for client_breaks in [true, false] {
+            let (mut breaks, survives) = ends(&proxy, client_breaks).await;
+            clog(&mut breaks).await;
+            reset(breaks);
+            // It neither reads nor writes.
+            let ready = patiently("a reset", survives.ready(Interest::ERROR)).await;
+            assert!(ready.unwrap().is_error());
+        }
+    }
+}
+
+/// One that is held back is not read from either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_behind_a_throttle_is_found_too() {
+    let throttle = Arc::new(Never);
+    let held_back = move |mut accepted: Accepted<TcpStream>| {
+        let session = accepted.session_mut();
+        session.policy.add_throttle(Arc::clone(&throttle));
+        accepted
+    };
+    let stack = ServiceBuilder::new()
+        .map_request(held_back)
+        .service(socks(TcpConnector::new()));
+    let proxy = Proxy::of(stack).await;
     for client_breaks in [true, false] {
         let (mut breaks, survives) = ends(&proxy, client_breaks).await;
-        clog(&mut breaks).await;
+        breaks.write_all(b"may not pass").await.unwrap();
         reset(breaks);
-        // It neither reads nor writes.
         let ready = patiently("a reset", survives.ready(Interest::ERROR)).await;
         assert!(ready.unwrap().is_error());
     }
+}
+
+/// Grants nothing within a test's patience.
+struct Never;
+
+impl Throttle for Never {
+    fn take(&self, _: Direction, _: u64) -> Grant {
+        Grant::Wait(Instant::now() + Duration::from_secs(3600))
+    }
+
+    fn give_back(&self, _: Direction, _: u64) {}
 }
 
 /// The client's socket has it from the listener that no urgent byte is lost.

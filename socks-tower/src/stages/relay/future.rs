@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
@@ -13,6 +14,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{flow::Flow, lane::Lanes, timeouts::Timeouts, tunnel::Tunnel};
 use crate::session::{Connected, End, Error, Stream, Transfer, tcp};
+
+/// How often a tunnel that is stalled looks for a reset behind what it holds.
+const LOOK: Duration = Duration::from_millis(500);
 
 pin_project! {
     /// The future of [`Relay`](super::Relay): all that there is of an idle tunnel.
@@ -77,14 +81,17 @@ impl<Io: Stream, Up: Stream> Future for RelayFuture<Io, Up> {
 /// have another look at the tunnel.
 ///
 /// The timer is not set anew for every byte: when it fires, the tunnel knows
-/// how much time it has gained since.
+/// how much time it has gained since. For one that is stalled it is, but to an
+/// instant that comes no later than [`LOOK`].
 fn poll_clock<Io: Stream, Up: Stream>(
     tunnel: &mut Tunnel<Io, Up>,
     mut sleep: Pin<&mut Option<Sleep>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<End>> {
     let deadline = tunnel.deadline();
-    let Some(next) = tunnel.next_look(deadline.map(|(at, _)| at)) else {
+    let due = tunnel.next_look(deadline.map(|(at, _)| at));
+    let look = tunnel.is_stalled().then(|| Instant::now() + LOOK);
+    let Some(next) = due.into_iter().chain(look).min() else {
         return Poll::Pending;
     };
     if sleep.is_none() {

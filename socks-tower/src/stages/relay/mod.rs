@@ -23,7 +23,8 @@
 //!   that a half-closed connection works as it would without a proxy. The
 //!   tunnel ends when both directions have.
 //! * A reset is passed on as a reset. What came before it is delivered first,
-//!   if the other side takes it within a second. Where the other side is not a
+//!   if the other side takes it within a second. While that side takes nothing,
+//!   nothing is read, and a reset is looked for twice a second. Where the other side is not a
 //!   plain socket (TLS), its stream is dropped without an orderly end instead.
 //! * A tunnel that is cut resets both sides, so that half of a transfer does not
 //!   look like the whole: one whose session is ended from outside (the server's

@@ -2,11 +2,12 @@
 
 use std::{
     any::Any,
+    pin::pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{io::Interest, net::TcpStream, time::Instant};
 
 use super::{
     flow::{Broken, Flow},
@@ -54,6 +55,15 @@ impl Side {
             Self::Upstream => End::UpstreamReset,
         }
     }
+}
+
+/// Asks the system only about a socket of which Tokio has heard of an error.
+fn is_reset(stream: Option<&TcpStream>) -> bool {
+    let Some(stream) = stream else { return false };
+    let mut cx = Context::from_waker(Waker::noop());
+    let heard = pin!(stream.ready(Interest::ERROR)).poll(&mut cx);
+    matches!(heard, Poll::Ready(Ok(ready)) if ready.is_error())
+        && matches!(stream.take_error(), Ok(Some(_)))
 }
 
 impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
@@ -179,15 +189,19 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         }
     }
 
-    /// Finds a reset that no read and no write would: while the other side takes
-    /// nothing, nothing is read. Tokio tells of such a one only to somebody who
-    /// waits for it, so it is looked for when the timer fires: every five
-    /// minutes, with the default timeouts. True if there is one.
+    /// Whether there is a side that nothing is read from: what was read before is
+    /// not taken, or the policy holds it back.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.broken.is_none()
+            && (self.up.holds_bytes()
+                || self.down.holds_bytes()
+                || self.held_back().next().is_some())
+    }
+
+    /// Finds a reset that no read and no write would, in a tunnel that is
+    /// [stalled](Self::is_stalled). Tokio knows of it by then, but tells only
+    /// somebody who waits for it. True if there is one.
     pub(super) fn look_for_resets(&mut self) -> bool {
-        let is_reset = |stream: Option<&TcpStream>| {
-            let error = stream.map(TcpStream::take_error);
-            matches!(error, Some(Ok(Some(_))))
-        };
         if self.broken.is_some() {
             return false;
         }
