@@ -236,3 +236,19 @@ async fn an_address_that_never_answers_does_not_hold_up_the_next() {
     let stream = connector.oneshot(request(&[silent, addr])).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), addr);
 }
+
+/// On one address nobody is but the socket that dials it; on another there is
+/// somebody.
+#[tokio::test]
+async fn a_connection_to_itself_is_none_and_the_next_address_has_its_turn() {
+    let (listener, there) = listen("127.0.0.1:0").await;
+    let itself = SocketAddr::from(([127, 0, 0, 2], there.port()));
+    let connector = TcpConnector::new().with_setup(move |socket, addr| match addr == itself {
+        true => socket.bind(addr),
+        false => Ok(()),
+    });
+    let request = request(&[itself, there]);
+    let (connected, accepted) = tokio::join!(connector.oneshot(request), listener.accept());
+    assert_eq!(connected.unwrap().peer_addr().unwrap(), there);
+    accepted.unwrap();
+}

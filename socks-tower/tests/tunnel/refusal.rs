@@ -42,6 +42,22 @@ async fn a_failed_dial_is_reported_whole_in_every_version() {
     }
 }
 
+/// TCP lets a socket connect to itself, if the port that the system gives it
+/// happens to be the one that it dials: here it is told to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_where_only_we_are_is_closed_in_every_version() {
+    let free = TcpSocket::new_v4().unwrap();
+    free.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let target = free.local_addr().unwrap();
+    drop(free);
+    let itself = TcpConnector::new().with_setup(|socket, target| socket.bind(target));
+    let proxy = Proxy::of(socks(itself)).await;
+    for speaks in Speaks::ALL {
+        let words = speaks.connect(target);
+        assert_eq!(told(&proxy, &words).await, speaks.refusal(5), "{speaks:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denial_is_reported_whole_in_every_version() {
     let proxy = Proxy::of(socks(TcpConnector::new()).with_rules(Rules::new())).await;

@@ -1,12 +1,14 @@
 use std::{pin::pin, time::Duration};
 
 use socks_core::{Target, v5::Command};
-use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::session::{
-    BoxError, Connected, Connector, Error, ErrorKind, IntoOutbound, Request, Requested, Stage,
-    StageFuture, Stream, always_ready, opaque_future, tcp, trace, watch::StageKind,
+use crate::{
+    session::{
+        BoxError, Connected, Connector, Error, ErrorKind, IntoOutbound, Request, Requested, Stage,
+        StageFuture, Stream, always_ready, opaque_future, tcp, timeout, trace, watch::StageKind,
+    },
+    works::tcp::not_to_itself,
 };
 
 /// Connects by `C` and replies, then goes on to `S`. See the
@@ -76,6 +78,14 @@ where
                 return Err(client.refuse(error).await);
             }
         };
+        if upstream.local_addr.map(|addr| addr.port()) == Some(request.target.port)
+            && let Some(tcp) = tcp(&upstream.io)
+            && let Err(itself) = not_to_itself(tcp)
+        {
+            drop(upstream);
+            let error = Error::of_work(ErrorKind::Connect, itself.into());
+            return Err(client.refuse(error).await);
+        }
         let bound = upstream
             .local_addr
             .map_or(Target::UNSPECIFIED, Target::from);

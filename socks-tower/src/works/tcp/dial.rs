@@ -58,6 +58,27 @@ pub(super) async fn dial(addr: SocketAddr, options: &Options) -> Result<TcpStrea
     connect(socket, addr).await.map_err(failed)
 }
 
+/// Refuses a connection to itself, as the port would have refused one from
+/// elsewhere. TCP makes one of a socket that dials its own address (RFC 9293,
+/// section 3.5, a simultaneous open): so may a closed port of this machine be
+/// answered, if it is the one that the system gives the socket.
+///
+/// Costs two system calls.
+pub(crate) fn not_to_itself(stream: &TcpStream) -> Result<(), ConnectError> {
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) if local == peer => {
+            // It would keep the port for a minute.
+            let _ = stream.set_zero_linger();
+            let source = io::Error::new(io::ErrorKind::ConnectionRefused, "connected to itself");
+            Err(ConnectError::Dial {
+                addr: peer,
+                source: source.into(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn open(addr: SocketAddr, options: &Options) -> io::Result<Socket> {
     let domain = Domain::for_address(addr);
     // In one system call where it can be.

@@ -75,6 +75,14 @@
 //! An option that the system does not know is done without, and a warning says so
 //! once.
 //!
+//! # Closed ports of this machine
+//!
+//! A socket may connect to itself, if the system gives it the port that it dials.
+//! [`ConnectLayer`](crate::ConnectLayer) takes such a connection for a refusal.
+//! Among several addresses it is one here, for the others to have their turn: for
+//! that, ports from 1024 up cost two system calls more. Without the layer, compare
+//! the local address of a single one with its peer's.
+//!
 //! [`with_sources`]: TcpConnector::with_sources
 //! [`with_nodelay`]: TcpConnector::with_nodelay
 
@@ -85,6 +93,7 @@ mod source;
 
 use std::{borrow::Cow, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 
+pub(crate) use dial::not_to_itself;
 use dial::{Options, dial};
 pub use error::ConnectError;
 pub use race::Race;
@@ -94,6 +103,9 @@ use tower_service::Service;
 
 pub use crate::session::Keepalive;
 use crate::session::{EAFNOSUPPORT, Pinned, Request, always_ready, opaque_future};
+
+/// No system gives a socket a port below this one that did not ask for it.
+const MIN_EPHEMERAL: u16 = 1024;
 
 /// A connector over TCP. See the [module's page](self).
 #[derive(Clone, Debug, Default)]
@@ -214,6 +226,15 @@ async fn connect(
         let source = io::Error::from_raw_os_error(EAFNOSUPPORT);
         return Err(ConnectError::NoSource(source.into()));
     }
-    let connected = race.run(&addrs, |addr| dial(addr, options)).await;
+    // One alone is looked at by whoever asks for its local address anyway.
+    let is_race = addrs.len() > 1;
+    let dial = async |addr: SocketAddr| {
+        let stream = dial(addr, options).await?;
+        if is_race && addr.port() >= MIN_EPHEMERAL {
+            not_to_itself(&stream)?;
+        }
+        Ok(stream)
+    };
+    let connected = race.run(&addrs, dial).await;
     connected.map_err(ConnectError::most_telling)
 }
