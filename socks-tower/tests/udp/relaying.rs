@@ -36,7 +36,7 @@ async fn one_association_reaches_both_families_and_names_over_either() {
         let mapped: SocketAddr = (
             v4.ip()
                 .to_string()
-                .parse::<std::net::Ipv4Addr>()
+                .parse::<Ipv4Addr>()
                 .unwrap()
                 .to_ipv6_mapped(),
             v4.port(),
