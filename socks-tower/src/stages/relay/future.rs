@@ -33,7 +33,7 @@ pin_project! {
 }
 
 impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
-    pub(super) fn new(connected: Connected<Io, Up>, timeouts: Arc<Timeouts>) -> Self {
+    pub(super) fn new(connected: Connected<Io, Up>, timeouts: Arc<Timeouts>, splice: bool) -> Self {
         let Connected {
             client,
             upstream,
@@ -45,9 +45,10 @@ impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
             let _ = SockRef::from(tcp).set_out_of_band_inline(true);
         }
         let lanes = Lanes::new(request.session.policy, client.early.len());
-        let up = Flow::starting_with(client.early, client.eof);
+        let up = Flow::starting_with(client.early, client.eof, splice);
         let guard = upstream.guard.map(SyncWrapper::into_inner);
-        let tunnel = Tunnel::new(client.io, up, upstream.io, guard, timeouts, lanes);
+        let flows = (up, Flow::new(splice));
+        let tunnel = Tunnel::new(client.io, upstream.io, flows, guard, timeouts, lanes);
         Self {
             tunnel: Some(tunnel),
             sleep: None,

@@ -64,7 +64,9 @@
 //! that its sender is held back in turn, and is not idle.
 //!
 //! `splice` can raise SIGPIPE, which Rust programs ignore unless they choose
-//! otherwise. One that does must not use the feature.
+//! otherwise. In one that does, flows copy, and the log says so once: what is
+//! done with the signal is looked up in `/proc` before the first splice.
+//! [`Relay::with_splice`] turns splicing off where the feature is on.
 
 mod flow;
 mod future;

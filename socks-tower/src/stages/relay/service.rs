@@ -7,16 +7,36 @@ use crate::session::{Connected, Error, Stream, Transfer, always_ready};
 
 /// Carries bytes both ways until the session ends. See the
 /// [module's page](crate::stages::relay).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Relay {
     timeouts: Arc<Timeouts>,
+    splice: bool,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Relay {
     /// A relay with the default timeouts.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            timeouts: Arc::default(),
+            splice: true,
+        }
+    }
+
+    /// Whether bulk may go by `splice(2)`, where the feature `splice` and the
+    /// system have it. By default it may.
+    ///
+    /// In a program that would die of SIGPIPE none does, whatever this says.
+    #[must_use]
+    pub fn with_splice(mut self, splice: bool) -> Self {
+        self.splice = splice;
+        self
     }
 
     /// How long a tunnel may stand in which nothing moves; `None` for as long
@@ -54,6 +74,6 @@ impl<Io: Stream, Up: Stream> Service<Connected<Io, Up>> for Relay {
     always_ready!();
 
     fn call(&mut self, connected: Connected<Io, Up>) -> Self::Future {
-        RelayFuture::new(connected, Arc::clone(&self.timeouts))
+        RelayFuture::new(connected, Arc::clone(&self.timeouts), self.splice)
     }
 }

@@ -69,8 +69,8 @@ fn is_reset(stream: Option<&TcpStream>) -> bool {
 impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
     pub(super) fn new(
         client: Io,
-        up: Flow,
         upstream: Up,
+        (up, down): (Flow, Flow),
         guard: Option<Box<dyn Any + Send>>,
         timeouts: Arc<Timeouts>,
         lanes: Option<Box<Lanes>>,
@@ -80,7 +80,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             client,
             upstream,
             up,
-            down: Flow::default(),
+            down,
             started: now,
             active: now,
             doubted: false,

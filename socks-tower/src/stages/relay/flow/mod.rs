@@ -41,6 +41,8 @@ pub(super) struct Flow {
     failed: Option<io::ErrorKind>,
     /// Go by `splice(2)` while this lasts.
     splicing: bool,
+    /// Whether it may.
+    may_splice: bool,
 }
 
 /// What was read and the destination has not taken. Nothing is read meanwhile.
@@ -77,8 +79,16 @@ pub(super) enum Broken {
 }
 
 impl Flow {
+    /// Begins with nothing.
+    pub(super) fn new(may_splice: bool) -> Self {
+        Self {
+            may_splice,
+            ..Self::default()
+        }
+    }
+
     /// Begins with bytes that were read before; `ended` if the source's end was too.
-    pub(super) fn starting_with(early: Vec<u8>, ended: bool) -> Self {
+    pub(super) fn starting_with(early: Vec<u8>, ended: bool, may_splice: bool) -> Self {
         Self {
             held: Held::new(early.into_boxed_slice()),
             state: if ended {
@@ -86,7 +96,7 @@ impl Flow {
             } else {
                 State::Open
             },
-            ..Self::default()
+            ..Self::new(may_splice)
         }
     }
 
@@ -199,7 +209,7 @@ impl Flow {
                 bulk::talked();
             }
             // There may be much more where this came from.
-            self.splicing |= rest.len() == most && most >= splice::LEAST;
+            self.splicing |= self.may_splice && rest.len() == most && most >= splice::LEAST;
             allowance.spend(rest.len());
             while !rest.is_empty() {
                 let Poll::Ready(taken) = self.poll_write(cx, destination, rest) else {

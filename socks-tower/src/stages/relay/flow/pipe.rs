@@ -2,9 +2,12 @@
 
 use std::{
     cell::RefCell,
-    io,
+    fs, io,
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -74,7 +77,7 @@ impl Pipe {
     /// An empty pipe; none if the system grants no more, or has refused to
     /// splice.
     pub(super) fn lend() -> Option<Self> {
-        if REFUSED.load(Ordering::Relaxed) {
+        if REFUSED.load(Ordering::Relaxed) || !sigpipe_is_survived() {
             return None;
         }
         let ends = POOL.try_with(|pool| pool.try_borrow_mut().ok()?.lend());
@@ -187,6 +190,36 @@ fn give_up(errno: Errno) {
         let error = io::Error::from(errno);
         tracing::warn!(%error, "the system refuses to splice: copying instead");
     }
+}
+
+/// Whether SIGPIPE, which a splice to a closed connection raises, is ignored or
+/// caught, as in every Rust program that does not choose otherwise. Asked once.
+fn sigpipe_is_survived() -> bool {
+    static SURVIVED: OnceLock<bool> = OnceLock::new();
+    *SURVIVED.get_or_init(|| {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let survived = handles_sigpipe(&status);
+        if !survived {
+            tracing::warn!(
+                "SIGPIPE would end this program, so it does not splice: copying instead"
+            );
+        }
+        survived
+    })
+}
+
+/// By the masks of what is ignored, and of what is caught; false where there is
+/// neither to read.
+fn handles_sigpipe(status: &str) -> bool {
+    /// 13, counted from 1.
+    const SIGPIPE: u64 = 1 << 12;
+    let masks = status.lines().filter_map(|line| {
+        let mask = line
+            .strip_prefix("SigIgn:")
+            .or(line.strip_prefix("SigCgt:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    masks.fold(0, |all, mask| all | mask) & SIGPIPE != 0
 }
 
 impl Pool {
@@ -337,5 +370,24 @@ mod tests {
         let long_ago = Instant::now().checked_sub(RETRY);
         POOL.with(|pool| pool.borrow_mut().refused = long_ago);
         assert!(Pipe::lend().is_some());
+    }
+
+    #[test]
+    fn sigpipe_is_survived_if_it_is_ignored_or_caught() {
+        let status = |ignored: &str, caught: &str| {
+            format!(
+                "Name:\tproxy\nSigBlk:\tffffffffffffffff\nSigIgn:\t{ignored}\nSigCgt:\t{caught}\n"
+            )
+        };
+        let (none, pipe) = ("0000000000000000", "0000000000001000");
+        assert!(handles_sigpipe(&status(pipe, none)));
+        assert!(handles_sigpipe(&status(none, pipe)));
+        assert!(!handles_sigpipe(&status(
+            "0000000000000800",
+            "0000000180000000"
+        )));
+        assert!(!handles_sigpipe(""));
+        // This one is a Rust program.
+        assert!(sigpipe_is_survived());
     }
 }

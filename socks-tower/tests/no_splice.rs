@@ -1,0 +1,60 @@
+//! A relay that is told not to splice. By itself, for it counts the pipes of its
+//! process.
+
+#![cfg(all(target_os = "linux", feature = "splice"))]
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use socks_tower::{
+    Command, Connected, Inbound, Outbound, Relay, Request, Session, Target, Version,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tower::Service;
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (ours.unwrap(), theirs.unwrap().0)
+}
+
+fn pipe_ends() -> usize {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = entries.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    let is_pipe = |link: &std::path::PathBuf| link.to_string_lossy().starts_with("pipe:");
+    links.filter(is_pipe).count()
+}
+
+/// Carries 8 MB down; says whether a pipe was used. The thread's pool keeps it.
+async fn splices(mut relay: Relay) -> bool {
+    let before = pipe_ends();
+    let ((mut client, near), (mut target, far)) = tokio::join!(pair(), pair());
+    let session = tokio::spawn(relay.call(Connected::new(
+        Inbound::new(near, Vec::new(), Version::Socks5),
+        Outbound::new(far),
+        Request::new(Session::new(), Command::CONNECT, Target::UNSPECIFIED),
+    )));
+    let sent: Vec<u8> = (0..=250).cycle().take(8_000_000).collect();
+    let receiving = async {
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        drop(client);
+        received
+    };
+    let sending = async {
+        target.write_all(&sent).await.unwrap();
+        drop(target);
+    };
+    let (received, ()) = tokio::join!(receiving, sending);
+    assert!(received == sent, "{} bytes differ", received.len());
+    session.await.unwrap().unwrap();
+    pipe_ends() > before
+}
+
+#[tokio::test]
+async fn splicing_can_be_switched_off_while_the_program_runs() {
+    assert!(!splices(Relay::new().with_splice(false)).await);
+    assert!(splices(Relay::new()).await);
+}
