@@ -113,6 +113,39 @@ pub async fn socks4(proxy: SocketAddr, target: SocketAddr) -> Result<TcpStream, 
     }
 }
 
+/// Asks `proxy`, on IPv4, for a UDP association; gives the connection that it
+/// lives as long as, and where datagrams are to be sent.
+///
+/// # Errors
+///
+/// [`Refused`], if the proxy does not oblige.
+pub async fn associate(proxy: SocketAddr) -> Result<(TcpStream, SocketAddr), Refused> {
+    let mut stream = TcpStream::connect(proxy).await?;
+    stream.write_all(&[5, 1, 0]).await?;
+    assert_eq!(read(&mut stream).await?, [5, 0]);
+    stream.write_all(&[5, 3, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+    match read(&mut stream).await? {
+        [5, 0, 0, 1, a, b, c, d, high, low] => {
+            let port = u16::from_be_bytes([high, low]);
+            Ok((stream, ([a, b, c, d], port).into()))
+        }
+        [_, code, ..] => Err(Refused::Request(code)),
+    }
+}
+
+/// A datagram of `data` as an association wants it, for `target`, on IPv4.
+#[must_use]
+pub fn datagram(target: SocketAddr, data: &[u8]) -> Vec<u8> {
+    let SocketAddr::V4(target) = target else {
+        panic!("{target} has a longer header");
+    };
+    let mut bytes = vec![0, 0, 0, 1];
+    bytes.extend_from_slice(&target.ip().octets());
+    bytes.extend_from_slice(&target.port().to_be_bytes());
+    bytes.extend_from_slice(data);
+    bytes
+}
+
 /// Sends `message` and gets it back: the other end is an echo.
 pub async fn assert_echoes(stream: &mut TcpStream, message: &[u8]) {
     stream.write_all(message).await.expect("the tunnel is up");

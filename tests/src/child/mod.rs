@@ -49,6 +49,15 @@ impl Child {
         Self::spawn(with_args(sandbox.into(), &args), &args).await
     }
 
+    /// As [`start`](Self::start), with a `library` preloaded (`LD_PRELOAD`).
+    #[cfg(target_os = "linux")]
+    pub async fn start_preloading(library: &std::path::Path, args: &[&str]) -> Self {
+        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+        let mut command = command(&args);
+        command.env("LD_PRELOAD", library);
+        Self::spawn(command, &args).await
+    }
+
     /// Starts it with `args` and no others.
     pub async fn start_as(args: &[&str]) -> Self {
         Self::spawn(command(args), args).await

@@ -19,21 +19,34 @@ pub fn refusing(rules: &[&str], program: &Path) -> Command {
     command
 }
 
+/// A library to preload (`LD_PRELOAD`): the kernel does not know `UDP_SEGMENT`,
+/// and passes over it in silence.
+pub fn without_segments() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| compiled("uncut", &["-shared", "-fPIC"]))
+}
+
 /// The sandbox, compiled once by this machine's `cc`.
 fn refuse() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sandbox/refuse.c");
-        // Tests of several processes compile it at once: each its own, then moved.
-        let test = env::current_exe().unwrap();
-        let path = test.with_file_name("refuse");
-        let own = test.with_file_name(format!("refuse-{}", std::process::id()));
-        let compiled = Command::new("cc")
-            .args(["-O1", "-Wall", "-Werror", "-o"])
-            .args([&own, &source])
-            .status();
-        assert!(compiled.expect("cc is there").success(), "{source:?}");
-        fs::rename(&own, &path).unwrap();
-        path
-    })
+    PATH.get_or_init(|| compiled("refuse", &[]))
+}
+
+/// Compiles `name.c` beside this file.
+fn compiled(name: &str, options: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/sandbox/{name}.c"));
+    // Tests of several processes compile it at once: each its own, then moved.
+    let test = env::current_exe().unwrap();
+    let path = test.with_file_name(name);
+    let own = test.with_file_name(format!("{name}-{}", std::process::id()));
+    let compiled = Command::new("cc")
+        .args(["-O1", "-Wall", "-Werror"])
+        .args(options)
+        .arg("-o")
+        .args([&own, &source])
+        .arg("-ldl")
+        .status();
+    assert!(compiled.expect("cc is there").success(), "{source:?}");
+    fs::rename(&own, &path).unwrap();
+    path
 }

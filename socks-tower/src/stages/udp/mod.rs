@@ -92,7 +92,8 @@
 //!
 //! On Linux up to 32 datagrams are received, and sent, by one system call; those
 //! of one length for one address pass through the system as one, if it can cut
-//! them up again (`UDP_SEGMENT`). On the way of a datagram to a known destination
+//! them up again (`UDP_SEGMENT`). Where a sandbox or a small kernel refuses that,
+//! datagrams go one by one, which is logged once as a warning. On the way of a datagram to a known destination
 //! nothing is spawned or locked, and nothing allocated but a few bytes for such
 //! a run.
 

@@ -11,6 +11,8 @@ use std::sync::atomic::AtomicBool;
 use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::UdpSocket;
 
+#[cfg(target_os = "linux")]
+use super::batch;
 use super::own::Registered;
 use crate::{session::Session, stages::listen_addrs::ListenAddrs, works::tcp::SourceAddrs};
 
@@ -21,8 +23,8 @@ pub(super) struct Socket {
     pub(super) is_ipv4: bool,
     /// It sends to one address, and receives from no other.
     pub(super) is_connected: bool,
-    /// As long as nothing has shown that the system, or the network's device,
-    /// cannot cut up what it is given.
+    /// The system cuts up what it is given, and nothing has shown that the
+    /// network's device cannot.
     #[cfg(target_os = "linux")]
     pub(super) segments: AtomicBool,
     /// Its address, and the one that it is advertised by.
@@ -42,11 +44,11 @@ impl Socket {
         let io = UdpSocket::from_std(socket.into())?;
         let own = vec![Registered::new(io.local_addr()?)];
         Ok(Self {
-            io,
             is_ipv4: addr.is_ipv4(),
             is_connected: false,
             #[cfg(target_os = "linux")]
-            segments: AtomicBool::new(true),
+            segments: AtomicBool::new(batch::segments_are_served(&io)),
+            io,
             own,
         })
     }

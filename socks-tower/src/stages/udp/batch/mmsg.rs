@@ -10,7 +10,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvmmsg};
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, recvfrom, recvmmsg,
+    },
+};
 use rustix::net::{
     MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, addr::SocketAddrArg, sendmmsg,
 };
@@ -18,12 +23,22 @@ use tokio::io::Interest;
 
 use super::{
     Datagram, HEADROOM, LEN, Received, SLOT, System, is_about_one_datagram, is_news_of_another,
+    refused::{Refusable, may_be_refusal},
     segments, send_one,
 };
 use crate::{
     session::bulk::{self, Bulk},
     stages::udp::socket::Socket,
 };
+
+static RECVMMSG: Refusable = Refusable::new("recvmmsg");
+static SENDMMSG: Refusable = Refusable::new("sendmmsg");
+
+/// Whether neither has been refused so far.
+#[cfg(test)]
+pub(super) fn is_served() -> bool {
+    RECVMMSG.is_served() && SENDMMSG.is_served()
+}
 
 /// What `recvmmsg` wants, prepared once.
 ///
@@ -59,8 +74,9 @@ impl System for Mmsg {
             }
             let mut count = 0;
             let all: io::Result<()> = socket.io.try_io(Interest::READABLE, || {
+                let emptied;
                 match self.receive(socket, slots, received) {
-                    Ok(received) => count = received,
+                    Ok(came) => Came { count, emptied } = came,
                     Err(error) if is_about_one_datagram(&error) => return Ok(()),
                     // It does not say that nothing waits, so have another look.
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock && !failed => {
@@ -70,14 +86,9 @@ impl System for Mmsg {
                     // It goes on: wait for the next one to come.
                     Err(_) => return Err(io::ErrorKind::WouldBlock.into()),
                 }
-                // Behind one alone the kernel has looked for the next and found
-                // none, or news of another, which it announces. To say so saves
-                // a call that would find nothing. Behind several there will be
-                // more by the time that they are dealt with: to look is cheaper
-                // than to be told.
-                match count {
-                    0 | 1 => Err(io::ErrorKind::WouldBlock.into()),
-                    _ => Ok(()),
+                match emptied {
+                    true => Err(io::ErrorKind::WouldBlock.into()),
+                    false => Ok(()),
                 }
             });
             drop(all);
@@ -119,21 +130,55 @@ impl Mmsg {
         socket: &Socket,
         slots: &mut [u8],
         received: &mut [Received; LEN],
-    ) -> io::Result<usize> {
+    ) -> io::Result<Came> {
         if socket.is_ipv4 {
-            receive_into(&mut self.v4, socket, slots, received)
+            receive_by(&mut self.v4, socket, slots, received)
         } else {
-            receive_into(&mut self.v6, socket, slots, received)
+            receive_by(&mut self.v6, socket, slots, received)
         }
     }
 }
 
-fn receive_into<A>(
+/// How many datagrams came.
+struct Came {
+    count: usize,
+    /// There was no more, as far as can be told.
+    emptied: bool,
+}
+
+fn receive_by<A>(
     headers: &mut MultiHeaders<A>,
     socket: &Socket,
     slots: &mut [u8],
     received: &mut [Received; LEN],
-) -> io::Result<usize>
+) -> io::Result<Came>
+where
+    A: SockaddrLike + Copy + Into<SocketAddr>,
+{
+    if RECVMMSG.is_served() {
+        match receive_at_once(headers, socket, slots, received) {
+            // Nothing that was sent or has come makes the system say so.
+            Err(errno) if may_be_refusal(errno) => RECVMMSG.give_up(errno),
+            // Behind one alone the kernel has looked for the next and found none,
+            // or news of another, which it announces. To say so saves a call that
+            // would find nothing. Behind several there will be more by the time
+            // that they are dealt with: to look is cheaper than to be told.
+            came => {
+                let count = came?;
+                let emptied = count <= 1;
+                return Ok(Came { count, emptied });
+            }
+        }
+    }
+    receive_each::<A>(socket, slots, received)
+}
+
+fn receive_at_once<A>(
+    headers: &mut MultiHeaders<A>,
+    socket: &Socket,
+    slots: &mut [u8],
+    received: &mut [Received; LEN],
+) -> Result<usize, Errno>
 where
     A: SockaddrLike + Copy + Into<SocketAddr>,
 {
@@ -158,14 +203,55 @@ where
     Ok(count)
 }
 
+/// Receives by a call for each, until there is none.
+fn receive_each<A>(
+    socket: &Socket,
+    slots: &mut [u8],
+    received: &mut [Received; LEN],
+) -> io::Result<Came>
+where
+    A: SockaddrLike + Into<SocketAddr>,
+{
+    let mut came = Came {
+        count: 0,
+        emptied: false,
+    };
+    let slots = slots.chunks_exact_mut(SLOT);
+    for (place, slot) in received.iter_mut().zip(slots) {
+        let slot = slot.get_mut(HEADROOM..).unwrap_or_default();
+        match recvfrom::<A>(socket.io.as_raw_fd(), slot) {
+            Ok((len, Some(from))) => {
+                let from = from.into();
+                *place = Received { len, from };
+                came.count += 1;
+            }
+            Ok((_, None)) | Err(Errno::EAGAIN) => {
+                came.emptied = true;
+                break;
+            }
+            Err(errno) if came.count == 0 => return Err(errno.into()),
+            // Those that came go first.
+            Err(_) => break,
+        }
+    }
+    Ok(came)
+}
+
 /// Sends each as a message of its own.
 fn send_alone(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
     // What is prepared for a call is on the stack: as much as it takes.
     match datagrams {
         [] => {}
         [one] => report(send_one(socket, one.bytes, one.to)),
+        each if !SENDMMSG.is_served() => send_each(socket, each, report),
         few if few.len() <= 8 => send_many::<8>(socket, few, report),
         many => send_many::<LEN>(socket, many, report),
+    }
+}
+
+fn send_each(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
+    for datagram in datagrams {
+        report(send_one(socket, datagram.bytes, datagram.to));
     }
 }
 
@@ -196,6 +282,17 @@ fn send_many<const N: usize>(
             Ok(sent) => {
                 (0..sent).for_each(|_| report(Ok(())));
                 sent
+            }
+            // Of the first one, or of the call: an empty one tells.
+            Err(errno) if may_be_refusal(Errno::from_raw(errno.raw_os_error())) => {
+                let left = datagrams.get(datagrams.len() - rest.len()..);
+                let mut alone = left.unwrap_or_default();
+                match sendmmsg(&socket.io, &mut [], SendFlags::DONTWAIT) {
+                    Ok(_) => alone = alone.get(..1).unwrap_or_default(),
+                    Err(_) => SENDMMSG.give_up(Errno::from_raw(errno.raw_os_error())),
+                }
+                send_each(socket, alone, &mut report);
+                alone.len()
             }
             // Of the first one. Without room there is none for the others either.
             Err(errno) => {

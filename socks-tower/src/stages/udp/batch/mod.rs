@@ -6,6 +6,8 @@ mod mmsg;
 #[cfg(any(test, not(target_os = "linux")))]
 mod plain;
 #[cfg(target_os = "linux")]
+mod refused;
+#[cfg(target_os = "linux")]
 mod segments;
 
 use std::{
@@ -18,6 +20,9 @@ use std::{
 
 use super::{header, socket::Socket};
 use crate::session::DropReason;
+
+#[cfg(target_os = "linux")]
+pub(super) use segments::are_served as segments_are_served;
 
 #[cfg(target_os = "linux")]
 use mmsg::Mmsg as Native;
@@ -495,6 +500,22 @@ mod tests {
         let sent = batch.send(&near);
         assert_eq!((sent.datagrams, sent.unsendable), (3, 3));
         assert!(near.segments.load(Ordering::Relaxed));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_datagram_that_cannot_be_sent_does_not_mean_that_batches_are_refused() {
+        let mut batch = Batch::<Native>::default();
+        let ((near, near_addr), (far, far_addr)) = (socket("127.0.0.1"), socket("127.0.0.1"));
+        send_one(&far, b"alike", near_addr).unwrap();
+        assert_eq!(receive(&mut batch, &near).await, 1);
+        batch.clear();
+        // The system says EINVAL to port 0, as a sandbox would to the call.
+        for to in [far_addr, SocketAddr::new(far_addr.ip(), 0), far_addr] {
+            batch.forward(0, 5, to);
+        }
+        assert_eq!(batch.send(&near).unsendable, 1);
+        assert!(mmsg::is_served());
     }
 
     #[test]

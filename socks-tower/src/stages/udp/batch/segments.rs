@@ -5,15 +5,21 @@
 use std::{
     array,
     io::{self, IoSlice},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
+    sync::OnceLock,
 };
 
 use nix::{
     errno::Errno,
-    sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg},
+    sys::socket::{
+        ControlMessage, MsgFlags, SockaddrStorage, getsockopt, sendmsg, sockopt::UdpGsoSegment,
+    },
 };
 
-use super::{Datagram, LEN, is_news_of_another};
+use super::{
+    Datagram, LEN, is_news_of_another,
+    refused::{Refusable, may_be_refusal},
+};
 use crate::stages::udp::socket::Socket;
 
 /// Fewer are not worth it.
@@ -26,6 +32,26 @@ const _: () = assert!(LEN <= MAX);
 /// Longer ones would not fit into the packets of most networks, and the system
 /// does not cut what has to be cut again.
 const MAX_LEN: usize = 1452;
+
+/// Runs are all that `sendmsg` is needed for.
+static SENDMSG: Refusable = Refusable::new("sendmsg");
+
+/// Whether the system cuts up what it is given, which it is asked once, by way
+/// of some socket of UDP.
+///
+/// One that does not know how may well say nothing when it is told to, and send
+/// the whole as one datagram: Linux before 4.18, and who plays Linux.
+pub(in crate::stages::udp) fn are_served(socket: &impl AsFd) -> bool {
+    static SERVED: OnceLock<bool> = OnceLock::new();
+    let served = SERVED.get_or_init(|| match getsockopt(socket, UdpGsoSegment) {
+        Ok(_) => true,
+        Err(errno) => {
+            Refusable::new("UDP_SEGMENT").give_up(errno);
+            false
+        }
+    });
+    *served && SENDMSG.is_served()
+}
 
 /// The first run of datagrams that can be sent as one: how many they are, and
 /// where they begin. Without one that is worth it, 0 at the end.
@@ -92,13 +118,28 @@ pub(super) fn send(
     Ok(())
 }
 
-/// Whether to try no more: the kernel does not know how, the device cannot, or
-/// packets are shorter here.
+/// Whether to try no more: the call is refused, the kernel does not know how,
+/// the device cannot, or packets are shorter here.
 pub(super) fn is_about_cutting(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP
-    )
+    is_refused(errno)
+        || matches!(
+            errno,
+            Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP
+        )
+}
+
+/// Whether it was the call that was refused, and not what was to be sent.
+fn is_refused(errno: Errno) -> bool {
+    if !may_be_refusal(errno) {
+        return false;
+    }
+    // To nowhere: whoever looks at that serves the call.
+    let nowhere = sendmsg::<()>(-1, &[], &[], MsgFlags::empty(), None);
+    let refused = nowhere != Err(Errno::EBADF);
+    if refused {
+        SENDMSG.give_up(errno);
+    }
+    refused
 }
 
 #[cfg(test)]
