@@ -60,21 +60,24 @@ fn with_purse<T: HasSession>(mut state: T, purse: &Arc<Purse>) -> T {
 #[tokio::test]
 async fn a_policy_is_charged_for_what_was_sent_and_ends_the_association() {
     let target = echo("127.0.0.1").await;
-    let purse = Purse::with(40);
+    let purse = Purse::with(43);
     let set = Arc::clone(&purse);
     let layer = move |accepted: Accepted<_>| with_purse(accepted, &set);
     let mut proxy = Proxy::start_behind(layer, UdpAssociate::new(judge())).await;
     let client = Client::new(&proxy).await;
 
+    // Charged as a byte each way.
     client.echo(&target.into(), target, b"").await;
     client.echo(&target.into(), target, b"ten bytes.").await;
-    // Cannot be sent, so it is not charged.
+    // Cannot be sent, so they are not charged.
     let nowhere = std::net::SocketAddr::from(([255, 255, 255, 255], 9));
     client.send(&nowhere.into(), b"ten bytes.").await;
+    client.send(&nowhere.into(), b"").await;
     // More than there is: dropped, and something shorter passes.
-    client.send(&target.into(), &[0; 21]).await;
+    client.send(&target.into(), &[0; 22]).await;
     client.echo(&target.into(), target, b"ten bytes.").await;
-    client.send(&target.into(), b"x").await;
+    // The last byte: there is none for the answer.
+    client.send(&target.into(), b"").await;
 
     let transfer = proxy.ended().await.unwrap();
     assert_eq!(transfer.end, End::QuotaExceeded);
@@ -82,7 +85,9 @@ async fn a_policy_is_charged_for_what_was_sent_and_ends_the_association() {
     assert_eq!(*purse.used.lock().unwrap(), [20, 20]);
     let dropped = transfer.datagrams.unwrap().dropped;
     assert_eq!(dropped.of(DropReason::Throttled), 2);
-    assert_eq!(dropped.of(DropReason::Unsendable), 1);
+    assert_eq!(dropped.of(DropReason::Unsendable), 2);
+    let datagrams = transfer.datagrams.unwrap();
+    assert_eq!((datagrams.up, datagrams.down), (4, 3));
 }
 
 /// Sets what `layer` does in front of an association.
@@ -105,8 +110,9 @@ fn behind<Io: Send + 'static>(
 async fn what_a_bandwidth_limit_has_no_room_for_is_dropped_each_way() {
     use socks_tower::middleware::{BandwidthLayer, ByteRate};
 
-    // So slow that the burst is all there is.
-    let slow = ByteRate::per_second(1).with_burst(2000);
+    // So slow that the burst is all there is: for two datagrams of 1,000 bytes
+    // and, as a byte, one without payload.
+    let slow = ByteRate::per_second(1).with_burst(2001);
     for (rate, echoed, up, down) in [
         (slow.with_down(None), 2, 2, 2),
         (slow.with_up(None), 2, 3, 2),
@@ -123,7 +129,7 @@ async fn what_a_bandwidth_limit_has_no_room_for_is_dropped_each_way() {
         for _ in echoed..3 {
             client.send(&target.into(), &[7; 1000]).await;
         }
-        // Nothing is in the way of an empty one, which comes behind the rest.
+        // It comes behind the rest.
         client.echo(&target.into(), target, b"").await;
 
         drop(client);
@@ -140,7 +146,7 @@ async fn what_a_bandwidth_limit_has_no_room_for_is_dropped_each_way() {
 async fn the_associations_of_a_client_share_its_bandwidth() {
     use socks_tower::middleware::{BandwidthLayer, ByteRate};
 
-    let rate = ByteRate::per_second(1).with_burst(1000);
+    let rate = ByteRate::per_second(1).with_burst(1001);
     let layer = BandwidthLayer::per_client(rate);
     let target = echo("127.0.0.1").await;
     let mut proxy = Proxy::start_behind(behind(layer), UdpAssociate::new(judge())).await;

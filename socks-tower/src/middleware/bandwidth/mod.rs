@@ -56,7 +56,8 @@
 //! one burst.
 //!
 //! A datagram that finds too little is dropped, and counted as
-//! [`DropReason::Throttled`](crate::session::DropReason::Throttled).
+//! [`DropReason::Throttled`](crate::session::DropReason::Throttled). One without
+//! payload takes a byte.
 //!
 //! Nobody is refused, so there is no reply: a client sees a slow tunnel.
 //!

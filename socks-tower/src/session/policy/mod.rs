@@ -203,8 +203,12 @@ impl Policy {
 
     /// Takes exactly `bytes`, for a relay that drops what may not pass now: a
     /// datagram. If one throttle refuses, none is charged.
+    ///
+    /// A datagram without payload, 0 bytes, is taken as 1: that is what is to be
+    /// [given back](Self::give_back) if it is not sent.
     #[must_use = "what is not granted must not pass"]
     pub fn try_grant(&self, direction: Direction, bytes: u64) -> bool {
+        let bytes = bytes.max(1);
         let throttles = self.throttles();
         let granted = |throttle: &Arc<dyn Throttle>| throttle.try_take(direction, bytes);
         let Some(refused) = throttles.iter().position(|throttle| !granted(throttle)) else {
@@ -338,6 +342,16 @@ mod tests {
         assert_eq!(purses.each_ref().map(|purse| purse.has()), [10, 5]);
         assert!(policy.try_grant(Direction::Down, 5));
         assert_eq!(purses.each_ref().map(|purse| purse.has()), [5, 0]);
+    }
+
+    #[test]
+    fn a_datagram_without_payload_is_taken_as_a_byte() {
+        let purses = [1, 2].map(Purse::with);
+        let policy = policy(&purses.each_ref());
+        assert!(policy.try_grant(Direction::Up, 0));
+        assert_eq!(purses.each_ref().map(|purse| purse.has()), [0, 1]);
+        assert!(!policy.try_grant(Direction::Up, 0));
+        assert_eq!(purses.each_ref().map(|purse| purse.has()), [0, 1]);
     }
 
     #[test]

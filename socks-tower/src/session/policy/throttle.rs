@@ -10,6 +10,10 @@ use super::Direction;
 /// not find to read. So a throttle is charged for what was read, neither more
 /// nor less, and what it did not grant stays in the sender's hands.
 ///
+/// A datagram is taken whole, by [`try_take`](Self::try_take). One without
+/// payload is taken as 1 byte, and that byte given back if it is not sent: so no
+/// datagram passes unasked, though no [`Meter`](super::Meter) hears of it.
+///
 /// A throttle is called from the relay's task, for each read: it must be quick
 /// and must not block.
 pub trait Throttle: Send + Sync + 'static {
@@ -22,8 +26,8 @@ pub trait Throttle: Send + Sync + 'static {
     /// Gives back `bytes` of those that were taken.
     fn give_back(&self, direction: Direction, bytes: u64);
 
-    /// Takes exactly `bytes`, or nothing: for datagrams, which are dropped
-    /// rather than kept waiting.
+    /// Takes exactly `bytes`, which are not 0, or nothing: for datagrams, which
+    /// are dropped rather than kept waiting.
     #[must_use = "what is not granted must not pass"]
     fn try_take(&self, direction: Direction, bytes: u64) -> bool {
         match self.take(direction, bytes) {

@@ -80,7 +80,7 @@ impl Carried {
 
     /// Whether a datagram of so many bytes may pass.
     fn grants(&mut self, direction: Direction, bytes: usize) -> bool {
-        if self.policy.is_empty() || bytes == 0 || self.policy.try_grant(direction, bytes as u64) {
+        if self.policy.is_empty() || self.policy.try_grant(direction, bytes as u64) {
             return true;
         }
         self.drop(DropReason::Throttled, 1);

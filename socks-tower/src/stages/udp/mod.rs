@@ -70,7 +70,9 @@
 //! that none goes in circles.
 //!
 //! Meters and throttles of the session's [`Policy`](crate::Policy) see the data
-//! of datagrams. What a throttle does not grant at once is dropped.
+//! of datagrams. What a throttle does not grant at once is dropped. One without
+//! data is a datagram like others: it is counted, and taken from throttles as a
+//! byte.
 //!
 //! # How an association ends
 //!

@@ -87,7 +87,8 @@ pub(super) struct Sent {
     pub(super) bytes: u64,
     pub(super) too_long: u64,
     pub(super) unsendable: u64,
-    /// Bytes of those that were not sent.
+    /// What throttles were asked for those that were not sent: of one without
+    /// payload, a byte.
     pub(super) unsent_bytes: u64,
 }
 
@@ -99,7 +100,7 @@ impl Sent {
                 self.bytes += bytes as u64;
             }
             Err(error) => {
-                self.unsent_bytes += bytes as u64;
+                self.unsent_bytes += bytes.max(1) as u64;
                 match reason(error) {
                     DropReason::TooLong => self.too_long += 1,
                     _ => self.unsendable += 1,
