@@ -14,6 +14,31 @@ pub struct Datagrams {
     pub dropped: Dropped,
 }
 
+impl Datagrams {
+    /// What has come since it was `earlier`.
+    pub(crate) fn since(mut self, earlier: &Self) -> Self {
+        self.up = self.up.saturating_sub(earlier.up);
+        self.down = self.down.saturating_sub(earlier.down);
+        let counts = self.dropped.counts.iter_mut();
+        for (count, earlier) in counts.zip(earlier.dropped.counts) {
+            *count = count.saturating_sub(earlier);
+        }
+        self
+    }
+
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.up += more.up;
+        self.down += more.down;
+        for (count, more) in self.dropped.counts.iter_mut().zip(more.dropped.counts) {
+            *count += more;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Datagrams that were dropped, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {

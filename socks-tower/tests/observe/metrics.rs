@@ -253,14 +253,21 @@ async fn stages_are_timed_apart() {
 }
 
 #[tokio::test]
-async fn datagrams_are_counted_with_what_was_dropped() {
+async fn datagrams_are_counted_as_they_go_with_what_was_dropped() {
     let series = Series::default();
     let _guard = set_default_local_recorder(&series);
     let mut proxy = counting().await;
     let (control, _client) = associate(&proxy).await;
+
+    has_datagrams(&series);
+    series.has("socks_tunnels_total", &[]);
     drop(control);
     proxy.told().await;
+    has_datagrams(&series);
+    series.has("socks_tunnels_total", &[("end=closed", 1.0)]);
+}
 
+fn has_datagrams(series: &Series) {
     let each = [("direction=down", 1.0), ("direction=up", 1.0)];
     series.has("socks_datagrams_total", &each);
     series.has(
@@ -271,7 +278,6 @@ async fn datagrams_are_counted_with_what_was_dropped() {
         "socks_bytes_total",
         &[("direction=down", 5.0), ("direction=up", 5.0)],
     );
-    series.has("socks_tunnels_total", &[("end=closed", 1.0)]);
 }
 
 #[tokio::test]

@@ -29,8 +29,8 @@
 //! | `socks_refusals_total` | counter | | `reason` | sessions that ended before they had a tunnel or an association |
 //! | `socks_bytes_total` | counter | bytes | `direction` | payload, as it goes |
 //! | `socks_stage_duration_seconds` | histogram | seconds | `stage`, `result` | how long stages took |
-//! | `socks_datagrams_total` | counter | | `direction` | datagrams carried, of associations that have ended |
-//! | `socks_datagrams_dropped_total` | counter | | `reason` | datagrams dropped, of associations that have ended |
+//! | `socks_datagrams_total` | counter | | `direction` | datagrams that associations carry, as they go |
+//! | `socks_datagrams_dropped_total` | counter | | `reason` | datagrams that associations drop, as they do |
 //!
 //! | label | values |
 //! |---|---|

@@ -62,18 +62,6 @@ impl Numbers {
             refusals: Family::new(|&reason| counter!("socks_refusals_total", "reason" => reason)),
         }
     }
-
-    fn datagrams(&self, datagrams: &Datagrams) {
-        let [up, down] = &self.datagrams;
-        up.increment(datagrams.up);
-        down.increment(datagrams.down);
-        for (reason, counter) in DropReason::ALL.iter().zip(&self.dropped) {
-            match datagrams.dropped.of(*reason) {
-                0 => {}
-                dropped => counter.increment(dropped),
-            }
-        }
-    }
 }
 
 impl Observer for Numbers {
@@ -100,6 +88,18 @@ impl Observer for Numbers {
         }
     }
 
+    fn datagrams(&self, _: &Record, more: &Datagrams) {
+        let [up, down] = &self.datagrams;
+        up.increment(more.up);
+        down.increment(more.down);
+        for (reason, counter) in DropReason::ALL.iter().zip(&self.dropped) {
+            match more.dropped.of(*reason) {
+                0 => {}
+                dropped => counter.increment(dropped),
+            }
+        }
+    }
+
     fn ended(&self, summary: &Summary<'_>) {
         let record = summary.record;
         self.live_sessions.decrement(1.0);
@@ -114,9 +114,6 @@ impl Observer for Numbers {
             self.tunnels.increment(summary.outcome.as_str());
         } else if !matches!(summary.outcome, Outcome::Done(_)) {
             self.refusals.increment(summary.outcome.as_str());
-        }
-        if let Some(datagrams) = &summary.datagrams {
-            self.datagrams(datagrams);
         }
     }
 }
@@ -196,12 +193,9 @@ fn describe() {
         Unit::Seconds,
         "How long the stages of sessions took"
     );
-    describe_counter!(
-        "socks_datagrams_total",
-        "Datagrams carried by associations that have ended"
-    );
+    describe_counter!("socks_datagrams_total", "Datagrams carried by associations");
     describe_counter!(
         "socks_datagrams_dropped_total",
-        "Datagrams dropped by associations that have ended"
+        "Datagrams dropped by associations"
     );
 }

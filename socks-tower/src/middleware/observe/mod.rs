@@ -92,7 +92,8 @@
 //! Where nobody observes, and nobody wants that event, a look at a null
 //! pointer. Else some 700 bytes and four allocations a session for each
 //! observer, one more for each stage, and two additions for each wake-up of
-//! the relay that moved something; splicing goes on.
+//! the relay that moved something; splicing goes on. A UDP association also
+//! takes the record's lock for each wake-up that moved or dropped a datagram.
 
 mod layer;
 mod service;

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Record, Summary};
-use crate::session::policy::Direction;
+use crate::session::{Datagrams, policy::Direction};
 
 /// Is told what happens to sessions, by [`ObserveLayer`](crate::middleware::ObserveLayer).
 ///
@@ -10,8 +10,8 @@ use crate::session::policy::Direction;
 /// be quick, must not block and must not panic.
 ///
 /// One observer serves all sessions. Of one session the calls come in the order
-/// of the methods here, [`stage`](Self::stage) and [`carried`](Self::carried)
-/// any number of times, and the rest once at most. To each `accepted` belongs
+/// of the methods here, [`stage`](Self::stage), [`carried`](Self::carried) and
+/// [`datagrams`](Self::datagrams) any number of times, and the rest once at most. To each `accepted` belongs
 /// one `ended`, whatever becomes of the session, and nothing follows that.
 pub trait Observer: Send + Sync + 'static {
     /// A connection was accepted.
@@ -40,6 +40,14 @@ pub trait Observer: Send + Sync + 'static {
     /// So many bytes more went this way, as a [`Meter`](crate::Meter) hears it.
     fn carried(&self, record: &Record, report: &CarriedReport) {
         let _ = (record, report);
+    }
+
+    /// A UDP association has carried and dropped so many datagrams more.
+    ///
+    /// It is told once for each wake-up that did either; what it has done in
+    /// all stands in the [`Record`] already.
+    fn datagrams(&self, record: &Record, more: &Datagrams) {
+        let _ = (record, more);
     }
 
     /// The session is over, and its connections are closed.

@@ -51,7 +51,7 @@ pub struct Record {
     pub reply: Option<ReplyCode>,
     /// Whether its request was granted, so that bytes could go through.
     pub established: bool,
-    /// The datagrams of an association that is over.
+    /// The datagrams of an association so far.
     pub(super) datagrams: Option<Datagrams>,
     took: [Option<Duration>; StageKind::COUNT],
 }
@@ -91,6 +91,13 @@ impl Record {
     /// The username that was given and not believed, for logs.
     pub(crate) fn refused_name(&self) -> Option<&Username> {
         self.claimed.as_ref().filter(|_| self.identity.is_none())
+    }
+
+    /// What a UDP association has carried and dropped so far; none for anything
+    /// else.
+    #[must_use]
+    pub fn datagrams(&self) -> Option<Datagrams> {
+        self.datagrams
     }
 
     pub(super) fn add(&mut self, stage: StageKind, took: Duration) {

@@ -60,6 +60,16 @@ impl Watched {
         if mem::replace(&mut state.is_over, true) {
             return;
         }
+        let record = &mut state.record;
+        // A relay of somebody else's tells nobody before.
+        if let Some(Ok(Transfer {
+            datagrams: Some(all),
+            ..
+        })) = outcome
+        {
+            let more = all.since(&record.datagrams.unwrap_or_default());
+            note_datagrams(record, &more, &*self.observer);
+        }
         let record = &state.record;
         let mut summary = Summary {
             record,
@@ -164,9 +174,16 @@ impl Watch {
         });
     }
 
-    /// What an association has carried by its end, whichever end that is.
-    pub(crate) fn datagrams(&self, datagrams: Datagrams) {
-        self.note(|record, _| record.datagrams = Some(datagrams));
+    /// What an association has carried and dropped since it said so last.
+    pub(crate) fn datagrams(&self, more: &Datagrams) {
+        self.note(|record, observer| note_datagrams(record, more, observer));
+    }
+}
+
+fn note_datagrams(record: &mut Record, more: &Datagrams, observer: &dyn Observer) {
+    record.datagrams.get_or_insert_default().add(more);
+    if !more.is_empty() {
+        observer.datagrams(record, more);
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Carried {
     pub(super) active: Instant,
     policy: Policy,
     watch: Watch,
+    /// What `watch` has been told of `datagrams`. Boxed, as most are not watched.
+    told: Option<Box<Datagrams>>,
     /// A throttle will grant no more.
     pub(super) is_exhausted: bool,
 }
@@ -65,6 +67,7 @@ impl Carried {
             active: now,
             policy: session.policy.clone(),
             watch: session.watch.clone(),
+            told: None,
             is_exhausted: false,
         }
     }
@@ -72,6 +75,19 @@ impl Carried {
     /// The client has had its reply.
     pub(super) fn established(&self) {
         self.watch.established(None);
+    }
+
+    /// Tells who watches what has come of datagrams since.
+    fn tell(&mut self) {
+        if self.watch.is_none() {
+            return;
+        }
+        let told = self.told.get_or_insert_default();
+        let more = self.datagrams.since(told);
+        if !more.is_empty() {
+            self.watch.datagrams(&more);
+            **told = self.datagrams;
+        }
     }
 
     fn drop(&mut self, reason: DropReason, datagrams: u64) {
@@ -112,25 +128,29 @@ impl Carried {
 impl Drop for Carried {
     /// However the association ends: one that is cut has no `Transfer`.
     fn drop(&mut self) {
-        self.watch.datagrams(self.datagrams);
+        let told = self.told.as_deref().copied().unwrap_or_default();
+        self.watch.datagrams(&self.datagrams.since(&told));
     }
 }
 
 impl<J: Work<Request, Response = Request<Pinned>>> Association<J> {
     /// Moves datagrams until there are none, or it is another task's turn.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
-        batch::with(|batch| {
-            for _ in 0..ROUNDS {
-                // In this order: what opens a socket comes before it is read.
-                let mut moved = self.poll_lookups(cx);
-                moved |= self.poll_up(cx, batch);
-                moved |= self.poll_down(cx, batch);
-                if !moved {
-                    return;
-                }
+        batch::with(|batch| self.poll_with(cx, batch));
+        self.carried.tell();
+    }
+
+    fn poll_with(&mut self, cx: &mut Context<'_>, batch: &mut Batch) {
+        for _ in 0..ROUNDS {
+            // In this order: what opens a socket comes before it is read.
+            let mut moved = self.poll_lookups(cx);
+            moved |= self.poll_up(cx, batch);
+            moved |= self.poll_down(cx, batch);
+            if !moved {
+                return;
             }
-            cx.waker().wake_by_ref();
-        });
+        }
+        cx.waker().wake_by_ref();
     }
 
     fn poll_up(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> bool {
