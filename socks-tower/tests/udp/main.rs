@@ -13,6 +13,7 @@ mod bounds;
 mod fast_socks5_client;
 mod intruders;
 mod life;
+mod moving;
 mod policy;
 mod relaying;
 mod reload;

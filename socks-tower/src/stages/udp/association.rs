@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::{
     batch::{self, Batch, Sent, send_one},
-    flows::{Flows, Full, State},
+    flows::{FlowId, Flows, Full, State},
     header::{self, Parts},
-    lookups::Lookups,
+    lookups::{Lookups, Verdict},
     own,
     reassembly::{Outcome, Reassembly},
     socket::{Outward, Socket, has_route},
@@ -30,6 +30,10 @@ const ROUNDS: usize = 8;
 /// How long a destination that was refused after a wait is not asked about
 /// again. A client's own retries come about so fast.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
+
+/// How long the addresses of a name count: no resolver here says how long they
+/// do. A peer that moves comes back so soon.
+const NAME_TTL: Duration = Duration::from_secs(60);
 
 pub(super) struct Association<J> {
     pub(super) client: Socket,
@@ -133,6 +137,14 @@ impl Drop for Carried {
     }
 }
 
+fn opened(peer: SocketAddr, checked: u64, now: Instant) -> State {
+    State::Open {
+        peer,
+        checked,
+        stale_at: now + NAME_TTL,
+    }
+}
+
 impl<J: Work<Request, Response = Request<Pinned>>> Association<J> {
     /// Moves datagrams until there are none, or it is another task's turn.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
@@ -227,8 +239,13 @@ impl<J: Work<Request, Response = Request<Pinned>>> Association<J> {
         now: Instant,
     ) -> Result<Option<SocketAddr>, DropReason> {
         match self.flows.find(key, now) {
-            Some(State::Open { peer, checked }) => {
+            Some(State::Open {
+                peer,
+                checked,
+                stale_at,
+            }) => {
                 let peer = *peer;
+                let is_stale = *stale_at <= now;
                 // Read before it is looked up, so that nothing is missed.
                 let generation = own::generation();
                 if *checked != generation {
@@ -238,6 +255,9 @@ impl<J: Work<Request, Response = Request<Pinned>>> Association<J> {
                         self.flows.refuse(key, DropReason::Loop, until);
                         return Err(DropReason::Loop);
                     }
+                }
+                if is_stale && header::is_name(key) && !self.lookups.is_busy() {
+                    return Ok(Some(self.renew(key, peer, now)));
                 }
                 Ok(Some(peer))
             }
@@ -270,7 +290,7 @@ impl<J: Work<Request, Response = Request<Pinned>>> Association<J> {
             // takes nobody's place in the table.
             Ok(verdict) => {
                 let (peer, checked) = self.choose(&verdict?)?;
-                let state = State::Open { peer, checked };
+                let state = opened(peer, checked, now);
                 let (_, lost) = self.flows.insert(key, state, now);
                 self.carried.drop(DropReason::Overload, lost);
                 Ok(Some(peer))
@@ -287,6 +307,40 @@ impl<J: Work<Request, Response = Request<Pinned>>> Association<J> {
             }
             Err(None) => Err(DropReason::Overload),
         }
+    }
+
+    /// Looks a name up again; says where its datagrams go meanwhile.
+    fn renew(&mut self, key: &[u8], peer: SocketAddr, now: Instant) -> SocketAddr {
+        let id = self.flows.renew(key, now + NAME_TTL);
+        let (Some(id), Some(target)) = (id, header::target(key)) else {
+            return peer;
+        };
+        match self.lookups.ask(target) {
+            Ok(verdict) => self.renewed(id, peer, verdict),
+            Err(Some(judging)) => {
+                self.lookups.wait(judging, id);
+                peer
+            }
+            Err(None) => peer,
+        }
+    }
+
+    /// What the name of a flow to `peer` stands for has been looked up again;
+    /// says where its datagrams go from now on.
+    ///
+    /// A look-up that fails, or that the judge denies, changes nothing, and
+    /// neither does one that has `peer` among others: servers that take turns
+    /// do not know of each other's clients.
+    fn renewed(&mut self, id: FlowId, peer: SocketAddr, verdict: Verdict) -> SocketAddr {
+        let moved = verdict
+            .ok()
+            .filter(|pinned| !pinned.addrs().contains(&peer));
+        let chosen = moved.and_then(|pinned| self.choose(&pinned).ok());
+        let Some((to, generation)) = chosen else {
+            return peer;
+        };
+        self.flows.redirect(id, to, generation);
+        to
     }
 
     /// The first address that can be sent to, and the generation of our own
@@ -314,9 +368,13 @@ impl<J: Work<Request, Response = Request<Pinned>>> Association<J> {
         while let Poll::Ready(Some((id, verdict))) = self.lookups.poll_next(cx) {
             moved = true;
             let now = Instant::now();
+            if let Some(peer) = self.flows.peer(id) {
+                self.renewed(id, peer, verdict);
+                continue;
+            }
             let chosen = verdict.and_then(|pinned| self.choose(&pinned));
             let state = match chosen {
-                Ok((peer, checked)) => State::Open { peer, checked },
+                Ok((peer, checked)) => opened(peer, checked, now),
                 Err(reason) => State::Refused(reason, now + REFUSED_FOR),
             };
             for data in self.flows.settle(id, state).unwrap_or_default() {

@@ -53,6 +53,8 @@ pub(super) enum State {
         peer: SocketAddr,
         /// The generation of our own sockets that `peer` was compared with.
         checked: u64,
+        /// When its name, if it has one, is to be looked up again.
+        stale_at: Instant,
     },
     /// Not looked up again before then.
     Refused(DropReason, Instant),
@@ -172,6 +174,42 @@ impl Flows {
             self.add_peer(peer, id.slot);
         }
         Some(queue)
+    }
+
+    /// The flow to `key`, whose name is about to be looked up again; once more
+    /// not before `stale_at`, whatever comes of it.
+    pub(super) fn renew(&mut self, key: &[u8], stale_at: Instant) -> Option<FlowId> {
+        let &at = self.by_key.get(key)?;
+        let slot = self.slots.get_mut(at)?;
+        if let State::Open { stale_at: at, .. } = &mut slot.state {
+            *at = stale_at;
+        }
+        let serial = slot.serial;
+        Some(FlowId { slot: at, serial })
+    }
+
+    /// Where the flow `id` leads to by now; none if it leads nowhere, or is
+    /// gone.
+    pub(super) fn peer(&self, id: FlowId) -> Option<SocketAddr> {
+        let slot = self.slots.get(id.slot)?;
+        match slot.state {
+            State::Open { peer, .. } if slot.serial == id.serial => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// Has the flow `id`, which is open, lead to another address from now on.
+    pub(super) fn redirect(&mut self, id: FlowId, to: SocketAddr, generation: u64) {
+        let Some(old) = self.peer(id) else {
+            return;
+        };
+        self.remove_peer(old);
+        if let Some(State::Open { peer, checked, .. }) =
+            self.slots.get_mut(id.slot).map(|slot| &mut slot.state)
+        {
+            (*peer, *checked) = (to, generation);
+        }
+        self.add_peer(to, id.slot);
     }
 
     /// No longer sends to `key`, because of `reason`, before `until`.
@@ -312,6 +350,7 @@ mod tests {
         State::Open {
             peer: peer(number),
             checked: 0,
+            stale_at: Instant::now(),
         }
     }
 
@@ -419,6 +458,24 @@ mod tests {
         let found = flows.find(&1_u16.to_be_bytes(), now);
         assert!(matches!(found, Some(State::Refused(DropReason::Loop, _))));
         assert!(!has(&mut flows, 1, until));
+    }
+
+    #[test]
+    fn a_flow_that_leads_elsewhere_hears_the_new_address_alone() {
+        let (mut flows, now) = flows(3, [1, 2]);
+        let id = flows.renew(&1_u16.to_be_bytes(), now).unwrap();
+        assert_eq!(flows.peer(id), Some(peer(1)));
+        flows.redirect(id, peer(9), 0);
+        assert_eq!(flows.peer(id), Some(peer(9)));
+        assert!(flows.hears(peer(9), now) && flows.hears(peer(2), now));
+        assert!(!flows.hears(peer(1), now));
+
+        // Another has its place by the time that the answer is there.
+        flows.insert(&1_u16.to_be_bytes(), open(3), now);
+        assert_eq!(flows.peer(id), None);
+        flows.redirect(id, peer(8), 0);
+        assert!(flows.hears(peer(3), now) && !flows.hears(peer(8), now));
+        assert_eq!(flows.by_peer.len(), 2);
     }
 
     proptest! {

@@ -44,6 +44,11 @@ pub(super) fn target(key: &[u8]) -> Option<Target> {
     }
 }
 
+/// Whether a key has a name.
+pub(super) fn is_name(key: &[u8]) -> bool {
+    key.first() == Some(&3)
+}
+
 /// The longest header of an answer, in bytes: that of an IPv6 source.
 pub(super) const MAX_ANSWER: usize = 3 + 1 + 16 + 2;
 

@@ -65,6 +65,11 @@ impl<J: Work<Request, Response = Request<Pinned>>> Lookups<J> {
         }
     }
 
+    /// Whether what is not urgent should wait, so that new destinations need not.
+    pub(super) fn is_busy(&self) -> bool {
+        self.tasks.len() >= MAX / 2
+    }
+
     /// Waits for the verdict on the flow `id`, by a task of its own.
     pub(super) fn wait(&mut self, judging: Judging, id: FlowId) {
         let judging = async {
@@ -102,7 +107,7 @@ where
     let judged = judge.run(request).await;
     judged.map(|request| request.target).map_err(|error| {
         let error = Error::of_work(ErrorKind::Other, error);
-        debug!(%target, error = %Chain(&error), "datagram dropped");
+        debug!(%target, error = %Chain(&error), "destination refused");
         match error.reply() {
             ReplyCode::CONNECTION_NOT_ALLOWED => DropReason::Denied,
             _ => DropReason::Unresolved,

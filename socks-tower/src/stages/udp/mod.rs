@@ -61,6 +61,10 @@
 //! long as the destination is in use, and for 5 minutes after. Of a name's
 //! addresses the first is taken that the system has a route to.
 //!
+//! A name in use is asked about again after a minute. Its datagrams go on to the
+//! old address until the new one is known, and stay there if it still is one of
+//! the name's, if the look-up fails, or if the judge denies it.
+//!
 //! While a name is looked up, other datagrams go on. Four wait for a name, 256
 //! KiB for all names of an association, 32 look-ups run at a time, for 10
 //! seconds each. A destination that is refused after a wait is not asked about
