@@ -112,6 +112,11 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     udp_idle_timeout: u64,
 
+    /// Most destinations of a UDP association at once, which alone may answer;
+    /// one more takes the place of that which has been idle for longest
+    #[arg(long, value_name = "N", default_value = "1024")]
+    pub udp_max_peers: NonZeroUsize,
+
     /// Time that tunnels have to end once the proxy is told to. Whoever stops it
     /// must wait for longer before it kills it: `docker stop` waits for 10
     #[arg(long, value_name = "SECONDS", default_value_t = 8)]

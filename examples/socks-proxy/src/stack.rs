@@ -54,7 +54,8 @@ pub fn stack(
         .layer(relay);
     let udp_associate = UdpAssociate::new(permit.clone())
         .with_listen_addrs(args.listen_addrs())
-        .with_idle_timeout(args.udp_idle_timeout());
+        .with_idle_timeout(args.udp_idle_timeout())
+        .with_max_flows(args.udp_max_peers.get());
     let lookup_addr = TorResolve::new(permit.clone());
     let lookup_name = TorResolvePtr::new(permit, resolver.reverse());
     let lookups = args.resolve_commands;

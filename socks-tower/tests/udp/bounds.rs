@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use socks_tower::{BoxError, DomainName, Target, UdpAssociate, session::DropReason};
+use socks_tower::{
+    BoxError, DomainName, Pinned, Request, Target, UdpAssociate, Work, session::DropReason,
+};
 use tokio::{net::UdpSocket, sync::Semaphore};
 use tower::service_fn;
 
@@ -145,6 +147,60 @@ async fn the_table_holds_its_bound_and_evicts_the_longest_idle() {
             .of(DropReason::Unsolicited),
         1
     );
+}
+
+/// Of 1,500 peers, as a BitTorrent client has, all that were sent to, how many
+/// may answer.
+async fn heard(
+    associate: UdpAssociate<impl Work<Request, Response = Request<Pinned>> + Sync>,
+) -> u64 {
+    const PEERS: u16 = 1500;
+
+    let kept = echo("127.0.0.1").await;
+    let mut proxy = Proxy::start(associate).await;
+    let client = Client::new(&proxy).await;
+    // It has the port of all of them at first. Each has a socket in its turn.
+    let all = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    let port = all.local_addr().unwrap().port();
+    let peer = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        SocketAddr::from(([127, 1, high, low], port))
+    };
+    let mut outward = None;
+    for number in 0..PEERS {
+        client.send(&peer(number).into(), b"hello").await;
+        let (_, from) = all.recv_from(&mut [0; 16]).await.unwrap();
+        outward = Some(from);
+    }
+    drop(all);
+    for number in 0..PEERS {
+        let socket = UdpSocket::bind(peer(number)).await.unwrap();
+        socket.send_to(b"hello", outward.unwrap()).await.unwrap();
+        if number % 50 == 0 {
+            // Keeps us from being faster than the relay.
+            client.send(&kept.into(), b"wait").await;
+            while client.receive().await.0 != kept {}
+        }
+    }
+    client.send(&kept.into(), b"wait").await;
+    while client.receive().await.0 != kept {}
+    drop(client);
+    let datagrams = proxy.ended().await.unwrap().datagrams.unwrap();
+    let unsolicited = datagrams.dropped.of(DropReason::Unsolicited);
+    assert_eq!(datagrams.dropped.total(), unsolicited);
+    u64::from(PEERS) - unsolicited
+}
+
+#[tokio::test]
+async fn as_many_peers_are_heard_as_were_sent_to_last() {
+    // One place is the echo's.
+    assert_eq!(heard(UdpAssociate::new(judge())).await, 1023);
+}
+
+#[tokio::test]
+async fn more_peers_are_heard_where_that_is_set() {
+    let associate = UdpAssociate::new(judge()).with_max_flows(1501);
+    assert_eq!(heard(associate).await, 1500);
 }
 
 #[tokio::test]

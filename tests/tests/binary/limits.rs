@@ -7,7 +7,7 @@ use std::{
 
 use socks_tests::{
     child::Child,
-    client::{assert_echoes, read_to_the_end, socks5},
+    client::{self, assert_echoes, read_to_the_end, socks5},
     keepalive,
     origin::{Origin, V4, V6},
     patiently,
@@ -267,4 +267,33 @@ async fn as_many_are_let_in_as_there_are_descriptors_for_associations_of_both_fa
     held.pop();
     let again = async { while associate(child.addr(), &[v4, v6]).await.is_none() {} };
     patiently("a place", again).await;
+}
+
+#[tokio::test]
+async fn udp_max_peers_says_how_many_are_heard() {
+    let args = ["--allow-private", "--udp-max-peers", "2"];
+    let child = Child::start(&args).await;
+    let (_control, relay) = client::associate(child.addr()).await.unwrap();
+    let bind = || UdpSocket::bind("127.0.0.1:0");
+    let client = bind().await.unwrap();
+    let mut bytes = [0; 64];
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let peer = bind().await.unwrap();
+        let hello = client::datagram(peer.local_addr().unwrap(), b"hello");
+        client.send_to(&hello, relay).await.unwrap();
+        let received = patiently("a datagram", peer.recv_from(&mut bytes));
+        let (_, outward) = received.await.unwrap();
+        peers.push((peer, outward));
+    }
+    // In this order: had the first been heard, it would come first.
+    for (peer, outward) in &peers {
+        peer.send_to(b"hi", outward).await.unwrap();
+    }
+    for (peer, _) in &peers[1..] {
+        let received = patiently("an answer", client.recv_from(&mut bytes));
+        let (len, _) = received.await.unwrap();
+        let answer = client::datagram(peer.local_addr().unwrap(), b"hi");
+        assert_eq!(bytes[..len], answer);
+    }
 }

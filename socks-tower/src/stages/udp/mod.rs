@@ -46,7 +46,8 @@
 //!   for it: other users of its machine, or others behind its NAT. The protocol
 //!   has no remedy but to declare the port.
 //! - Only destinations that were sent to may answer, from the address and port
-//!   that were sent to. [`with_full_cone`](UdpAssociate::with_full_cone) lets
+//!   that were sent to, and of those the 1,024 that were in use last
+//!   ([`with_max_flows`](UdpAssociate::with_max_flows)). [`with_full_cone`](UdpAssociate::with_full_cone) lets
 //!   everybody.
 //! - A client without an IP address (at a Unix socket) is refused with 02.
 //! - Datagrams are not protected by an authentication method that wraps the

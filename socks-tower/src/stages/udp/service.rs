@@ -50,8 +50,11 @@ impl<J> UdpAssociate<J> {
     }
 
     /// How many destinations an association has at a time, at least 1. A
-    /// further one takes the place of that which has been idle for longest.
-    /// By default 1,024, of about 300 bytes each.
+    /// further one takes the place of that which has been idle for longest:
+    /// whoever that was is not heard any more until the client sends to it
+    /// again. By default 1,024, of about 300 bytes each. Clients of BitTorrent
+    /// have some thousands of peers; [`with_full_cone`](Self::with_full_cone)
+    /// hears them all, and anybody else.
     #[must_use]
     pub fn with_max_flows(mut self, max: usize) -> Self {
         self.config().max_flows = max;
