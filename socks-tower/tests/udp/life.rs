@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use socks_tower::{
-    Accepted, AuthenticateLayer, End, ErrorKind, HandshakeLayer, NoAuth, ReplyCode, Session,
-    UdpAssociate, stages::udp::AssociateError,
+    Accepted, AuthenticateLayer, ByCommand, End, ErrorKind, HandshakeLayer, NoAuth, ReplyCode,
+    Session, UdpAssociate, stages::udp::AssociateError,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
@@ -114,4 +114,26 @@ async fn other_commands_are_refused() {
     let session = Session::new().with_client_addr("127.0.0.1:9".parse().unwrap());
     let error = proxy.oneshot(Accepted::new(io, session)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Command);
+}
+
+#[tokio::test]
+async fn socks4_has_no_command_3() {
+    for words in [
+        b"\x04\x03\x00\x50\x7f\x00\x00\x01\x00".as_slice(),
+        b"\x04\x03\x00\x50\x00\x00\x00\x01\x00v4.example\x00",
+    ] {
+        let proxy = ServiceBuilder::new()
+            .layer(HandshakeLayer::new())
+            .layer(AuthenticateLayer::new(NoAuth))
+            .service(ByCommand::new().udp_associate(UdpAssociate::new(judge())));
+        let (mut client, io) = duplex(64);
+        client.write_all(words).await.unwrap();
+        client.shutdown().await.unwrap();
+        let session = Session::new().with_client_addr("127.0.0.1:9".parse().unwrap());
+        let error = proxy.oneshot(Accepted::new(io, session)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Command);
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"\x00\x5b\x00\x00\x00\x00\x00\x00");
+    }
 }

@@ -52,6 +52,10 @@
 //!
 //! # Replies
 //!
+//! RESOLVE is answered with an IPv4 address where there is one, as Tor does by
+//! default: programs that ask so, `torsocks` among them, often know no other. A
+//! name that has IPv6 addresses alone is answered with the first of those.
+//!
 //! As for CONNECT: what is denied is 02, what cannot be found 04. SOCKS4a has
 //! RESOLVE as well, and no way to say an IPv6 address: a name that has no other
 //! is 91. RESOLVE_PTR about a name is 08, address type not supported; in SOCKS4,

@@ -1,5 +1,3 @@
-use std::net::SocketAddr;
-
 use socks_core::{Target, v5::Command};
 use tower_service::Service;
 
@@ -8,8 +6,8 @@ use crate::session::{
     Error, Pinned, Request, Requested, Stream, Transfer, Work, always_ready, opaque_future,
 };
 
-/// Answers RESOLVE with the first address that the judge `J` leaves. See the
-/// [module's page](crate::stages::lookup).
+/// Answers RESOLVE with the first IPv4 address that the judge `J` leaves, or the
+/// first IPv6 one if there is no other. See the [module's page](crate::stages::lookup).
 #[derive(Clone, Copy, Debug)]
 pub struct TorResolve<J> {
     judge: J,
@@ -52,8 +50,9 @@ where
 {
     let v4_only = request.session.is_socks4();
     let pinned = permitted(judge, request).await?;
-    let sayable = |addr: &&SocketAddr| addr.is_ipv4() || !v4_only;
-    match pinned.addrs().iter().find(sayable) {
+    let addrs = || pinned.addrs().iter();
+    let first = || addrs().next().filter(|_| !v4_only);
+    match addrs().find(|addr| addr.is_ipv4()).or_else(first) {
         Some(addr) => Ok(Target::new(addr.ip(), 0)),
         None => Err(NoAnswer::NoAddress(pinned.target().clone()).into()),
     }

@@ -78,8 +78,12 @@ async fn resolve_ptr(version: Version, host: &str) -> (Vec<u8>, Result<Transfer,
 }
 
 #[tokio::test]
-async fn a_name_is_answered_with_its_first_address() {
+async fn a_name_is_answered_with_an_ipv4_address_if_it_has_one() {
     let (heard, result) = resolve(Version::Socks5, "db.example").await;
+    assert_eq!(heard, b"\x05\x00\x00\x01\xc0\x00\x02\x07\x00\x00");
+    assert!(result.is_ok());
+
+    let (heard, result) = resolve(Version::Socks5, "v6.example").await;
     let ip = "2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap();
     let expected = [&b"\x05\x00\x00\x04"[..], &ip.octets(), b"\0\0"].concat();
     assert_eq!(heard, expected);

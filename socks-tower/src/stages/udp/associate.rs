@@ -148,7 +148,8 @@ fn open<J>(
 where
     J: Work<Request, Response = Request<Pinned>>,
 {
-    if request.command != Command::UDP_ASSOCIATE {
+    // SOCKS4 has no command 3.
+    if request.command != Command::UDP_ASSOCIATE || request.session.is_socks4() {
         return Err(Error::bare(ErrorKind::Command));
     }
     let session = &request.session;

@@ -49,6 +49,7 @@
 //!   that were sent to, and of those the 1,024 that were in use last
 //!   ([`with_max_flows`](UdpAssociate::with_max_flows)). [`with_full_cone`](UdpAssociate::with_full_cone) lets
 //!   everybody.
+//! - SOCKS4 has no such command: its clients are refused with 91.
 //! - A client without an IP address (at a Unix socket) is refused with 02.
 //! - Datagrams are not protected by an authentication method that wraps the
 //!   client's stream.
