@@ -203,10 +203,12 @@ impl Session {
         self
     }
 
-    /// Where the client reached us, with a v4-mapped address undone.
+    /// Where the client reached us, with a v4-mapped address undone. A link-local
+    /// one keeps its scope, for nothing can listen there without.
     #[must_use]
-    pub fn with_local_addr(mut self, addr: SocketAddr) -> Self {
-        self.local_addr = Some(canonical(addr));
+    pub fn with_local_addr(mut self, mut addr: SocketAddr) -> Self {
+        addr.set_ip(addr.ip().to_canonical());
+        self.local_addr = Some(addr);
         self
     }
 

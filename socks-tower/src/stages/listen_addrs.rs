@@ -57,8 +57,10 @@ impl PerFamily {
 /// An address to listen on, and the one to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListenAddr {
-    /// May be unspecified, if all of this machine's are listened on.
-    pub(crate) local: IpAddr,
+    /// May be unspecified, if all of this machine's are listened on. Its port
+    /// is 0; the scope of a link-local one is the interface that the client came
+    /// by.
+    pub(crate) local: SocketAddr,
     /// Never unspecified.
     pub(crate) told: IpAddr,
 }
@@ -130,10 +132,11 @@ impl ListenAddrs {
             (None, Some(_)) => own_ip(peer, session).unwrap_or(unspecified(peer)),
             (None, None) => told,
         };
+        let local = scoped(local, session);
         Some(ListenAddr { local, told })
     }
 
-    /// Opens a socket by `open` on a port that may be used and is free.
+    /// Opens a socket by `open` at `addr`, on a port that may be used and is free.
     ///
     /// # Errors
     ///
@@ -141,20 +144,29 @@ impl ListenAddrs {
     /// that one, if no port is free.
     pub(crate) fn open<T>(
         &self,
-        ip: IpAddr,
+        mut addr: SocketAddr,
         mut open: impl FnMut(SocketAddr) -> io::Result<T>,
     ) -> io::Result<T> {
         let Some(range) = &self.ports else {
-            return open(SocketAddr::new(ip, 0));
+            return open(addr);
         };
         for port in shuffled(range).take(Self::MAX_TRIES.into()) {
-            match open(SocketAddr::new(ip, port)) {
+            addr.set_port(port);
+            match open(addr) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 opened => return opened,
             }
         }
         Err(io::ErrorKind::AddrInUse.into())
     }
+}
+
+/// `ip`, with the scope of the address that the client came to if it is that one.
+fn scoped(ip: IpAddr, session: &Session) -> SocketAddr {
+    let came_to = session.local_addr.filter(|addr| addr.ip() == ip);
+    let mut addr = came_to.unwrap_or(SocketAddr::new(ip, 0));
+    addr.set_port(0);
+    addr
 }
 
 /// Our address by which `peer` reaches us; for anybody, by which the client did.
@@ -216,13 +228,17 @@ mod tests {
         ip.parse().unwrap()
     }
 
+    fn any_port(text: &str) -> SocketAddr {
+        SocketAddr::new(ip(text), 0)
+    }
+
     fn reached_at(addr: &str) -> Session {
         Session::new().with_local_addr(addr.parse().unwrap())
     }
 
     fn towards(addrs: &ListenAddrs, peer: &str, session: &Session) -> (String, String) {
         let ListenAddr { local, told } = addrs.towards(ip(peer), session).unwrap();
-        (local.to_string(), told.to_string())
+        (local.ip().to_string(), told.to_string())
     }
 
     fn both(ip: &str) -> (String, String) {
@@ -248,6 +264,17 @@ mod tests {
             let session = Session::new().with_local_addr((ip(reached), 1080).into());
             assert_eq!(towards(&addrs, peer, &session), both(reached));
         }
+    }
+
+    #[test]
+    fn a_link_local_address_has_the_scope_that_the_client_came_by() {
+        let session = reached_at("[fe80::7%3]:1080");
+        let addrs = ListenAddrs::new();
+        let found = addrs.towards(ip("::"), &session).unwrap();
+        assert_eq!(found.local.to_string(), "[fe80::7%3]:0");
+        assert_eq!(found.told, ip("fe80::7"));
+        let opened = addrs.with_ports(9..=9).open(found.local, Ok).unwrap();
+        assert_eq!(opened.to_string(), "[fe80::7%3]:9");
     }
 
     #[test]
@@ -292,7 +319,7 @@ mod tests {
         let addrs = ListenAddrs::new().with_ports(40_000..=40_009);
         for _ in 0..20 {
             let mut tried = Vec::new();
-            let error = addrs.open(ip("127.0.0.1"), |addr| {
+            let error = addrs.open(any_port("127.0.0.1"), |addr| {
                 tried.push(addr.port());
                 Err::<(), _>(io::ErrorKind::AddrInUse.into())
             });
@@ -305,7 +332,7 @@ mod tests {
     #[test]
     fn the_first_port_differs_from_time_to_time() {
         let addrs = ListenAddrs::new().with_ports(1..=u16::MAX);
-        let open = || addrs.open(ip("::1"), |addr| Ok(addr.port())).unwrap();
+        let open = || addrs.open(any_port("::1"), |addr| Ok(addr.port())).unwrap();
         let first: BTreeSet<_> = (0..10).map(|_| open()).collect();
         assert!(first.len() > 1, "{first:?}");
     }
@@ -314,14 +341,14 @@ mod tests {
     fn trying_ports_is_bounded_and_stops_at_another_error() {
         let addrs = ListenAddrs::new().with_ports(1..=u16::MAX);
         let mut tries = 0;
-        let full = addrs.open(ip("::1"), |_| {
+        let full = addrs.open(any_port("::1"), |_| {
             tries += 1;
             Err::<(), _>(io::ErrorKind::AddrInUse.into())
         });
         assert_eq!((tries, full.is_err()), (1024, true));
 
         let denied = || Err::<(), _>(io::ErrorKind::PermissionDenied.into());
-        let error = addrs.open(ip("::1"), |_| denied()).unwrap_err();
+        let error = addrs.open(any_port("::1"), |_| denied()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     }
 
@@ -329,7 +356,7 @@ mod tests {
     fn an_empty_range_has_no_port() {
         #[expect(clippy::reversed_empty_ranges, reason = "that is the point")]
         let addrs = ListenAddrs::new().with_ports(9..=8);
-        let none = addrs.open(ip("::1"), |_| Ok(())).unwrap_err();
+        let none = addrs.open(any_port("::1"), |_| Ok(())).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -123,7 +123,10 @@ fn open(
         .filter_map(listen_addr)
         .find(|addr| can_be_said(addr, session))
         .ok_or(BindError::NoAddress)?;
-    let failed = |source| BindError::Listen { ip: local, source };
+    let failed = |source| BindError::Listen {
+        ip: local.ip(),
+        source,
+    };
     let open = |addr| server::open(addr, config.keepalive);
     let listener = config.listen.open(local, open).map_err(failed)?;
     let bound = Target::new(told, listener.local_addr().port());

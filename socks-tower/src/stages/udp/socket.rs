@@ -78,18 +78,19 @@ pub(super) fn for_client(
     session: &Session,
     ip: IpAddr,
 ) -> io::Result<(Socket, SocketAddr)> {
-    let any = unspecified(ip);
-    let reached = session.local_addr.map(|addr| addr.ip());
+    let any = SocketAddr::new(unspecified(ip), 0);
+    let reached = session.local_addr;
     let reached = reached.filter(|reached| reached.is_ipv4() == ip.is_ipv4());
-    let found = addrs.towards(any, session);
+    let found = addrs.towards(any.ip(), session);
     // The client has shown that it can reach that one.
-    let local = match found.as_ref().map(|found| found.local) {
-        Some(local) if !local.is_unspecified() => local,
+    let mut local = match found.as_ref().map(|found| found.local) {
+        Some(local) if !local.ip().is_unspecified() => local,
         _ => reached.unwrap_or(any),
     };
+    local.set_port(0);
     let mut socket = match addrs.open(local, Socket::open) {
         // It is not an address of this host: a layer has it from elsewhere
-        // (PROXY protocol), or it lacks its scope.
+        // (PROXY protocol), which may have left out its scope.
         Err(error)
             if matches!(
                 error.kind(),
@@ -101,7 +102,7 @@ pub(super) fn for_client(
         opened => opened,
     }?;
     let port = socket.io.local_addr()?.port();
-    let told = SocketAddr::new(found.map_or(local, |found| found.told), port);
+    let told = SocketAddr::new(found.map_or(local.ip(), |found| found.told), port);
     socket.own.push(Registered::new(told));
     Ok((socket, told))
 }
