@@ -1,17 +1,39 @@
 //! The head of a request, read strictly.
 
+use std::sync::Arc;
+
 use base64ct::{Base64, Encoding};
 use httparse::{EMPTY_HEADER, Status as Parsed};
 use socks_core::{Credentials, Decoded, ParseTargetError, Target};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::words::Status;
 use crate::session::Protocol;
 
-/// The longest head, in bytes: four times what browsers send.
-const MAX_LEN: usize = 8 * 1024;
+/// The longest head, in bytes. Tokens of Kerberos and NTLM take 12 KiB and more:
+/// a ticket lists the groups of its user.
+const MAX_LEN: usize = 64 * 1024;
+
+/// As long as a head may be without a [`Room`], in bytes: four times what
+/// browsers send.
+const SHORT_LEN: usize = 8 * 1024;
+
+/// Heads that are longer than [`SHORT_LEN`], at a time.
+const MAX_LONG: usize = 256;
 
 /// The most fields of a head.
 const MAX_FIELDS: usize = 64;
+
+/// Room for long heads, shared by all connections of a layer. Strangers send
+/// them: without a bound, they would choose how much memory is theirs.
+#[derive(Clone, Debug)]
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_LONG)))
+    }
+}
 
 /// What a CONNECT says.
 #[derive(Debug)]
@@ -29,6 +51,8 @@ pub(super) enum HeadError {
     NotHttp(u8),
     #[error("the head is longer than {MAX_LEN} bytes")]
     TooLong,
+    #[error("the head is longer than {SHORT_LEN} bytes, and too many such are being read")]
+    NoRoom,
     #[error("the head is malformed")]
     Malformed(#[source] httparse::Error),
     #[error("a line of the head does not end in CR LF")]
@@ -50,6 +74,7 @@ impl HeadError {
             Self::TooLong | Self::Malformed(httparse::Error::TooManyHeaders) => {
                 (Status::HEADER_FIELDS_TOO_LARGE, "")
             }
+            Self::NoRoom => (Status::SERVICE_UNAVAILABLE, ""),
             Self::Malformed(httparse::Error::Version) => (Status::VERSION_NOT_SUPPORTED, ""),
             Self::Method => (Status::METHOD_NOT_ALLOWED, "Allow: CONNECT\r\n"),
             Self::NotHttp(_)
@@ -75,13 +100,30 @@ pub(super) fn is_http(first: u8) -> bool {
 }
 
 /// Reads a head that arrives in pieces.
-#[derive(Debug, Default)]
-pub(super) struct HeadReader {
+#[derive(Debug)]
+pub(super) struct HeadReader<'a> {
     /// How much of the input has been looked at, in vain.
     seen: usize,
+    room: &'a Room,
+    /// Ours, of `room`.
+    place: Option<SemaphorePermit<'a>>,
 }
 
-impl HeadReader {
+impl<'a> HeadReader<'a> {
+    /// Reads a head, with a place in `room` if it is long.
+    pub(super) fn new(room: &'a Room) -> Self {
+        Self {
+            seen: 0,
+            room,
+            place: None,
+        }
+    }
+
+    /// Whether the head was long.
+    pub(super) fn was_long(&self) -> bool {
+        self.place.is_some()
+    }
+
     /// Reads a head from the front of `input`, which only grows from call to
     /// call.
     pub(super) fn read(&mut self, input: &[u8]) -> Result<Decoded<Head>, HeadError> {
@@ -111,6 +153,10 @@ impl HeadReader {
         }
         if input.len() >= MAX_LEN {
             return Err(HeadError::TooLong);
+        }
+        if input.len() >= SHORT_LEN && self.place.is_none() {
+            let place = self.room.0.try_acquire();
+            self.place = Some(place.map_err(|_full| HeadError::NoRoom)?);
         }
         Ok(Decoded::Incomplete { needed: 1 })
     }
@@ -176,7 +222,7 @@ mod tests {
     use super::*;
 
     fn read(input: &[u8]) -> Result<Decoded<Head>, HeadError> {
-        HeadReader::default().read(input)
+        HeadReader::new(&Room::default()).read(input)
     }
 
     fn whole(input: &[u8]) -> Head {
@@ -223,7 +269,8 @@ mod tests {
     fn a_head_may_come_byte_by_byte_and_be_followed() {
         let input = b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n\nfrom the client";
         let end = input.len() - b"\nfrom the client".len();
-        let mut reader = HeadReader::default();
+        let room = Room::default();
+        let mut reader = HeadReader::new(&room);
         for len in 1..end {
             assert!(matches!(
                 reader.read(&input[..len]),
@@ -232,7 +279,7 @@ mod tests {
         }
         for len in [end, input.len()] {
             assert!(matches!(
-                HeadReader::default().read(&input[..len]),
+                read(&input[..len]),
                 Ok(Decoded::Complete { consumed, .. }) if consumed == end
             ));
         }
@@ -317,6 +364,34 @@ mod tests {
         let fields = |count| format!("{line}{}\r\n", "A: b\r\n".repeat(count));
         whole(fields(MAX_FIELDS).as_bytes());
         assert_eq!(status(&fields(MAX_FIELDS + 1)), "431");
+    }
+
+    #[test]
+    fn long_heads_are_bounded_together() {
+        let long = [
+            b"CONNECT a:1 HTTP/1.1\r\nA: ".as_slice(),
+            &[b'b'; SHORT_LEN],
+        ]
+        .concat();
+        let room = Room::default();
+        let waits = |reader: &mut HeadReader<'_>, input: &[u8]| {
+            matches!(reader.read(input), Ok(Decoded::Incomplete { .. }))
+        };
+        let mut readers: Vec<_> = (0..MAX_LONG).map(|_| HeadReader::new(&room)).collect();
+        for reader in &mut readers {
+            assert!(waits(reader, &long[..SHORT_LEN - 1]) && !reader.was_long());
+            assert!(waits(reader, &long) && reader.was_long());
+        }
+
+        let mut one_more = HeadReader::new(&room);
+        assert!(waits(&mut one_more, &long[..SHORT_LEN - 1]));
+        let error = one_more.read(&long).unwrap_err();
+        assert!(matches!(error, HeadError::NoRoom));
+        let answer = String::from_utf8(error.answer()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+
+        drop(readers.pop());
+        assert!(waits(&mut HeadReader::new(&room), &long));
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use socks_core::{Credentials, v5::ReplyCode};
 use tower_layer::Layer;
 
-use super::{ByProtocolLayer, HttpConnect};
+use super::{ByProtocolLayer, HttpConnect, head::Room};
 use crate::{
     session::{BoxWork, Error, Identity, ReplyHook, Work},
     stages::{authenticate::Attempt, handshake::HandshakeLayer},
@@ -18,6 +18,7 @@ pub struct HttpConnectLayer {
     pub(super) verifier: Option<Verifier>,
     pub(super) timeout: Duration,
     pub(super) hook: Option<ReplyHook>,
+    pub(super) room: Room,
 }
 
 impl HttpConnectLayer {
@@ -28,6 +29,7 @@ impl HttpConnectLayer {
             verifier: None,
             timeout: HandshakeLayer::DEFAULT_TIMEOUT,
             hook: None,
+            room: Room::default(),
         }
     }
 

@@ -62,10 +62,12 @@
 //! | another method; `GET http://…` is not served | 405 Method Not Allowed |
 //! | no or wrong credentials; a verifier that broke | 407 Proxy Authentication Required |
 //! | the deadline | 408 Request Timeout |
-//! | a head of more than 8 KiB or 64 fields | 431 Request Header Fields Too Large |
+//! | a head of more than 64 KiB or 64 fields | 431 Request Header Fields Too Large |
+//! | a head of more than 8 KiB, and too many such at a time | 503 Service Unavailable |
 //! | another version than 1.0 and 1.1 | 505 HTTP Version Not Supported |
 //!
-//! Every refusal has a line of text as its body, and closes the connection.
+//! Every refusal has a line of text as its body, unless it answers a HEAD, and
+//! closes the connection.
 //!
 //! # Strictness
 //!
@@ -77,8 +79,10 @@
 //! # What it costs
 //!
 //! An allocation for the stage, and one for the head's bytes, of which there are
-//! 8 KiB and a read at most. The head is parsed again for each read that ends a
-//! line, so once if it comes at once.
+//! 8 KiB and a read at most as a rule. Up to 256 heads at a time may be longer,
+//! for tokens of Kerberos and NTLM: 64 KiB, for which twice as much is allocated at
+//! most, so 32 MiB for a layer and all its clones. The head is parsed again for
+//! each read that ends a line, so once if it comes at once.
 //!
 //! With `or`, every connection, SOCKS too, costs one more allocation, for a
 //! stage that waits for the first byte. What comes with that byte is handed on,

@@ -7,7 +7,7 @@ use tower_service::Service;
 use super::{
     HttpConnectLayer,
     head::{Head, HeadReader},
-    words::{Http, Status},
+    words::{Http, Status, without_body},
 };
 use crate::{
     session::{
@@ -83,8 +83,14 @@ async fn negotiate<Io: Stream>(
     let (head, identity) = match admitted {
         Ok(admitted) => admitted,
         Err(Failure { error, answer }) => {
+            let mut answer = answer.as_slice();
+            if buffered.starts_with(b"HEAD ") {
+                answer = without_body(answer);
+            }
+            // A long one has no place any more, and the client may take its time.
+            drop(buffered);
             if !answer.is_empty() {
-                dismiss(&mut io, &answer).await;
+                dismiss(&mut io, answer).await;
             }
             return Err(error);
         }
@@ -112,7 +118,7 @@ async fn admit<Io: Stream>(
     buffered: &mut Vec<u8>,
     session: &Session,
 ) -> Result<(Head, Option<Identity>), Failure> {
-    let mut reader = HeadReader::default();
+    let mut reader = HeadReader::new(&config.room);
     let stage = trace::stage(StageKind::Handshake, session);
     let received = stage.run(receive(io, buffered, |input| reader.read(input)));
     let mut head = received.await.map_err(|error| match error {
@@ -125,6 +131,10 @@ async fn admit<Io: Stream>(
             error: Error::new(ErrorKind::Protocol, error),
         },
     })?;
+    if reader.was_long() {
+        buffered.shrink_to_fit();
+    }
+    drop(reader);
     let identity = verify(config, session, head.credentials.take()).await;
     let identity = identity.map_err(|error| Failure {
         error,
@@ -392,6 +402,55 @@ mod tests {
         assert!(denied.starts_with("HTTP/1.1 403 "), "{denied}");
         let unserved = hears(open(), || Err(Refusal::command_not_supported("no")));
         assert!(unserved.await.starts_with("HTTP/1.1 501 "));
+    }
+
+    #[tokio::test]
+    async fn no_answer_to_a_head_has_a_body() {
+        for (line, status) in [
+            ("HEAD / HTTP/1.1\r\n\r\n", "405"),
+            ("HEAD http://a/ HTTP/1.0\r\n\r\n", "405"),
+            ("HEAD / HTTP/2.0\r\n\r\n", "505"),
+            ("HEAD / HTTP/1.1\n\n", "400"),
+        ] {
+            let (mut client, io) = duplex(1024);
+            client.write_all(line.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+            let error = HttpConnectLayer::open().layer(Stop).call(accepted(io));
+            assert_eq!(error.await.unwrap_err().kind(), ErrorKind::Protocol);
+            let heard = heard(client).await;
+            assert_eq!(&heard[9..12], status, "{line}");
+            assert_eq!(heard.find("\r\n\r\n"), Some(heard.len() - 4), "{heard}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_has_no_body_in_its_answer() {
+        let (mut client, io) = duplex(1024);
+        client.write_all(b"HEAD / HT").await.unwrap();
+        let result = HttpConnectLayer::open()
+            .layer(Stop)
+            .call(accepted(io))
+            .await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Deadline);
+        let heard = heard(client).await;
+        assert!(heard.starts_with("HTTP/1.1 408 "), "{heard}");
+        assert!(heard.ends_with("\r\n\r\n"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn a_head_with_a_kerberos_token_is_read_and_leaves_no_memory_behind() {
+        let token = "k".repeat(12 * 1024);
+        let head =
+            format!("CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Negotiate {token}\r\n\r\n");
+        let (mut client, io) = duplex(64 * 1024);
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(b"early").await.unwrap();
+
+        let mut stack = HttpConnectLayer::open().layer(Stop);
+        let requested: Requested<_> = stack.call(accepted(io)).await.unwrap();
+
+        assert_eq!(requested.request.target.port, 1);
+        assert!(requested.client.early.capacity() <= 1024);
     }
 
     #[tokio::test]

@@ -44,6 +44,7 @@ impl Status {
         Self("407 Proxy Authentication Required");
     pub(super) const REQUEST_TIMEOUT: Self = Self("408 Request Timeout");
     pub(super) const HEADER_FIELDS_TOO_LARGE: Self = Self("431 Request Header Fields Too Large");
+    pub(super) const SERVICE_UNAVAILABLE: Self = Self("503 Service Unavailable");
     pub(super) const VERSION_NOT_SUPPORTED: Self = Self("505 HTTP Version Not Supported");
 
     /// The whole response: the fields that the status asks for, those that a
@@ -63,4 +64,13 @@ impl Status {
         )
         .into_bytes()
     }
+}
+
+/// What answers a HEAD: the same, up to where the body begins (RFC 9110 section
+/// 9.3.2). Whoever reads it takes a body for the next answer.
+pub(super) fn without_body(answer: &[u8]) -> &[u8] {
+    const END: &[u8] = b"\r\n\r\n";
+    let head = answer.windows(END.len()).position(|end| end == END);
+    let head = head.and_then(|at| answer.get(..at + END.len()));
+    head.unwrap_or(answer)
 }
