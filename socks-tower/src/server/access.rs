@@ -25,9 +25,15 @@ impl Observer for AccessEvents {
         let record = summary.record;
         let (end, error_type, error) = match summary.outcome {
             Outcome::Done(end) => (Some(end.as_str()), None, None),
-            Outcome::Failed(failure) => (None, Some(failure.kind().as_str()), Some(failure)),
+            Outcome::Failed(failure) => (None, Some(failure.kind().as_str()), Some(failure.text())),
             Outcome::Cut | Outcome::Panicked => (None, Some(summary.outcome.as_str()), None),
         };
+        let user_id = record.user_id.as_ref();
+        let user_id = user_id.map(|id| String::from_utf8_lossy(id.as_bytes()));
+        let claimed = record.refused_name();
+        let claimed = claimed.map(|name| String::from_utf8_lossy(name.as_bytes()));
+        // What clients choose goes as text, which each form of a log escapes in
+        // its own way.
         info!(
             target: TARGET,
             {
@@ -40,10 +46,10 @@ impl Observer for AccessEvents {
                 session.id = record.id.get(),
                 network.protocol.name = record.protocol.map(Protocol::name),
                 network.protocol.version = record.protocol.and_then(Protocol::version),
-                user.name = record.identity.as_ref().map(field::display),
-                user.claimed = record.refused_name().map(|name| field::display(name.as_bytes().escape_ascii())),
+                user.name = record.identity.as_ref().map(|identity| identity.as_str()),
+                user.claimed = claimed.as_deref(),
                 socks.method = record.method.map(field::display),
-                socks.user_id = record.user_id.as_ref().map(|id| field::display(id.as_bytes().escape_ascii())),
+                socks.user_id = user_id.as_deref(),
                 socks.command = record.command.map(field::display),
                 server.address = record.target.as_ref().map(|target| field::display(&target.host)),
                 server.port = record.target.as_ref().map(|target| target.port),
@@ -58,7 +64,7 @@ impl Observer for AccessEvents {
                 seconds = summary.duration.as_secs_f64(),
                 end,
                 error.r#type = error_type,
-                error = error.map(field::display)
+                error = error.as_deref()
             },
             "session ended"
         );

@@ -207,19 +207,27 @@ pub(crate) fn cause_of<'a>(
 /// another.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn StdError + 'static));
 
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Chain<'_> {
+    /// As it is printed, but with nothing escaped: for what escapes by itself.
+    pub(crate) fn text(&self) -> String {
         let mut last = self.0.to_string();
-        write!(f, "{}", last.escape_debug())?;
+        let mut all = last.clone();
         for cause in std::iter::successors(cause_of(self.0), |error| cause_of(*error)) {
             let text = cause.to_string();
             // An `io::Error` prints as the error within it.
             if text != last {
-                write!(f, ": {}", text.escape_debug())?;
+                all.push_str(": ");
+                all.push_str(&text);
             }
             last = text;
         }
-        Ok(())
+        all
+    }
+}
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text().escape_debug().fmt(f)
     }
 }
 

@@ -5,12 +5,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use socks_tower::middleware::Sessions;
+use socks_tower::middleware::{ObserveLayer, Sessions};
 use tokio::io::AsyncWriteExt;
+use tower::ServiceBuilder;
 use tracing::subscriber::{DefaultGuard, set_default};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::proxy::{Proxy, Way, all_of, listen, tunnel};
+use crate::{
+    access_log::{HOSTILE, gullible},
+    proxy::{Keep, Proxy, Way, all_of, listen, tunnel},
+};
 
 /// A log in memory, one object a line.
 #[derive(Clone, Default)]
@@ -177,7 +181,7 @@ async fn a_refusal_s_event_has_the_error_and_no_bytes() {
             .starts_with("denied by a rule: ")
     );
     assert_eq!(event["socks.reply"], 2);
-    assert_eq!(event["socks.user_id"], r"ro\x1b[31mot\n");
+    assert_eq!(event["socks.user_id"], "ro\x1b[31mot\n");
     assert!(event["end"].is_null());
     assert!(event["bytes_up"].is_null());
 }
@@ -259,5 +263,40 @@ impl ServerOf {
             .service(Relay::new());
         let (_, told) = tokio::sync::mpsc::unbounded_channel();
         Proxy::serve(stack, Sessions::new(), told).await
+    }
+}
+
+#[tokio::test]
+async fn an_event_gives_back_what_a_client_said_as_it_was() {
+    let (log, _guard) = Log::at("info");
+    let (keep, told) = Keep::new();
+    let stack = ServiceBuilder::new()
+        .layer(ObserveLayer::new(keep))
+        .service(gullible());
+    let mut proxy = Proxy::serve(stack, Sessions::new(), told).await;
+    for name in HOSTILE {
+        let words = [
+            b"\x04\x01\x00\x50\xc0\x00\x02\x07",
+            name.as_bytes(),
+            b"\x00",
+        ];
+        let mut client = proxy.client(&words.concat()).await;
+        all_of(&mut client).await;
+        drop(client);
+        proxy.told().await;
+    }
+    proxy.stop().await;
+
+    let mut lines = log.lines();
+    lines.retain(|line| line["target"] == "socks::access");
+    assert_eq!(lines.len(), HOSTILE.len());
+    for (line, name) in lines.iter().zip(HOSTILE) {
+        let fields = &line["fields"];
+        assert_eq!(fields["user.name"], name);
+        assert_eq!(line["span"]["user.name"], name);
+        assert!(fields["error"].as_str().unwrap().ends_with(name), "{line}");
+        if !name.is_empty() {
+            assert_eq!(fields["socks.user_id"], name);
+        }
     }
 }

@@ -121,6 +121,25 @@ async fn the_access_log_alone_has_a_line_for_each_session_and_no_other() {
     assert_eq!(log.matches(r#"error.type="cut""#).count(), 1, "{log}");
 }
 
+/// Of the forms, that for people: what a client says begins no line and no field.
+#[tokio::test]
+async fn no_name_forges_a_line_of_the_text_log() {
+    let child = Child::start(&["--log", "info"]).await;
+    let name = b"joe end=\"closed\"\n\x1b[31m";
+    let mut client = TcpStream::connect(child.addr()).await.unwrap();
+    let words = [b"\x04\x01\x00\x50\x7f\x00\x00\x01", &name[..], b"\x00"];
+    client.write_all(&words.concat()).await.unwrap();
+    read_to_the_end(&mut client).await;
+    child.wait_for_log("socks::access").await;
+    child.terminate();
+    let (_, log) = child.wait().await;
+    let said = r#"socks.user_id="joe end=\"closed\"\n"#;
+    assert!(log.contains(said), "{log}");
+    assert!(!log.contains('\x1b'), "{log}");
+    let lines = log.lines().filter(|line| line.contains("socks.user_id="));
+    assert_eq!(lines.count(), 1, "{log}");
+}
+
 #[tokio::test]
 async fn a_log_that_nobody_reads_holds_up_no_session_and_not_the_end() {
     // Twice what fits into the pipe.

@@ -19,7 +19,8 @@ use crate::session::{
 ///
 /// Its members are the fields of the event `socks::access`, which the page of
 /// [`observe`](crate::middleware::observe) lists, and `time`, when it ended, in seconds
-/// since 1970. What is not known is left out.
+/// since 1970. What is not known is left out. A parser gives back names, user ids
+/// and errors as they were; what is not UTF-8 in a user id is U+FFFD.
 #[derive(Clone, Debug)]
 pub struct Json<'a>(&'a Summary<'a>);
 
@@ -83,7 +84,7 @@ impl Serialize for Members<'_> {
         )?;
         some(&mut map, "socks.method", record.method.map(Text))?;
         let user_id = record.user_id.as_ref();
-        let user_id = user_id.map(|id| Text(id.as_bytes().escape_ascii()));
+        let user_id = user_id.map(|id| String::from_utf8_lossy(id.as_bytes()));
         some(&mut map, "socks.user_id", user_id)?;
         some(&mut map, "socks.command", record.command.map(Text))?;
         let target = record.target.as_ref();
@@ -117,7 +118,7 @@ impl Serialize for Members<'_> {
             Outcome::Done(end) => map.serialize_entry("end", end.as_str())?,
             Outcome::Failed(failure) => {
                 map.serialize_entry("error.type", failure.kind().as_str())?;
-                map.serialize_entry("error", &Text(failure))?;
+                map.serialize_entry("error", &failure.text())?;
             }
             Outcome::Cut | Outcome::Panicked => {
                 map.serialize_entry("error.type", summary.outcome.as_str())?;

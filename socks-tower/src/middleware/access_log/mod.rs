@@ -47,7 +47,7 @@
 //!
 //! Names, user ids, targets and errors come from clients. In 3proxy's form,
 //! blanks and whatever does not print are escaped, so a name can begin neither
-//! a line nor a field; in JSON, strings are escaped as JSON has it.
+//! a line nor a field; in JSON, strings are escaped once, as JSON has it.
 //!
 //! # What it costs
 //!

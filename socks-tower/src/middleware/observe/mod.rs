@@ -85,7 +85,8 @@
 //! | `error.type` | or else what failed: [`ErrorKind::as_str`](crate::ErrorKind::as_str), `cut` or `panicked` |
 //! | `error` | the error and its causes |
 //!
-//! Control characters in what clients say are escaped.
+//! What clients choose goes as text: each form of a log escapes it in its own
+//! way, and a parser of JSON gives it back as it was.
 //!
 //! # What it costs
 //!

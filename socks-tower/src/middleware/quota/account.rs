@@ -130,7 +130,7 @@ impl Account {
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
                 state.failed = Some(Instant::now());
-                tracing::warn!(key = %self.key, %error, "quota cannot be told");
+                tracing::warn!(key = self.key.text().as_str(), %error, "quota cannot be told");
             }
         }
         answer.map(drop)
@@ -172,7 +172,7 @@ impl Drop for Account {
             let (accounts, key) = (Arc::clone(&self.accounts), self.key.clone());
             run(async move {
                 if let Err(error) = accounts.quota.give_back(&key, left).await {
-                    tracing::warn!(%key, bytes = left, %error, "quota did not take bytes back");
+                    tracing::warn!(key = key.text().as_str(), bytes = left, %error, "quota did not take bytes back");
                 }
             });
         }

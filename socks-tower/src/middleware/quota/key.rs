@@ -23,6 +23,16 @@ pub enum QuotaKey {
     By(Arc<str>),
 }
 
+impl QuotaKey {
+    /// As it is printed, with nothing escaped: for a log, which does so itself.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Identity(Some(identity)) => format!("identity:{}", identity.as_str()),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for QuotaKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

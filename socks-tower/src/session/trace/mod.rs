@@ -64,7 +64,7 @@ pub(crate) fn requested(request: &Request) {
         span.record("network.protocol.version", version);
     }
     if let Some(identity) = &request.session.identity {
-        span.record("user.name", display(identity));
+        span.record("user.name", identity.as_str());
     }
     span.record("socks.command", display(request.command));
     span.record("server.address", display(&request.target.host));

@@ -104,6 +104,11 @@ impl<'a> Failure<'a> {
         self.0.downcast_ref().map_or(ErrorKind::Other, Error::kind)
     }
 
+    /// As it is printed, with nothing escaped.
+    pub(crate) fn text(&self) -> String {
+        Chain(self.0).text()
+    }
+
     /// The error itself.
     #[must_use]
     pub fn error(&self) -> &'a (dyn StdError + 'static) {

@@ -107,7 +107,7 @@ where
     let judged = judge.run(request).await;
     judged.map(|request| request.target).map_err(|error| {
         let error = Error::of_work(ErrorKind::Other, error);
-        debug!(%target, error = %Chain(&error), "destination refused");
+        debug!(%target, error = Chain(&error).text().as_str(), "destination refused");
         match error.reply() {
             ReplyCode::CONNECTION_NOT_ALLOWED => DropReason::Denied,
             _ => DropReason::Unresolved,
