@@ -55,7 +55,7 @@ pub fn stack(
     let udp_associate = UdpAssociate::new(permit.clone())
         .with_listen_addrs(args.listen_addrs())
         .with_idle_timeout(args.udp_idle_timeout())
-        .with_max_flows(args.udp_max_peers.get());
+        .with_max_flows(args.udp_max_peers);
     let lookup_addr = TorResolve::new(permit.clone());
     let lookup_name = TorResolvePtr::new(permit, resolver.reverse());
     let lookups = args.resolve_commands;

@@ -111,7 +111,7 @@ async fn the_table_holds_its_bound_and_evicts_the_longest_idle() {
         UdpSocket::bind("127.0.0.1:0").await.unwrap(),
     );
     let gone_addr = gone.local_addr().unwrap();
-    let associate = UdpAssociate::new(judge()).with_max_flows(64);
+    let associate = UdpAssociate::new(judge()).with_max_flows(64_usize.try_into().unwrap());
     let mut proxy = Proxy::start(associate).await;
     let client = Client::new(&proxy).await;
     client.send(&gone_addr.into(), b"remember me").await;
@@ -199,7 +199,7 @@ async fn as_many_peers_are_heard_as_were_sent_to_last() {
 
 #[tokio::test]
 async fn more_peers_are_heard_where_that_is_set() {
-    let associate = UdpAssociate::new(judge()).with_max_flows(1501);
+    let associate = UdpAssociate::new(judge()).with_max_flows(1501_usize.try_into().unwrap());
     assert_eq!(heard(associate).await, 1500);
 }
 

@@ -26,6 +26,12 @@ pub fn without_segments() -> &'static Path {
     PATH.get_or_init(|| compiled("uncut", &["-shared", "-fPIC"]))
 }
 
+/// A library to preload (`LD_PRELOAD`): SIGPIPE ends the program.
+pub fn with_sigpipe() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| compiled("mortal", &["-shared", "-fPIC"]))
+}
+
 /// The sandbox, compiled once by this machine's `cc`.
 fn refuse() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();

@@ -9,6 +9,7 @@
 
 mod accept;
 mod options;
+mod sigpipe;
 mod udp;
 
 use socks_tests::{

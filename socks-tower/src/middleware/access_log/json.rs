@@ -82,6 +82,9 @@ impl Serialize for Members<'_> {
             "user.name",
             identity.map(|identity| identity.as_str()),
         )?;
+        let claimed = record.refused_name();
+        let claimed = claimed.map(|name| String::from_utf8_lossy(name.as_bytes()));
+        some(&mut map, "user.claimed", claimed)?;
         some(&mut map, "socks.method", record.method.map(Text))?;
         let user_id = record.user_id.as_ref();
         let user_id = user_id.map(|id| String::from_utf8_lossy(id.as_bytes()));

@@ -92,7 +92,7 @@ impl Flows {
             slots: Vec::new(),
             newest: NONE,
             oldest: NONE,
-            max: max.max(1),
+            max,
             queued_bytes: 0,
             serial: 0,
         }

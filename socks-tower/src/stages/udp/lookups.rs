@@ -53,7 +53,7 @@ impl<J: Work<Request, Response = Request<Pinned>>> Lookups<J> {
         if is_full && matches!(target.host, Host::Name(_)) {
             return Err(None);
         }
-        let request = self.request.clone().with_target(target);
+        let request = self.request.for_work().with_target(target);
         let mut judging: Judging = Box::pin(ask(self.judge.clone(), request));
         // Whoever polls it next brings a waker.
         match judging

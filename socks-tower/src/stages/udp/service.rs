@@ -1,4 +1,4 @@
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
 
 use tower_service::Service;
 
@@ -49,15 +49,14 @@ impl<J> UdpAssociate<J> {
         self
     }
 
-    /// How many destinations an association has at a time, at least 1. A
-    /// further one takes the place of that which has been idle for longest:
-    /// whoever that was is not heard any more until the client sends to it
-    /// again. By default 1,024, of about 300 bytes each. Clients of BitTorrent
+    /// How many destinations an association has at a time. A further one takes
+    /// the place of that which has been idle for longest: whoever that was is not
+    /// heard any more until the client sends to it again. By default 1,024, of about 300 bytes each. Clients of BitTorrent
     /// have some thousands of peers; [`with_full_cone`](Self::with_full_cone)
     /// hears them all, and anybody else.
     #[must_use]
-    pub fn with_max_flows(mut self, max: usize) -> Self {
-        self.config().max_flows = max;
+    pub fn with_max_flows(mut self, max: NonZeroUsize) -> Self {
+        self.config().max_flows = max.get();
         self
     }
 
@@ -74,7 +73,7 @@ impl<J> UdpAssociate<J> {
     }
 
     /// Puts fragments together (RFC 1928 section 7) which come within `timeout`
-    /// of the first; less than the RFC's 5 seconds are taken for 5. By default
+    /// of the first. By the RFC that is no less than 5 seconds. By default
     /// fragments are dropped: hardly a client sends any.
     ///
     /// An association holds one datagram in fragments, 64 KiB, at most.
