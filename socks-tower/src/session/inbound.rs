@@ -23,15 +23,6 @@ use crate::session::{
     tcp, timeout, watch::Watch,
 };
 
-/// How a first stage was told to have clients answered.
-#[derive(Clone, Debug)]
-pub(crate) struct Answering {
-    pub(crate) hook: Option<ReplyHook>,
-    /// How long a client may take to take its reply: as long as for all that
-    /// went before.
-    pub(crate) patience: Duration,
-}
-
 /// The client's end of a session that has sent its request.
 ///
 /// Whoever answers the client does so through it: [`grant`](Self::grant) and
@@ -42,8 +33,6 @@ pub struct Inbound<Io> {
     pub(crate) eof: bool,
     words: Words,
     hook: Option<ReplyHook>,
-    /// How long it may take to take its reply.
-    patience: Duration,
     watch: Watch,
 }
 
@@ -51,6 +40,9 @@ impl<Io: Stream> Inbound<Io> {
     /// How much of what a client sends before it has its reply is kept for the
     /// target, in bytes. More is left in the socket, where it waits.
     pub const MAX_EARLY: usize = 16 * 1024;
+
+    /// How long a client may take to take the reply that its request is granted.
+    const PATIENCE: Duration = DEFAULT_TIMEOUT;
 
     /// How long a refused client has to take its reply and hang up.
     const LINGER: Duration = Duration::from_secs(1);
@@ -70,16 +62,14 @@ impl<Io: Stream> Inbound<Io> {
             eof: false,
             words: Words::new(dialect),
             hook: None,
-            patience: DEFAULT_TIMEOUT,
             watch: Watch::default(),
         }
     }
 
     /// Answers as a first stage was told to, and tells whoever watches `session`
     /// of it.
-    pub(crate) fn answering(mut self, how: Answering, session: &Session) -> Self {
-        self.hook = how.hook;
-        self.patience = how.patience;
+    pub(crate) fn answering(mut self, hook: Option<ReplyHook>, session: &Session) -> Self {
+        self.hook = hook;
         self.watch = session.watch.clone();
         self
     }
@@ -107,8 +97,8 @@ impl<Io: Stream> Inbound<Io> {
     /// # Errors
     ///
     /// The stream's, as an error of kind [`ErrorKind::ClientGone`], and
-    /// [`ErrorKind::Deadline`] if the client does not take the reply for as long
-    /// as the whole negotiation might take, 10 seconds unless set.
+    /// [`ErrorKind::Deadline`] if the client does not take the reply within 10
+    /// seconds.
     pub async fn grant(&mut self, bound: &Target) -> Result<(), Error> {
         let reply = self.words.encode(&Reply::Granted { bound });
         self.watch.replied(ReplyCode::SUCCEEDED);
@@ -117,7 +107,7 @@ impl<Io: Stream> Inbound<Io> {
         if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await {
             return done.map_err(Error::client);
         }
-        match Box::pin(timeout(self.patience, writing)).await {
+        match Box::pin(timeout(Self::PATIENCE, writing)).await {
             Ok(done) => done.map_err(Error::client),
             Err(elapsed) => Err(Error::new(ErrorKind::Deadline, elapsed)),
         }
@@ -162,7 +152,7 @@ impl<Io: Stream> Inbound<Io> {
         tokio::select! {
             biased;
             output = work => Ok(output),
-            error = reset_of(tcp) => Err(Error::client(error)),
+            error = Box::pin(reset_of(tcp)) => Err(Error::client(error)),
         }
     }
 
@@ -190,7 +180,7 @@ impl<Io: Stream> Inbound<Io> {
         tokio::select! {
             biased;
             output = work => Ok(output),
-            error = end_of(tcp) => Err(Error::client(error)),
+            error = Box::pin(end_of(tcp)) => Err(Error::client(error)),
         }
     }
 

@@ -47,7 +47,7 @@ pub(crate) use error::Chain;
 pub(crate) use error::cause_of;
 pub use error::{BoxError, DialError, Error, ErrorKind, Refusal, RefusalError};
 pub use inbound::Inbound;
-pub(crate) use inbound::{Answering, dismiss};
+pub(crate) use inbound::dismiss;
 pub use negotiation::Negotiation;
 #[cfg(feature = "http-connect")]
 pub(crate) use negotiation::READ_SIZE;
@@ -73,5 +73,5 @@ pub use states::{Accepted, Connected, Greeted, Requested, State};
 pub(crate) use stream::by_pin;
 pub use stream::{BoxStream, ClientStream, Rewind, Stream};
 pub(crate) use stream::{take_buffered, tcp};
-pub(crate) use timeout::{second_look, timeout, timeout_at};
+pub(crate) use timeout::{optional_timeout, second_look, timeout, timeout_at};
 pub use transfer::{End, Transfer};

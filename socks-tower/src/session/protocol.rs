@@ -20,9 +20,6 @@ pub enum Protocol {
     Http10,
     /// HTTP/1.1.
     Http11,
-    /// Another one, by the name that logs are to have: a first stage of your
-    /// own says it.
-    Other(&'static str),
 }
 
 impl Protocol {
@@ -32,7 +29,6 @@ impl Protocol {
         match self {
             Self::Socks | Self::Socks4 | Self::Socks4a | Self::Socks5 => "socks",
             Self::Http | Self::Http10 | Self::Http11 => "http",
-            Self::Other(name) => name,
         }
     }
 
@@ -45,7 +41,7 @@ impl Protocol {
             Self::Socks5 => Some("5"),
             Self::Http10 => Some("1.0"),
             Self::Http11 => Some("1.1"),
-            Self::Socks | Self::Http | Self::Other(_) => None,
+            Self::Socks | Self::Http => None,
         }
     }
 

@@ -11,7 +11,7 @@ use socks_core::{
 use tokio::time::Instant;
 
 use crate::session::{
-    Answering, DEFAULT_TIMEOUT, HasSession, Inbound, Outbound, Protocol, Request, Session,
+    DEFAULT_TIMEOUT, HasSession, Inbound, Outbound, Protocol, ReplyHook, Request, Session,
 };
 
 /// A connection that has been accepted, and nothing more.
@@ -71,7 +71,7 @@ pub struct Greeted<Io> {
     pub(crate) server: Server,
     pub(crate) offer: Offer,
     pub(crate) deadline: Instant,
-    pub(crate) answering: Answering,
+    pub(crate) hook: Option<ReplyHook>,
 }
 
 impl<Io> Greeted<Io> {
@@ -93,10 +93,7 @@ impl<Io> Greeted<Io> {
             server,
             offer: Offer::Methods(greeting),
             deadline: Instant::now() + DEFAULT_TIMEOUT,
-            answering: Answering {
-                hook: None,
-                patience: DEFAULT_TIMEOUT,
-            },
+            hook: None,
         })
     }
 }

@@ -6,13 +6,17 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{self, Instant, Sleep, Timeout, error::Elapsed, sleep_until};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep, sleep_until},
+};
+use tower::timeout::error::Elapsed;
 
 /// A timer that fires no later than this was not held up.
 const ON_TIME: Duration = Duration::from_millis(5);
@@ -33,18 +37,23 @@ pub(crate) fn second_look(deadline: Instant, now: Instant) -> Option<Instant> {
 /// As Tokio's, but a timer that fires late is not believed at once.
 pub(crate) fn timeout_at<F: Future>(deadline: Instant, future: F) -> TimeoutAt<F> {
     TimeoutAt {
-        timeout: time::timeout_at(deadline, future),
-        deadline: Some(deadline),
-        second: None,
+        future,
+        timer: Some(sleep_until(deadline)),
+        looks_again: false,
     }
 }
 
 /// As [`timeout_at`], counted from now.
 pub(crate) fn timeout<F: Future>(timeout: Duration, future: F) -> TimeoutAt<F> {
+    optional_timeout(Some(timeout), future)
+}
+
+/// As [`timeout`]; with none, the future has all the time in the world.
+pub(crate) fn optional_timeout<F: Future>(timeout: Option<Duration>, future: F) -> TimeoutAt<F> {
     TimeoutAt {
-        timeout: time::timeout(timeout, future),
-        deadline: Instant::now().checked_add(timeout),
-        second: None,
+        future,
+        timer: timeout.map(sleep),
+        looks_again: false,
     }
 }
 
@@ -52,11 +61,10 @@ pin_project! {
     /// The future of [`timeout_at`].
     pub(crate) struct TimeoutAt<F> {
         #[pin]
-        timeout: Timeout<F>,
-        // None past the end of time.
-        deadline: Option<Instant>,
-        // In a box: hardly anybody has one.
-        second: Option<Pin<Box<Sleep>>>,
+        future: F,
+        #[pin]
+        timer: Option<Sleep>,
+        looks_again: bool,
     }
 }
 
@@ -65,21 +73,23 @@ impl<F: Future> Future for TimeoutAt<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // Polls what it is about, whether or not the time is up.
-        let elapsed = match ready!(this.timeout.poll(cx)) {
-            Ok(output) => return Poll::Ready(Ok(output)),
-            Err(elapsed) => elapsed,
+        // Whether or not the time is up.
+        if let Poll::Ready(output) = this.future.poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        let Some(mut timer) = this.timer.as_pin_mut() else {
+            return Poll::Pending;
         };
-        if this.second.is_none()
-            && let Some(deadline) = this.deadline
-            && let Some(at) = second_look(*deadline, Instant::now())
+        // A future that has used its turn up does not put its own end off.
+        ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+        if !*this.looks_again
+            && let Some(at) = second_look(timer.deadline(), Instant::now())
         {
-            *this.second = Some(Box::pin(sleep_until(at)));
+            *this.looks_again = true;
+            timer.as_mut().reset(at);
+            ready!(pin!(unconstrained(timer)).poll(cx));
         }
-        if let Some(second) = this.second {
-            ready!(second.as_mut().poll(cx));
-        }
-        Poll::Ready(Err(elapsed))
+        Poll::Ready(Err(Elapsed::new()))
     }
 }
 
@@ -87,10 +97,7 @@ impl<F: Future> Future for TimeoutAt<F> {
 mod tests {
     use std::future::pending;
 
-    use tokio::{
-        sync::oneshot,
-        time::{advance, sleep},
-    };
+    use tokio::{sync::oneshot, time::advance};
 
     use super::*;
 

@@ -128,7 +128,6 @@ fn version(record: &Record) -> &'static str {
             version.unwrap_or("none")
         }
         Some(Protocol::Http | Protocol::Http10 | Protocol::Http11) => "http",
-        Some(Protocol::Other(_)) => "other",
     }
 }
 

@@ -1,5 +1,11 @@
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
+use pin_project_lite::pin_project;
 use socks_core::{
     server::{self, Event, Version},
     v4::UserId,
@@ -7,6 +13,7 @@ use socks_core::{
 };
 use tokio::io::AsyncWriteExt;
 use tokio_util::either::Either;
+use tower::timeout::error::Elapsed;
 use tower_service::Service;
 
 use super::{Attempt, AuthMethod, AuthenticateLayer};
@@ -44,37 +51,64 @@ where
     always_ready!();
 
     fn call(&mut self, greeted: Greeted<Io>) -> Self::Future {
-        let config = self.config.clone();
-        let own = async move {
-            let stage = trace::stage(StageKind::Authenticate, &greeted.session);
-            let bounded = timeout_at(greeted.deadline, authenticate(&config, greeted));
-            let admitted = stage.run_until(bounded, |admitted| matches!(admitted, Ok(Ok(_))));
-            let requested = match admitted.await {
-                Ok(requested) => requested?,
-                Err(elapsed) => return Err(Error::new(ErrorKind::Deadline, elapsed)),
-            };
-            trace::requested(&requested.request);
-            Ok(requested)
+        let stage = trace::stage(StageKind::Authenticate, &greeted.session);
+        let bounded = timeout_at(greeted.deadline, authenticate(&self.config, greeted));
+        let admitting = stage.run_until(bounded, is_admitted as fn(&_) -> _);
+        AuthenticateFuture::new(StageFuture::new(
+            Admitting { admitting },
+            self.inner.clone(),
+        ))
+    }
+}
+
+type InTime<T> = Result<Result<T, Error>, Elapsed>;
+
+fn is_admitted<T>(admitted: &InTime<T>) -> bool {
+    matches!(admitted, Ok(Ok(_)))
+}
+
+pin_project! {
+    /// Tells of what becomes known of a client, once it is out of the stage's
+    /// span.
+    ///
+    /// By hand: an async block would keep room for the whole twice.
+    struct Admitting<F> {
+        #[pin]
+        admitting: F,
+    }
+}
+
+impl<Io, F> Future for Admitting<F>
+where
+    F: Future<Output = InTime<Requested<Io>>>,
+{
+    type Output = Result<Requested<Io>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let requested = match ready!(self.project().admitting.poll(cx)) {
+            Ok(requested) => requested?,
+            Err(elapsed) => return Poll::Ready(Err(Error::new(ErrorKind::Deadline, elapsed))),
         };
-        AuthenticateFuture::new(StageFuture::new(own, self.inner.clone()))
+        trace::requested(&requested.request);
+        Poll::Ready(Ok(requested))
     }
 }
 
 fn authenticate<Io: Stream>(
     config: &AuthenticateLayer,
     greeted: Greeted<Io>,
-) -> impl Future<Output = Result<Requested<ClientStream<Io>>, Error>> {
+) -> impl Future<Output = Result<Requested<ClientStream<Io>>, Error>> + use<Io> {
     match &greeted.offer {
         Offer::Methods(greeting) => {
             let usable = |method: &&Arc<dyn AuthMethod>| {
                 greeting.offers(method.code()) && method.offered_to(&greeted.session)
             };
-            let method = config.methods.iter().find(usable);
+            let method = config.methods.iter().find(usable).cloned();
             Either::Left(socks5(method, greeted))
         }
         Offer::Request(request) => {
             let request = request.clone();
-            Either::Right(socks4(config, greeted, request))
+            Either::Right(socks4(config.clone(), greeted, request))
         }
     }
 }
@@ -91,7 +125,7 @@ enum NotAdmitted {
 /// Taken apart before the future begins, which would keep room for the whole as
 /// well as for the parts.
 fn socks5<Io: Stream>(
-    method: Option<&Arc<dyn AuthMethod>>,
+    method: Option<Arc<dyn AuthMethod>>,
     greeted: Greeted<Io>,
 ) -> impl Future<Output = Result<Requested<ClientStream<Io>>, Error>> {
     let Greeted {
@@ -99,12 +133,13 @@ fn socks5<Io: Stream>(
         mut session,
         mut buffered,
         mut server,
-        answering,
+        hook,
         ..
     } = greeted;
     async move {
         let mut answer = Vec::with_capacity(2);
-        let Some(method) = method else {
+        // Not by the pointer, which is a method too, and would box the future again.
+        let Some(method) = method.as_deref() else {
             server.refuse_methods(&mut answer).map_err(protocol)?;
             dismiss(&mut io, &answer).await;
             return Err(Error::new(ErrorKind::Authentication, NotAdmitted::NoMethod));
@@ -156,14 +191,14 @@ fn socks5<Io: Stream>(
             }
         };
         Ok(Requested {
-            client: Inbound::new(io, buffered, Version::Socks5).answering(answering, &session),
+            client: Inbound::new(io, buffered, Version::Socks5).answering(hook, &session),
             request: Request::new(session, request.command, request.target),
         })
     }
 }
 
 fn socks4<Io: Stream>(
-    config: &AuthenticateLayer,
+    config: AuthenticateLayer,
     greeted: Greeted<Io>,
     request: server::Request,
 ) -> impl Future<Output = Result<Requested<ClientStream<Io>>, Error>> {
@@ -171,13 +206,13 @@ fn socks4<Io: Stream>(
         io,
         mut session,
         buffered,
-        answering,
+        hook,
         ..
     } = greeted;
     async move {
         let io = ClientStream::plain(io);
-        let client = Inbound::new(io, buffered, Version::Socks4).answering(answering, &session);
-        match admit_socks4(config, &session, request.user_id).await {
+        let client = Inbound::new(io, buffered, Version::Socks4).answering(hook, &session);
+        match admit_socks4(&config, &session, request.user_id).await {
             Ok(Some(identity)) => session.admit(Some(identity), AuthenticatedBy::UserId),
             Ok(None) => session.admit(None, Method::NONE.into()),
             Err(error) => return Err(client.refuse(error).await),

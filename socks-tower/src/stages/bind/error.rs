@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::error::Elapsed;
+use tower::timeout::error::Elapsed;
 
 use crate::session::{BoxError, Error, ErrorKind, Refusal};
 

@@ -5,8 +5,9 @@ use tower_service::Service;
 
 use crate::{
     session::{
-        BoxError, Connected, Connector, Error, ErrorKind, IntoOutbound, Request, Requested, Stage,
-        StageFuture, Stream, always_ready, opaque_future, tcp, timeout, trace, watch::StageKind,
+        Connected, Connector, Error, ErrorKind, IntoOutbound, Request, Requested, Stage,
+        StageFuture, Stream, always_ready, opaque_future, optional_timeout, tcp, trace,
+        watch::StageKind,
     },
     works::tcp::not_to_itself,
 };
@@ -65,11 +66,13 @@ where
         }
         let answer = {
             let stage = trace::stage(StageKind::Connect, &request.session);
-            let dialling = pin!(run(connector, within, request.for_work()));
+            let dialling = connector.run(request.for_work());
+            let dialling = pin!(optional_timeout(within, dialling));
             let watched = client.watch(dialling);
             stage
-                .run_until(watched, |answer| matches!(answer, Ok(Ok(_))))
+                .run_until(watched, |answer| matches!(answer, Ok(Ok(Ok(_)))))
                 .await?
+                .unwrap_or_else(|elapsed| Err(elapsed.into()))
         };
         let upstream = match answer {
             Ok(response) => response.into_outbound(),
@@ -96,19 +99,6 @@ where
             upstream,
             request,
         })
-    }
-}
-
-/// Runs the connector, for as long as it may take.
-async fn run<C: Connector<Request>>(
-    connector: C,
-    within: Option<Duration>,
-    request: Request,
-) -> Result<C::Response, BoxError> {
-    let dialling = connector.run(request);
-    match within {
-        Some(within) => timeout(within, dialling).await?,
-        None => dialling.await,
     }
 }
 

@@ -3,7 +3,7 @@ use tower_service::Service;
 
 use super::HandshakeLayer;
 use crate::session::{
-    Accepted, Answering, Error, ErrorKind, Greeted, Offer, Protocol, ReceiveError, Session, Stage,
+    Accepted, Error, ErrorKind, Greeted, Offer, Protocol, ReceiveError, Session, Stage,
     StageFuture, Stream, always_ready, dismiss, opaque_future, receive, timeout_at, trace,
     watch::StageKind,
 };
@@ -63,10 +63,7 @@ where
                 server,
                 offer,
                 deadline,
-                answering: Answering {
-                    hook: config.hook,
-                    patience: config.timeout,
-                },
+                hook: config.hook,
             })
         };
         HandshakeFuture::new(StageFuture::new(stage.run(own), self.inner.clone()))

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     session::{
-        Accepted, Answering, ClientStream, Error, ErrorKind, Identity, Inbound, Protocol,
-        ReceiveError, Request, Requested, Session, Stage, StageFuture, Stream, always_ready,
-        dismiss, opaque_future, receive, timeout_at, trace, watch::StageKind,
+        Accepted, ClientStream, Error, ErrorKind, Identity, Inbound, Protocol, ReceiveError,
+        Request, Requested, Session, Stage, StageFuture, Stream, always_ready, dismiss,
+        opaque_future, receive, timeout_at, trace, watch::StageKind,
     },
     stages::authenticate::Attempt,
 };
@@ -104,11 +104,7 @@ async fn negotiate<Io: Stream>(
     let request = Request::new(session, Command::CONNECT, head.target);
     trace::requested(&request);
     let io = ClientStream::plain(io);
-    let answering = Answering {
-        hook: config.hook,
-        patience: config.timeout,
-    };
-    let client = Inbound::new(io, buffered, Http).answering(answering, &request.session);
+    let client = Inbound::new(io, buffered, Http).answering(config.hook, &request.session);
     Ok(Requested { client, request })
 }
 
