@@ -137,18 +137,22 @@ fn socks5<Io: Stream>(
         ..
     } = greeted;
     async move {
-        let mut answer = Vec::with_capacity(2);
         // Not by the pointer, which is a method too, and would box the future again.
         let Some(method) = method.as_deref() else {
+            let mut answer = Vec::new();
             server.refuse_methods(&mut answer).map_err(protocol)?;
             dismiss(&mut io, &answer).await;
             return Err(Error::new(ErrorKind::Authentication, NotAdmitted::NoMethod));
         };
+        // Behind what has come already, where there is room.
+        let came = buffered.len();
         server
-            .select(method.code(), &mut answer)
+            .select(method.code(), &mut buffered)
             .map_err(protocol)?;
-        io.write_all(&answer).await.map_err(Error::client)?;
+        let answer = buffered.get(came..).unwrap_or_default();
+        io.write_all(answer).await.map_err(Error::client)?;
         io.flush().await.map_err(Error::client)?;
+        buffered.truncate(came);
 
         let mut negotiation = Negotiation::new(&session, &mut buffered, &mut io);
         let admitted = match method.authenticate(&mut negotiation).await {
@@ -184,7 +188,7 @@ fn socks5<Io: Stream>(
             Ok(other) => return Err(unexpected(&other)),
             Err(ReceiveError::Io(error)) => return Err(Error::client(error)),
             Err(ReceiveError::Invalid(error)) => {
-                answer.clear();
+                let mut answer = Vec::new();
                 server.answer(&error, &mut answer);
                 dismiss(&mut io, &answer).await;
                 return Err(protocol(error));
