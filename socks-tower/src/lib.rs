@@ -249,18 +249,18 @@ pub use socks_core::{
 pub use stages::http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpConnectLayer};
 #[doc(inline)]
 pub use stages::{
-    ListenAddrs, Socks, Socks4, Socks5,
+    ListenAddrs, Socks, Socks4, Socks5, UnspecifiedError,
     authenticate::{
         Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, NoAuth, UsernamePassword,
         Users, UsersError, WrongCredentials,
     },
-    bind::{Bind, BindLayer},
+    bind::{Bind, BindError, BindLayer},
     command::ByCommand,
     connect::{Connect, ConnectLayer},
     handshake::{Handshake, HandshakeLayer},
     lookup::{TorResolve, TorResolvePtr},
     relay::Relay,
-    udp::UdpAssociate,
+    udp::{AssociateError, UdpAssociate},
 };
 #[cfg(feature = "loop-guard")]
 #[doc(inline)]
@@ -271,8 +271,8 @@ pub use works::{
         Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit,
         ReloadRules, RuleSet, Rules, SpecialPurpose, Window, WindowError,
     },
-    resolve::{Hosts, HostsLayer, Resolve, ResolveLayer, SystemResolver},
-    tcp::TcpConnector,
+    resolve::{Hosts, HostsLayer, LookupError, Resolve, ResolveLayer, SystemResolver},
+    tcp::{ConnectError, TcpConnector},
 };
 
 /// The README's programs compile.

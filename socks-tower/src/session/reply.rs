@@ -17,7 +17,9 @@ impl Error {
     /// and for a failed dial its cause, the first time-out or [`DialError`]
     /// within. The first of our own errors on the way decides, so that the
     /// refused connection of a user database never reads as a refusing target.
-    /// SOCKS4 says 91 whatever the code.
+    /// SOCKS4 says 91 whatever the code. A time-out of
+    /// [`ConnectLayer::with_timeout`](crate::ConnectLayer::with_timeout) reads as
+    /// 06 whatever version of tower you use; another tower's `Timeout` does not.
     ///
     /// | what failed | reply |
     /// |---|---|
@@ -25,7 +27,7 @@ impl Error {
     /// | dial: ENETUNREACH, ENETDOWN | 03 network unreachable |
     /// | dial: EHOSTUNREACH; the lookup, unless there were too many at once | 04 host unreachable |
     /// | dial: ECONNREFUSED | 05 connection refused |
-    /// | dial: ETIMEDOUT, tower's or tokio's `Elapsed` | 06 TTL expired |
+    /// | dial: ETIMEDOUT, `Elapsed` of tower 0.5 (and of tokio) | 06 TTL expired |
     /// | command not served | 07 command not supported |
     /// | dial: EAFNOSUPPORT, no source address of the target's family | 08 address type not supported |
     /// | anything else | 01 general failure |

@@ -36,7 +36,7 @@ use std::{
     fmt,
     future::{Future, ready},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -82,7 +82,7 @@ impl<R: Clone> ByCommand<R> {
         ByCommand {
             routes: Arc::new(On {
                 command,
-                stack,
+                stack: Mutex::new(stack),
                 rest: Arc::unwrap_or_clone(self.routes),
             }),
         }
@@ -123,8 +123,8 @@ impl<Io: Stream, R: Routes<Io>> Service<Requested<Io>> for ByCommand<R> {
 
 /// The stacks of a [`ByCommand`], which [`ByCommand::on`] puts together.
 #[diagnostic::on_unimplemented(
-    message = "a stack of this `ByCommand` does not take a `Requested<{Io}>`, or is not `Sync`",
-    note = "what stands behind a command is a `Stage<Requested<{Io}>, Response = Transfer>` that is `Sync`"
+    message = "a stack of this `ByCommand` does not take a `Requested<{Io}>`",
+    note = "what stands behind a command is a `Stage<Requested<{Io}>, Response = Transfer>`"
 )]
 pub trait Routes<Io>: sealed::Sealed + Send + Sync + 'static {
     /// The future of whichever is chosen.
@@ -135,17 +135,35 @@ pub trait Routes<Io>: sealed::Sealed + Send + Sync + 'static {
 }
 
 /// One command's stack, and those of the others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct On<S, R> {
     command: Command,
-    stack: S,
+    /// Locked to be cloned: no stage need be `Sync`.
+    stack: Mutex<S>,
     rest: R,
+}
+
+impl<S: Clone, R> On<S, R> {
+    fn stack(&self) -> S {
+        let stack = self.stack.lock();
+        stack.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<S: Clone, R: Clone> Clone for On<S, R> {
+    fn clone(&self) -> Self {
+        Self {
+            command: self.command,
+            stack: Mutex::new(self.stack()),
+            rest: self.rest.clone(),
+        }
+    }
 }
 
 impl<Io, S, R> Routes<Io> for On<S, R>
 where
     Io: Stream,
-    S: Stage<Requested<Io>, Response = Transfer> + Sync,
+    S: Stage<Requested<Io>, Response = Transfer>,
     R: Routes<Io>,
 {
     type Future = OnFuture<StageFuture<S::Future>, R::Future>;
@@ -153,7 +171,7 @@ where
     fn route(&self, requested: Requested<Io>) -> Self::Future {
         if requested.request.command == self.command {
             let own = ready(Ok(requested));
-            let chosen = StageFuture::new(own, self.stack.clone());
+            let chosen = StageFuture::new(own, self.stack());
             OnFuture {
                 route: Route::Chosen { chosen },
             }

@@ -3,14 +3,19 @@
 use std::{convert::Infallible, sync::Mutex, time::Duration};
 
 use socks_tower::{
-    Admitted, Attempt, AuthMethod, AuthenticateLayer, BoxError, Credentials, Direction, Greeted,
-    Identity, Method, Negotiation, Request, Requested, Session, Socks, Socks5, Stream, async_trait,
+    Admitted, Attempt, AuthMethod, AuthenticateLayer, BoxError, ByCommand, ClientStream,
+    ConnectLayer, Credentials, Direction, Greeted, HandshakeLayer, HttpConnectLayer, Identity,
+    Method, Negotiation, NoAuth, Relay, Request, Requested, ResolveLayer, Session, Socks, Socks5,
+    Stream, SystemResolver, TcpConnector, Transfer, async_trait,
     middleware::{
         LiveLimitLayer, Observer,
         observe::{CarriedReport, Outcome, Record, StageKind, StageReport, Summary},
     },
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    net::TcpStream,
+};
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::BoxCloneService};
 
 /// The client sends one byte; 42 is right.
@@ -95,7 +100,7 @@ fn an_observer_is_tested_by_itself() {
     assert_eq!(notes, [format!("{id}: connect"), format!("{id}: cut")]);
 }
 
-fn is_a_proxy(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
+fn is_a_proxy(_: impl socks_tower::Proxy<TcpStream>) {}
 
 #[test]
 fn a_limit_is_optional_around_a_proxy() {
@@ -121,7 +126,35 @@ async fn a_verifier_may_be_a_box_that_is_not_sync() {
         boxed.clone().oneshot(attempt).await.unwrap().as_ref(),
         "joe"
     );
-    is_a_proxy(Socks5::new().with_auth(AuthenticateLayer::password(boxed)));
+    let authenticate = AuthenticateLayer::password(boxed.clone());
+    is_a_proxy(Socks5::new().with_auth(authenticate.clone()));
+    is_a_proxy(
+        ServiceBuilder::new()
+            .layer(HttpConnectLayer::password(boxed).or((HandshakeLayer::new(), authenticate)))
+            .service(to_the_target()),
+    );
+}
+
+type TcpRequested = Requested<ClientStream<TcpStream>>;
+
+fn to_the_target() -> impl socks_tower::Stage<TcpRequested, Response = Transfer, Future: Send> {
+    let connector = ServiceBuilder::new()
+        .layer(ResolveLayer::new(SystemResolver::new()))
+        .service(TcpConnector::new());
+    ServiceBuilder::new()
+        .layer(ConnectLayer::new(connector))
+        .service(Relay::new())
+}
+
+#[test]
+fn a_command_s_stack_may_be_a_box_that_is_not_sync() {
+    let connect = BoxCloneService::new(to_the_target());
+    is_a_proxy(
+        ServiceBuilder::new()
+            .layer(HandshakeLayer::new())
+            .layer(AuthenticateLayer::new(NoAuth))
+            .service(ByCommand::new().connect(connect)),
+    );
 }
 
 /// What it borrows lives across an await, so it must be `Sync`.

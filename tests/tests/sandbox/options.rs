@@ -48,6 +48,9 @@ async fn what_is_a_matter_of_speed_is_done_without_and_said_once() {
                 assert_echoes(tunnel, b"carried").await;
             }
             let is_asked = named != "SO_REUSEPORT" || runtime == "per-thread";
+            if is_asked {
+                child.wait_for_log(named).await;
+            }
             let log = child.log();
             assert_eq!(
                 log.matches(named).count(),

@@ -37,7 +37,7 @@
 //! - `client_addr` is the client's; none if it came to the sender by a Unix
 //!   socket. `local_addr` stays the socket's own, where we can be reached.
 //! - [`PeerAddr`] in `extensions` is the sender's address, if it is another.
-//! - `Arc<`[`Header`](socks_core::proxy_protocol::Header)`>` in `extensions` is
+//! - `Arc<`[`Header`]`>` in `extensions` is
 //!   the header, with its extensions and where the client connected to.
 //!
 //! A header that says `LOCAL` or `UNKNOWN`, as health checks do, changes
@@ -70,3 +70,8 @@ mod service;
 pub use layer::ProxyProtocolLayer;
 pub use send::{SendProxyHeader, SendProxyHeaderFuture, SendProxyHeaderLayer};
 pub use service::{PeerAddr, ProxyProtocol, ProxyProtocolFuture};
+/// What lies in the extensions, and what is in it.
+#[doc(inline)]
+pub use socks_core::proxy_protocol::{
+    Addresses, Endpoints, Header, HeaderV1, HeaderV2, ProxyHeaderError, Tlvs,
+};

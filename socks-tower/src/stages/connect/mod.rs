@@ -19,14 +19,16 @@
 //! use tower::ServiceBuilder;
 //!
 //! let connector = ServiceBuilder::new()
-//!     .timeout(Duration::from_secs(10))
 //!     .concurrency_limit(1000)
 //!     .layer(ResolveLayer::new(SystemResolver::new()))
 //!     .layer(AuthorizeLayer::new(Rules::new()))
 //!     .service(TcpConnector::new());
 //!
-//! let layer = ConnectLayer::new(connector);
+//! let layer = ConnectLayer::new(connector).with_timeout(Duration::from_secs(10));
 //! ```
+//!
+//! The layer's time-out counts the wait for a turn too, which tower's `Timeout`
+//! does not: a connector that it wraps may be waited for without end.
 //!
 //! # Replies
 //!

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use socks_core::{Credentials, v5::ReplyCode};
 use tower_layer::Layer;
@@ -43,10 +47,14 @@ impl HttpConnectLayer {
     /// others can listen to, put TLS in front.
     pub fn password<V>(verifier: V) -> Self
     where
-        V: Work<Attempt<Credentials>, Response = Identity> + Sync,
+        V: Work<Attempt<Credentials>, Response = Identity>,
     {
-        let verify =
-            move |attempt| -> BoxWork<Identity> { Box::pin(verifier.clone().run(attempt)) };
+        // Locked to be cloned: no work need be `Sync`.
+        let verifier = Mutex::new(verifier);
+        let verify = move |attempt| -> BoxWork<Identity> {
+            let verifier = verifier.lock().unwrap_or_else(PoisonError::into_inner);
+            Box::pin(verifier.clone().run(attempt))
+        };
         Self {
             verifier: Some(Arc::new(verify)),
             ..Self::open()
