@@ -38,7 +38,8 @@
 //!   counts from the start.
 //!
 //! TCP's urgent mark is not passed on. The byte under it is, in its place and at
-//! once, where the client's socket comes from [`listen`](crate::listen).
+//! once, where the client's socket comes from
+//! [`TcpAcceptor::listen`](crate::TcpAcceptor::listen).
 //!
 //! # What it costs
 //!
