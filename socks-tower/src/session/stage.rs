@@ -215,14 +215,23 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            match this.part.as_mut().project() {
-                PartProjection::Own { own } => {
-                    let state = Some(ready!(own.poll(cx))?);
-                    this.part.set(Part::Done { state });
+        match this.part.as_mut().project() {
+            PartProjection::Own { own } => {
+                let state = ready!(own.poll(cx))?;
+                // Nearly all are ready, and the state need not be put down.
+                match this.next.poll_ready(cx) {
+                    Poll::Ready(ready) => {
+                        ready.map_err(Error::passed)?;
+                        Poll::Ready(Ok(this.next.call(state)))
+                    }
+                    Poll::Pending => {
+                        let state = Some(state);
+                        this.part.set(Part::Done { state });
+                        Poll::Pending
+                    }
                 }
-                PartProjection::Done { state } => return poll_next(this.next, state, cx),
             }
+            PartProjection::Done { state } => poll_next(this.next, state, cx),
         }
     }
 }

@@ -8,7 +8,6 @@ use std::{
 use pin_project_lite::pin_project;
 use socks_core::{
     server::{self, Event, Version},
-    v4::UserId,
     v5::Method,
 };
 use tokio::io::AsyncWriteExt;
@@ -216,7 +215,7 @@ fn socks4<Io: Stream>(
     async move {
         let io = ClientStream::plain(io);
         let client = Inbound::new(io, buffered, Version::Socks4).answering(hook, &session);
-        match admit_socks4(&config, &session, request.user_id).await {
+        match admit_socks4(&config, &session).await {
             Ok(Some(identity)) => session.admit(Some(identity), AuthenticatedBy::UserId),
             Ok(None) => session.admit(None, Method::NONE.into()),
             Err(error) => return Err(client.refuse(error).await),
@@ -231,12 +230,11 @@ fn socks4<Io: Stream>(
 async fn admit_socks4(
     config: &AuthenticateLayer,
     session: &Session,
-    user_id: Option<UserId>,
 ) -> Result<Option<Identity>, Error> {
     if let Some(verify) = &config.user_ids {
         let attempt = Attempt {
             session: session.for_work(),
-            credentials: user_id.unwrap_or_default(),
+            credentials: session.user_id.clone().unwrap_or_default(),
         };
         let verdict = verify(attempt).await;
         return match verdict {

@@ -77,9 +77,9 @@ fn offer(event: Event, session: &mut Session) -> Result<Offer, Error> {
             session.protocol = Some(Protocol::Socks5);
             Ok(Offer::Methods(greeting))
         }
-        Event::Request(request) => {
+        Event::Request(mut request) => {
             session.protocol = Some(request.version.into());
-            session.user_id.clone_from(&request.user_id);
+            session.user_id = request.user_id.take();
             Ok(Offer::Request(request))
         }
         other => Err(unexpected(&other)),
