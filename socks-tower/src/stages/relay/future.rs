@@ -89,6 +89,13 @@ fn poll_clock<Io: Stream, Up: Stream>(
     mut sleep: Pin<&mut Option<Sleep>>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<End>> {
+    // While bytes move, what is due is put off, and never comes earlier.
+    if tunnel.is_flowing()
+        && let Some(timer) = sleep.as_mut().as_pin_mut()
+        && timer.poll(cx).is_pending()
+    {
+        return Poll::Pending;
+    }
     let deadline = tunnel.deadline();
     let due = tunnel.next_look(deadline.map(|(at, _)| at));
     let look = tunnel.is_stalled().then(|| Instant::now() + LOOK);

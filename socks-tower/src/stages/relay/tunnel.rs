@@ -189,6 +189,12 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         }
     }
 
+    /// Whether both sides are read from. What is due then comes no earlier than
+    /// it was when the timer was set, see [`Timeouts::no_later`].
+    pub(super) fn is_flowing(&self) -> bool {
+        self.broken.is_none() && !self.is_stalled()
+    }
+
     /// Whether there is a side that nothing is read from: what was read before is
     /// not taken, or the policy holds it back.
     pub(super) fn is_stalled(&self) -> bool {
