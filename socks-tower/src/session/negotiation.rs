@@ -119,7 +119,9 @@ impl<'a> Negotiation<'a> {
     where
         M: Decode<Error: Into<BoxError>>,
     {
-        self.flush().await?;
+        if !self.is_flushed {
+            self.flush().await?;
+        }
         match receive::<_, M, M::Error>(self.io, self.buffered, M::decode).await {
             Ok(message) => Ok(message),
             Err(ReceiveError::Io(error)) => {
