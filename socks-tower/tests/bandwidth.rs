@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[cfg(all(target_os = "linux", feature = "splice"))]
+mod pipes;
+
 use std::{
     convert::Infallible,
     sync::{
@@ -263,21 +266,8 @@ async fn the_layer_stands_between_any_stages() {
 #[cfg(all(target_os = "linux", feature = "splice"))]
 #[tokio::test]
 async fn splicing_goes_on_under_a_limit() {
-    use tokio::net::{TcpListener, TcpStream};
+    use pipes::{pair, pipe_ends};
 
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (ours.unwrap(), theirs.unwrap().0)
-    }
-    /// Pipes that the process has open: no other test here uses any.
-    fn pipe_ends() -> usize {
-        let entries = std::fs::read_dir("/proc/self/fd").unwrap();
-        let links = entries.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
-        let is_pipe = |link: &std::path::PathBuf| link.to_string_lossy().starts_with("pipe:");
-        links.filter(is_pipe).count()
-    }
     let before = pipe_ends();
     let ((mut client, near), (target, far)) = tokio::join!(pair(), pair());
     let layer = BandwidthLayer::per_tunnel(ByteRate::per_second(20_000_000));

@@ -4,28 +4,14 @@
 #![cfg(all(target_os = "linux", feature = "splice"))]
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod pipes;
+
+use pipes::{pair, pipe_ends};
 use socks_tower::{
     Command, Connected, Inbound, Outbound, Relay, Request, Session, Target, Version,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::Service;
-
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (ours.unwrap(), theirs.unwrap().0)
-}
-
-fn pipe_ends() -> usize {
-    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
-    let links = entries.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
-    let is_pipe = |link: &std::path::PathBuf| link.to_string_lossy().starts_with("pipe:");
-    links.filter(is_pipe).count()
-}
 
 /// Carries 8 MB down; says whether a pipe was used. The thread's pool keeps it.
 async fn splices(mut relay: Relay) -> bool {

@@ -52,7 +52,7 @@ where
     fn call(&mut self, greeted: Greeted<Io>) -> Self::Future {
         let stage = trace::stage(StageKind::Authenticate, &greeted.session);
         let bounded = timeout_at(greeted.deadline, authenticate(&self.config, greeted));
-        let admitting = stage.run_until(bounded, is_admitted as fn(&_) -> _);
+        let admitting = stage.run_until(bounded, is_admitted);
         AuthenticateFuture::new(StageFuture::new(
             Admitting { admitting },
             self.inner.clone(),
