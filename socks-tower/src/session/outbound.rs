@@ -5,7 +5,7 @@ use std::{any::Any, fmt, net::SocketAddr};
 use sync_wrapper::SyncWrapper;
 use tokio::net::TcpStream;
 
-use crate::session::{Sealed, Stream, tcp};
+use crate::session::{BoxStream, Sealed, Stream, tcp};
 
 /// A stream to the target, with what the stream itself cannot say.
 ///
@@ -54,6 +54,13 @@ impl<Io: Stream> Outbound<Io> {
     #[must_use]
     pub fn tcp(&self) -> Option<&TcpStream> {
         tcp(&self.io)
+    }
+
+    /// The same, of a type that is not told: for a connector that answers with
+    /// streams of several types. Plain TCP stays that, as [`BoxStream`] says.
+    #[must_use]
+    pub fn boxed(self) -> Outbound<BoxStream> {
+        self.map_io(BoxStream::new)
     }
 
     /// The same over another stream, which `wrap` makes of this one; address

@@ -24,15 +24,25 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
-/// A stream of a type that is not told.
-pub struct BoxStream {
+/// A stream of a type that is not told: one type for streams of several.
+///
+/// A plain [`TcpStream`] stays one within: nothing is allocated for it, its local
+/// address is known, and the kernel still carries its bytes. So a connector that
+/// answers now with TCP, now with something else loses nothing by it.
+pub struct BoxStream(Erased);
+
+enum Erased {
+    Tcp(TcpStream),
+    Other(AnyStream),
+}
+
+struct AnyStream {
     io: SyncWrapper<Box<dyn Stream>>,
     is_write_vectored: bool,
 }
 
-impl BoxStream {
-    /// Forgets the type of `io`.
-    pub fn new(io: impl Stream) -> Self {
+impl AnyStream {
+    fn new(io: impl Stream) -> Self {
         Self {
             is_write_vectored: io.is_write_vectored(),
             io: SyncWrapper::new(Box::new(io)),
@@ -42,10 +52,52 @@ impl BoxStream {
     fn pin(&mut self) -> Pin<&mut dyn Stream> {
         Pin::new(&mut **self.io.get_mut())
     }
+}
+
+impl BoxStream {
+    /// Forgets the type of `io`. One that is a `BoxStream` stays as it is.
+    pub fn new<Io: Stream>(io: Io) -> Self {
+        let mut whole = Some(io);
+        let any: &mut dyn Any = &mut whole;
+        if let Some(tcp) = take(any) {
+            return Self(Erased::Tcp(tcp));
+        }
+        if let Some(boxed) = take(any) {
+            return boxed;
+        }
+        let Some(io) = whole else {
+            unreachable!("nobody took it");
+        };
+        Self(Erased::Other(AnyStream::new(io)))
+    }
+
+    /// The plain TCP socket that it is, if it is one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&TcpStream> {
+        match &self.0 {
+            Erased::Tcp(tcp) => Some(tcp),
+            Erased::Other(_) => None,
+        }
+    }
+
+    fn pin(&mut self) -> Pin<&mut dyn Stream> {
+        match &mut self.0 {
+            Erased::Tcp(tcp) => Pin::new(tcp),
+            Erased::Other(io) => io.pin(),
+        }
+    }
 
     fn is_vectored(&self) -> bool {
-        self.is_write_vectored
+        match &self.0 {
+            Erased::Tcp(tcp) => tcp.is_write_vectored(),
+            Erased::Other(io) => io.is_write_vectored,
+        }
     }
+}
+
+/// What is in the `Option<T>` that `option` is, if it is one.
+fn take<T: 'static>(option: &mut dyn Any) -> Option<T> {
+    option.downcast_mut::<Option<T>>()?.take()
 }
 
 impl fmt::Debug for BoxStream {
@@ -60,7 +112,8 @@ pub struct ClientStream<Io>(Kind<Io>);
 
 enum Kind<Io> {
     Plain(Io),
-    Wrapped(BoxStream),
+    /// Not a `BoxStream`, whose room for a socket would make each tunnel larger.
+    Wrapped(AnyStream),
 }
 
 impl<Io> ClientStream<Io> {
@@ -71,7 +124,10 @@ impl<Io> ClientStream<Io> {
 
     /// What an authentication method made of the stream.
     pub fn wrapped(io: BoxStream) -> Self {
-        Self(Kind::Wrapped(io))
+        Self(Kind::Wrapped(match io.0 {
+            Erased::Tcp(tcp) => AnyStream::new(tcp),
+            Erased::Other(io) => io,
+        }))
     }
 
     /// The stream as it was, unless it is wrapped.
@@ -103,7 +159,7 @@ impl<Io: Stream> ClientStream<Io> {
     fn is_vectored(&self) -> bool {
         match &self.0 {
             Kind::Plain(io) => io.is_write_vectored(),
-            Kind::Wrapped(io) => io.is_vectored(),
+            Kind::Wrapped(io) => io.is_write_vectored,
         }
     }
 }
@@ -159,15 +215,20 @@ pub(crate) use by_pin;
 by_pin!(BoxStream);
 by_pin!(ClientStream<Io>);
 
-/// The plain TCP socket that a stream is, if it is one: a [`TcpStream`], alone
-/// or as a plain [`ClientStream`].
+/// The plain TCP socket that a stream is, if it is one: a [`TcpStream`], alone, in a
+/// [`BoxStream`], or as a plain [`ClientStream`] of either.
 ///
 /// A reset can be seen, and passed on, only there; and `splice(2)` needs it.
 pub(crate) fn tcp<Io: 'static>(io: &Io) -> Option<&TcpStream> {
     let io = io as &dyn Any;
-    match io.downcast_ref::<ClientStream<TcpStream>>() {
-        Some(client) => client.get_ref(),
-        None => io.downcast_ref::<TcpStream>(),
+    if let Some(client) = io.downcast_ref::<ClientStream<TcpStream>>() {
+        client.get_ref()
+    } else if let Some(client) = io.downcast_ref::<ClientStream<BoxStream>>() {
+        client.get_ref()?.tcp()
+    } else if let Some(boxed) = io.downcast_ref::<BoxStream>() {
+        boxed.tcp()
+    } else {
+        io.downcast_ref::<TcpStream>()
     }
 }
 
@@ -260,4 +321,37 @@ pub(crate) fn take_buffered(buffered: &mut Vec<u8>, buf: &mut ReadBuf<'_>) -> bo
         *buffered = Vec::new();
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn connected() -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn tcp_is_found_in_a_box_in_a_box_and_behind_a_client() {
+        let boxed = BoxStream::new(BoxStream::new(connected().await));
+        assert!(boxed.tcp().is_some());
+        assert!(tcp(&boxed).is_some());
+        assert!(tcp(&ClientStream::plain(boxed)).is_some());
+        assert!(tcp(&ClientStream::plain(connected().await)).is_some());
+        assert!(tcp(&BoxStream::new(tokio::io::empty())).is_none());
+        let wrapped = Rewind::new(Vec::new(), connected().await);
+        assert!(tcp(&BoxStream::new(wrapped)).is_none());
+    }
+
+    #[test]
+    fn a_box_is_no_larger_than_a_socket_and_a_word() {
+        let socket = size_of::<TcpStream>();
+        assert!(size_of::<BoxStream>() <= socket + size_of::<usize>());
+        assert_eq!(size_of::<ClientStream<TcpStream>>(), socket);
+    }
 }

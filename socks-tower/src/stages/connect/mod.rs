@@ -30,6 +30,32 @@
 //! The layer's time-out counts the wait for a turn too, which tower's `Timeout`
 //! does not: a connector that it wraps may be waited for without end.
 //!
+//! # Streams of several types
+//!
+//! A connector has one type of answer. One that reaches some targets by TCP and
+//! others by something else answers with an [`Outbound`](crate::Outbound) that is
+//! [`boxed`](crate::Outbound::boxed): what is plain TCP is still found within, so its
+//! bytes are spliced, and the client hears its local address. A `Box<dyn Stream>`
+//! hides both.
+//!
+//! ```
+//! use socks_tower::{BoxError, ConnectLayer, Outbound, Request, Target};
+//! use tokio::net::{TcpStream, UnixStream};
+//! use tower::service_fn;
+//!
+//! let connector = service_fn(async |request: Request<Target>| {
+//!     let outbound = if request.target.port == 5432 {
+//!         Outbound::new(UnixStream::connect("/run/postgresql/.s.PGSQL.5432").await?).boxed()
+//!     } else {
+//!         Outbound::new(TcpStream::connect("192.0.2.1:80").await?).boxed()
+//!     };
+//!     Ok::<_, BoxError>(outbound)
+//! });
+//! # fn check(_: &impl socks_tower::Connector<Request>) {}
+//! # check(&connector);
+//! let layer = ConnectLayer::new(connector);
+//! ```
+//!
 //! # Replies
 //!
 //! Success carries the local address of the stream to the target as BND.ADDR;
