@@ -52,7 +52,7 @@
 //! | stage | layer | its work |
 //! |---|---|---|
 //! | what does the client speak? | [`HandshakeLayer`] | |
-//! | who is it, what does it want? | [`AuthenticateLayer`] | a verifier: `Service<Attempt, Response = Identity>` |
+//! | who is it, what does it want? | [`AuthenticateLayer`] | a verifier: `Service<Attempt>` → an [`Identity`], or an [`Admitted`] |
 //! | reach the target | [`ConnectLayer`] | a [`Connector`]: `Service<Request>` → a stream |
 //! | … its addresses | [`ResolveLayer`] | a resolver: `Service<DomainName>` → addresses |
 //! | … may it? | [`AuthorizeLayer`] | an authorizer: `Service<Request<Pinned>, Response = Request<Pinned>>` |
@@ -222,6 +222,8 @@ pub mod works;
 
 /// For an [`AuthMethod`] of your own.
 pub use async_trait::async_trait;
+/// What a [`Session`] carries besides what this crate knows of.
+pub use http::Extensions;
 /// Networks, as rules and PROXY senders are given.
 pub use ipnet::IpNet;
 #[doc(inline)]
@@ -251,8 +253,8 @@ pub use stages::http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpCon
 pub use stages::{
     ListenAddrs, Socks, Socks4, Socks5, UnspecifiedError,
     authenticate::{
-        Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, NoAuth, UsernamePassword,
-        Users, UsersError, WrongCredentials,
+        Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, IntoAdmitted, NoAuth,
+        UsernamePassword, Users, UsersError, WrongCredentials,
     },
     bind::{Bind, BindError, BindLayer},
     command::ByCommand,

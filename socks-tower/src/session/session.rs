@@ -74,7 +74,44 @@ impl fmt::Display for Identity {
 /// What is known of a client. It has no socket in it, and is cheap to clone.
 ///
 /// Layers read it, and leave notes of their own in `extensions`: values put
-/// there by one layer are seen by those further in.
+/// there by one layer are seen by those further in. They are cloned with it, for
+/// each work that is asked: put what is large in an `Arc`.
+///
+/// ```
+/// use socks_tower::{Refusal, Request};
+/// use tower::{ServiceBuilder, service_fn};
+///
+/// /// What a verifier left there, by `Admitted::with_extension`.
+/// #[derive(Clone)]
+/// struct Tenant {
+///     may_send_mail: bool,
+/// }
+///
+/// let authorizer = service_fn(|request: Request| async move {
+///     let tenant = request.session.extensions.get::<Tenant>();
+///     match tenant.is_some_and(|tenant| tenant.may_send_mail) || request.target.port != 25 {
+///         true => Ok(request),
+///         false => Err(Refusal::not_allowed("no mail from here")),
+///     }
+/// });
+/// # fn check(_: impl socks_tower::Work<Request>) {}
+/// # check(authorizer);
+/// ```
+#[cfg_attr(
+    feature = "tls",
+    doc = r#"
+Ours are `front::tls::PeerCertificates`, where a client showed TLS any:
+
+```
+use socks_tower::{Session, front::tls::PeerCertificates};
+
+fn certificate(session: &Session) -> Option<&[u8]> {
+    let shown = session.extensions.get::<PeerCertificates>()?;
+    Some(shown.leaf())
+}
+```
+"#
+)]
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Session {
@@ -96,7 +133,11 @@ pub struct Session {
     pub user_id: Option<UserId>,
     /// What the relay does to the session's bytes besides carrying them.
     pub policy: Policy,
-    /// Whatever else layers want to hand inwards.
+    /// Whatever else layers and verifiers want to hand inwards: of each type a
+    /// value, in [`Extensions`](crate::Extensions) of the crate `http`. A layer
+    /// puts it there by [`HasSession::session_mut`], a verifier or a method by
+    /// [`Admitted::with_extension`](crate::Admitted::with_extension), and
+    /// [`Match::extension`](crate::Match::extension) asks about it.
     pub extensions: Extensions,
     /// Whoever wants to know what becomes of it.
     pub(crate) watch: Watch,

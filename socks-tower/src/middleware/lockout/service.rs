@@ -14,7 +14,7 @@ use crate::{
         admission::{Admission, Admitted},
         client_key::ClientKey,
     },
-    session::{BoxError, Error, HasSession, Identity},
+    session::{BoxError, Error, HasSession},
 };
 
 /// Asks the verifier `S`, unless the client is locked out. See the
@@ -28,10 +28,10 @@ pub struct Lockout<S> {
 impl<T, S> Service<T> for Lockout<S>
 where
     T: HasSession + Send + 'static,
-    S: Service<T, Response = Identity, Error: Into<BoxError>, Future: Send + 'static>,
+    S: Service<T, Error: Into<BoxError>, Future: Send + 'static>,
     S: Clone + Send + 'static,
 {
-    type Response = Identity;
+    type Response = S::Response;
     type Error = BoxError;
     type Future = LockoutFuture<S::Future>;
 
@@ -72,12 +72,12 @@ pin_project! {
     }
 }
 
-impl<F, E> Future for LockoutFuture<F>
+impl<F, R, E> Future for LockoutFuture<F>
 where
-    F: Future<Output = Result<Identity, E>>,
+    F: Future<Output = Result<R, E>>,
     E: Into<BoxError>,
 {
-    type Output = Result<Identity, BoxError>;
+    type Output = Result<R, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::{
         middleware::lockout::LockedOut,
-        session::{Accepted, Error, ErrorKind, Session},
+        session::{Accepted, Error, ErrorKind, Identity, Session},
         stages::authenticate::{Attempt, AuthenticateLayer, Users},
         test_support::{negotiate_from, script},
     };

@@ -1,17 +1,16 @@
 use std::{
     fmt,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use socks_core::{Credentials, v4::UserId};
 use tower_layer::Layer;
 
-use super::{Attempt, AuthMethod, Authenticate, UsernamePassword};
-use crate::session::{BoxError, Identity, Work};
+use super::{Admitted, Attempt, AuthMethod, Authenticate, IntoAdmitted, UsernamePassword};
+use crate::session::{BoxWork, Work};
 
-type Verdict = Pin<Box<dyn Future<Output = Result<Identity, BoxError>> + Send>>;
-type UserIdVerifier = Arc<dyn Fn(Attempt<UserId>) -> Verdict + Send + Sync>;
+/// Any verifier of claims `C`.
+pub(in crate::stages) type Verifier<C> = Arc<dyn Fn(Attempt<C>) -> BoxWork<Admitted> + Send + Sync>;
 
 /// Lets clients in. See the [module's page](crate::stages::authenticate).
 ///
@@ -20,7 +19,7 @@ type UserIdVerifier = Arc<dyn Fn(Attempt<UserId>) -> Verdict + Send + Sync>;
 #[derive(Clone)]
 pub struct AuthenticateLayer {
     pub(super) methods: Arc<Vec<Arc<dyn AuthMethod>>>,
-    pub(super) user_ids: Option<UserIdVerifier>,
+    pub(super) user_ids: Option<Verifier<UserId>>,
 }
 
 impl AuthenticateLayer {
@@ -37,7 +36,7 @@ impl AuthenticateLayer {
     /// Short for `new(UsernamePassword::new(verifier))`.
     pub fn password<V>(verifier: V) -> Self
     where
-        V: Work<Attempt<Credentials>, Response = Identity>,
+        V: Work<Attempt<Credentials>, Response: IntoAdmitted>,
     {
         Self::new(UsernamePassword::new(verifier))
     }
@@ -58,15 +57,26 @@ impl AuthenticateLayer {
     #[must_use]
     pub fn with_user_ids<V>(mut self, verifier: V) -> Self
     where
-        V: Work<Attempt<UserId>, Response = Identity>,
+        V: Work<Attempt<UserId>, Response: IntoAdmitted>,
     {
-        let verifier = Mutex::new(verifier);
-        self.user_ids = Some(Arc::new(move |attempt| {
-            let verifier = verifier.lock().unwrap_or_else(PoisonError::into_inner);
-            Box::pin(verifier.clone().run(attempt))
-        }));
+        self.user_ids = Some(erased(verifier));
         self
     }
+}
+
+/// Hides what the verifier is.
+pub(in crate::stages) fn erased<C, V>(verifier: V) -> Verifier<C>
+where
+    C: Send + 'static,
+    V: Work<Attempt<C>, Response: IntoAdmitted>,
+{
+    // Locked to be cloned: no work need be `Sync`.
+    let verifier = Mutex::new(verifier);
+    Arc::new(move |attempt| {
+        let verifier = verifier.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = verifier.clone().run(attempt);
+        Box::pin(async { Ok(verdict.await?.into_admitted()) })
+    })
 }
 
 impl fmt::Debug for AuthenticateLayer {

@@ -1,9 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use socks_core::{Credentials, v5::Method};
 
-use crate::session::{BoxError, BoxStream, HasSession, Identity, Negotiation, Session, Stream};
+use super::Admitted;
+use crate::session::{BoxError, HasSession, Negotiation, Session};
 
 /// One of SOCKS5's authentication methods (RFC 1928 section 3).
 ///
@@ -72,56 +73,6 @@ impl<M: AuthMethod + ?Sized> AuthMethod for Arc<M> {
     }
 }
 
-type Wrap = Box<dyn FnOnce(BoxStream) -> BoxStream + Send>;
-
-/// A client that a method lets in: who it is, and how its stream goes on.
-pub struct Admitted {
-    pub(super) identity: Option<Identity>,
-    pub(super) wrap: Option<Wrap>,
-}
-
-impl Admitted {
-    /// Lets in a client that nobody asked who it is.
-    #[must_use]
-    pub fn anonymous() -> Self {
-        Self {
-            identity: None,
-            wrap: None,
-        }
-    }
-
-    /// All that follows, the request first, runs on the stream that `wrap`
-    /// makes of the client's (RFC 1928 section 3: a method that encapsulates,
-    /// encapsulates everything). Bytes that were read too far come first on
-    /// the stream beneath.
-    #[must_use]
-    pub fn with_wrap<S: Stream>(
-        mut self,
-        wrap: impl FnOnce(BoxStream) -> S + Send + 'static,
-    ) -> Self {
-        self.wrap = Some(Box::new(|io| BoxStream::new(wrap(io))));
-        self
-    }
-}
-
-impl From<Identity> for Admitted {
-    fn from(identity: Identity) -> Self {
-        Self {
-            identity: Some(identity),
-            wrap: None,
-        }
-    }
-}
-
-impl fmt::Debug for Admitted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admitted")
-            .field("identity", &self.identity)
-            .field("wraps", &self.wrap.is_some())
-            .finish()
-    }
-}
-
 /// What a verifier judges: a client's claim, `C`, and what else is known of it.
 ///
 /// [`Credentials`] for username and password, [`UserId`](crate::v4::UserId)
@@ -155,7 +106,8 @@ impl<C> HasSession for Attempt<C> {
     }
 }
 
-/// No authentication: everybody is let in, and nobody is known.
+/// No authentication: everybody is let in, and nobody is asked who it is. Whom a
+/// layer in front has named, by its certificate, keeps that name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoAuth;
 

@@ -7,7 +7,8 @@
 //! An [`AuthMethod`] is one of SOCKS5's methods, with its negotiation. Ours are
 //! [`NoAuth`] and [`UsernamePassword`]; your own implement the trait. The check
 //! itself is a tower service: a `Service<Attempt, Response = Identity>`, which
-//! any middleware can wrap.
+//! any middleware can wrap. One that knows more than a name answers an
+//! [`Admitted`].
 //!
 //! # Example
 //!
@@ -52,14 +53,18 @@
 //! No method in common: `05 ff`. A wrong password, or a verifier that broke or
 //! took too long: `01 01`. SOCKS4: 91.
 
+mod admitted;
 mod layer;
 mod method;
 mod password;
 mod service;
 mod users;
 
+pub use admitted::{Admitted, IntoAdmitted};
 pub use layer::AuthenticateLayer;
-pub use method::{Admitted, Attempt, AuthMethod, NoAuth};
+#[cfg(feature = "http-connect")]
+pub(super) use layer::{Verifier, erased};
+pub use method::{Attempt, AuthMethod, NoAuth};
 pub use password::UsernamePassword;
 pub use service::{Authenticate, AuthenticateFuture};
 pub use users::{Users, UsersError, UsersFuture, WrongCredentials};

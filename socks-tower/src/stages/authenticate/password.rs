@@ -7,11 +7,11 @@ use socks_core::{
 };
 use tokio::io::AsyncWriteExt;
 
-use super::{Admitted, Attempt, AuthMethod};
-use crate::session::{BoxError, Identity, Negotiation, Work};
+use super::{Admitted, Attempt, AuthMethod, IntoAdmitted};
+use crate::session::{BoxError, Negotiation, Work};
 
 /// Username and password (RFC 1929), checked by the verifier `V`: a
-/// `Service<Attempt, Response = Identity>`.
+/// `Service<Attempt, Response = Identity>`, or one that answers an [`Admitted`].
 ///
 /// Either may be empty; the verifier decides. Both cross the network in clear:
 /// on one that others can listen to, put TLS in front.
@@ -23,9 +23,9 @@ pub struct UsernamePassword<V> {
 
 impl<V> UsernamePassword<V>
 where
-    V: Work<Attempt<Credentials>, Response = Identity>,
+    V: Work<Attempt<Credentials>, Response: IntoAdmitted>,
 {
-    /// Lets in whom `verifier` answers an identity for.
+    /// Lets in whom `verifier` answers for.
     pub fn new(verifier: V) -> Self {
         Self {
             verifier: Mutex::new(verifier),
@@ -36,7 +36,7 @@ where
 #[async_trait]
 impl<V> AuthMethod for UsernamePassword<V>
 where
-    V: Work<Attempt<Credentials>, Response = Identity>,
+    V: Work<Attempt<Credentials>, Response: IntoAdmitted>,
 {
     fn code(&self) -> Method {
         Method::USERNAME_PASSWORD
@@ -60,8 +60,8 @@ where
         };
         let told = client.write_all(&reply.to_bytes()).await;
         // Why it was refused says more than that nobody was left to hear it.
-        let identity = verdict?;
+        let admitted = verdict?.into_admitted();
         told?;
-        Ok(identity.into())
+        Ok(admitted)
     }
 }

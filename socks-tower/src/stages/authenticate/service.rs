@@ -1,5 +1,4 @@
 use std::{
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,12 +14,12 @@ use tokio_util::either::Either;
 use tower::timeout::error::Elapsed;
 use tower_service::Service;
 
-use super::{Attempt, AuthMethod, AuthenticateLayer};
+use super::{Admitted, Attempt, AuthMethod, AuthenticateLayer};
 use crate::{
     session::{
-        AuthenticatedBy, BoxStream, ClientStream, Error, ErrorKind, Greeted, Identity, Inbound,
-        Negotiation, Offer, ReceiveError, Request, Requested, Rewind, Session, Stage, StageFuture,
-        Stream, always_ready, dismiss, opaque_future, receive, timeout_at, trace, watch::StageKind,
+        AuthenticatedBy, ClientStream, Error, ErrorKind, Greeted, Inbound, Negotiation, Offer,
+        ReceiveError, Request, Requested, Session, Stage, StageFuture, Stream, always_ready,
+        dismiss, opaque_future, receive, timeout_at, trace, watch::StageKind,
     },
     stages::handshake::unexpected,
 };
@@ -170,15 +169,9 @@ fn socks5<Io: Stream>(
                 return Err(Error::of_work(kind, error));
             }
         };
-        session.admit(admitted.identity, method.code().into());
+        let method = method.code().into();
+        let mut io = admitted.enter(method, &mut session, &mut buffered, io);
         session.watch.learn(&session);
-        let mut io = match admitted.wrap {
-            None => ClientStream::plain(io),
-            Some(wrap) => {
-                let beneath = Rewind::new(mem::take(&mut buffered), io);
-                ClientStream::wrapped(wrap(BoxStream::new(beneath)))
-            }
-        };
         server.authenticated().map_err(protocol)?;
 
         let received = receive(&mut io, &mut buffered, |input| server.receive(input));
@@ -208,20 +201,21 @@ fn socks4<Io: Stream>(
     let Greeted {
         io,
         mut session,
-        buffered,
+        mut buffered,
         hook,
         ..
     } = greeted;
     async move {
-        let io = ClientStream::plain(io);
-        let client = Inbound::new(io, buffered, Version::Socks4).answering(hook, &session);
-        match admit_socks4(&config, &session).await {
-            Ok(Some(identity)) => session.admit(Some(identity), AuthenticatedBy::UserId),
-            Ok(None) => session.admit(None, Method::NONE.into()),
-            Err(error) => return Err(client.refuse(error).await),
-        }
+        let (admitted, by) = match admit_socks4(&config, &session).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                let client = Inbound::new(io, buffered, Version::Socks4);
+                return Err(client.answering(hook, &session).refuse(error).await);
+            }
+        };
+        let io = admitted.enter(by, &mut session, &mut buffered, io);
         Ok(Requested {
-            client,
+            client: Inbound::new(io, buffered, Version::Socks4).answering(hook, &session),
             request: Request::new(session, request.command, request.target),
         })
     }
@@ -230,7 +224,7 @@ fn socks4<Io: Stream>(
 async fn admit_socks4(
     config: &AuthenticateLayer,
     session: &Session,
-) -> Result<Option<Identity>, Error> {
+) -> Result<(Admitted, AuthenticatedBy), Error> {
     if let Some(verify) = &config.user_ids {
         let attempt = Attempt {
             session: session.for_work(),
@@ -238,14 +232,14 @@ async fn admit_socks4(
         };
         let verdict = verify(attempt).await;
         return match verdict {
-            Ok(identity) => Ok(Some(identity)),
+            Ok(admitted) => Ok((admitted, AuthenticatedBy::UserId)),
             Err(error) => Err(Error::of_work(ErrorKind::Authentication, error)),
         };
     }
     let open =
         |method: &Arc<dyn AuthMethod>| method.code() == Method::NONE && method.offered_to(session);
     if config.methods.iter().any(open) {
-        return Ok(None);
+        return Ok((Admitted::anonymous(), Method::NONE.into()));
     }
     Err(Error::new(ErrorKind::Authentication, NotAdmitted::Socks4))
 }

@@ -1,25 +1,22 @@
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use socks_core::{Credentials, v5::ReplyCode};
 use tower_layer::Layer;
 
 use super::{ByProtocolLayer, HttpConnect, head::Room};
 use crate::{
-    session::{BoxWork, Error, Identity, ReplyHook, Work},
-    stages::{authenticate::Attempt, handshake::HandshakeLayer},
+    session::{Error, ReplyHook, Work},
+    stages::{
+        authenticate::{Attempt, IntoAdmitted, Verifier, erased},
+        handshake::HandshakeLayer,
+    },
 };
-
-type Verifier = Arc<dyn Fn(Attempt) -> BoxWork<Identity> + Send + Sync>;
 
 /// Lets HTTP clients in and reads what they want. See the
 /// [module's page](crate::stages::http_connect).
 #[derive(Clone)]
 pub struct HttpConnectLayer {
-    pub(super) verifier: Option<Verifier>,
+    pub(super) verifier: Option<Verifier<Credentials>>,
     pub(super) timeout: Duration,
     pub(super) hook: Option<ReplyHook>,
     pub(super) room: Room,
@@ -37,7 +34,7 @@ impl HttpConnectLayer {
         }
     }
 
-    /// Lets in whom `verifier` answers an identity for: the same verifier as
+    /// Lets in whom `verifier` answers for: the same verifier as
     /// [`AuthenticateLayer::password`](crate::AuthenticateLayer::password)
     /// takes.
     ///
@@ -47,16 +44,10 @@ impl HttpConnectLayer {
     /// others can listen to, put TLS in front.
     pub fn password<V>(verifier: V) -> Self
     where
-        V: Work<Attempt<Credentials>, Response = Identity>,
+        V: Work<Attempt<Credentials>, Response: IntoAdmitted>,
     {
-        // Locked to be cloned: no work need be `Sync`.
-        let verifier = Mutex::new(verifier);
-        let verify = move |attempt| -> BoxWork<Identity> {
-            let verifier = verifier.lock().unwrap_or_else(PoisonError::into_inner);
-            Box::pin(verifier.clone().run(attempt))
-        };
         Self {
-            verifier: Some(Arc::new(verify)),
+            verifier: Some(erased(verifier)),
             ..Self::open()
         }
     }

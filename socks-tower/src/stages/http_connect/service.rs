@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     session::{
-        Accepted, ClientStream, Error, ErrorKind, Identity, Inbound, Protocol, ReceiveError,
-        Request, Requested, Session, Stage, StageFuture, Stream, always_ready, dismiss,
-        opaque_future, receive, timeout_at, trace, watch::StageKind,
+        Accepted, ClientStream, Error, ErrorKind, Inbound, Protocol, ReceiveError, Request,
+        Requested, Session, Stage, StageFuture, Stream, always_ready, dismiss, opaque_future,
+        receive, timeout_at, trace, watch::StageKind,
     },
-    stages::authenticate::Attempt,
+    stages::authenticate::{Admitted, Attempt},
 };
 
 /// Lets the client in and reads its request, then goes on to `S`. See the
@@ -80,7 +80,7 @@ async fn negotiate<Io: Stream>(
             answer: Status::REQUEST_TIMEOUT.answer("", "The request took too long."),
         }),
     };
-    let (head, identity) = match admitted {
+    let (head, admitted) = match admitted {
         Ok(admitted) => admitted,
         Err(Failure { error, answer }) => {
             let mut answer = answer.as_slice();
@@ -95,15 +95,14 @@ async fn negotiate<Io: Stream>(
             return Err(error);
         }
     };
-    let method = match identity {
+    let method = match config.verifier {
         Some(_) => Method::USERNAME_PASSWORD,
         None => Method::NONE,
     };
-    session.admit(identity, method.into());
+    let io = admitted.enter(method.into(), &mut session, &mut buffered, io);
     session.protocol = Some(head.protocol);
     let request = Request::new(session, Command::CONNECT, head.target);
     trace::requested(&request);
-    let io = ClientStream::plain(io);
     let client = Inbound::new(io, buffered, Http).answering(config.hook, &request.session);
     Ok(Requested { client, request })
 }
@@ -113,7 +112,7 @@ async fn admit<Io: Stream>(
     io: &mut Io,
     buffered: &mut Vec<u8>,
     session: &Session,
-) -> Result<(Head, Option<Identity>), Failure> {
+) -> Result<(Head, Admitted), Failure> {
     let mut reader = HeadReader::new(&config.room);
     let stage = trace::stage(StageKind::Handshake, session);
     let received = stage.run(receive(io, buffered, |input| reader.read(input)));
@@ -131,24 +130,24 @@ async fn admit<Io: Stream>(
         buffered.shrink_to_fit();
     }
     drop(reader);
-    let identity = verify(config, session, head.credentials.take()).await;
-    let identity = identity.map_err(|error| Failure {
+    let admitted = verify(config, session, head.credentials.take()).await;
+    let admitted = admitted.map_err(|error| Failure {
         error,
         answer: Status::PROXY_AUTHENTICATION_REQUIRED.answer(
             "Proxy-Authenticate: Basic realm=\"proxy\", charset=\"UTF-8\"\r\n",
             "This proxy wants a username and a password.",
         ),
     })?;
-    Ok((head, identity))
+    Ok((head, admitted))
 }
 
 async fn verify(
     config: &HttpConnectLayer,
     session: &Session,
     credentials: Option<Credentials>,
-) -> Result<Option<Identity>, Error> {
+) -> Result<Admitted, Error> {
     let Some(verify) = &config.verifier else {
-        return Ok(None);
+        return Ok(Admitted::anonymous());
     };
     let Some(credentials) = credentials else {
         return Err(Error::new(ErrorKind::Authentication, NoCredentials));
@@ -159,10 +158,8 @@ async fn verify(
         credentials,
     };
     let stage = trace::stage(StageKind::Authenticate, session);
-    match stage.run(verify(attempt)).await {
-        Ok(identity) => Ok(Some(identity)),
-        Err(error) => Err(Error::of_work(ErrorKind::Authentication, error)),
-    }
+    let verdict = stage.run(verify(attempt)).await;
+    verdict.map_err(|error| Error::of_work(ErrorKind::Authentication, error))
 }
 
 #[cfg(test)]
@@ -181,7 +178,7 @@ mod tests {
     use socks_core::v5::ReplyCode;
 
     use crate::{
-        session::{DialError, Outbound, Refusal},
+        session::{DialError, Identity, Outbound, Refusal},
         stages::{authenticate::Users, connect::ConnectLayer},
         test_support::{Stop, accepted, script},
     };

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, ops::RangeInclusive, sync::Arc};
+use std::{any::TypeId, fmt, net::IpAddr, ops::RangeInclusive, sync::Arc};
 
 use ipnet::IpNet;
 use socks_core::{DomainName, v5::Command};
@@ -93,6 +93,37 @@ impl Match {
     #[must_use]
     pub fn anonymous(mut self) -> Self {
         self.unfiled_mut().anonymous = true;
+        self
+    }
+
+    /// Clients of whom a verifier or a layer has left a `T` in the session's
+    /// [`extensions`](Session::extensions) of which `holds` says so. A client
+    /// without a `T` does not match.
+    ///
+    /// Each `T` is a kind of its own. It is asked for each rule and address, so
+    /// let it be quick.
+    ///
+    /// ```
+    /// use socks_tower::{Match, Rules};
+    ///
+    /// #[derive(Clone, PartialEq)]
+    /// enum Plan { Free, Gold }
+    ///
+    /// // Mail is for those who pay.
+    /// let rules = Rules::new()
+    ///     .allow(Match::any().port(25).extension(|plan: &Plan| *plan == Plan::Gold))
+    ///     .deny(Match::any().port(25));
+    /// ```
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(
+        mut self,
+        holds: impl Fn(&T) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let extensions = &mut self.unfiled_mut().extensions;
+        extensions.push(Extension {
+            of: TypeId::of::<T>(),
+            holds: Arc::new(move |session| session.extensions.get().is_some_and(&holds)),
+        });
         self
     }
 
@@ -273,6 +304,7 @@ fn held_by<V: Value, T>(
 struct Unfiled {
     methods: Vec<AuthenticatedBy>,
     anonymous: bool,
+    extensions: Vec<Extension>,
     commands: Vec<Command>,
     ports: Vec<RangeInclusive<u16>>,
     /// One condition with the networks of clients, which the match has.
@@ -289,9 +321,18 @@ impl Unfiled {
                 facts.session.method == Some(*method)
             })
             && (!self.anonymous || facts.session.identity.is_none())
+            && self.holds_extensions(facts.session)
             && one_of(&self.commands, |command| *command == facts.command)
             && one_of(&self.groups, |group| holds_target(group, facts, detours))
             && one_of(&self.windows, |window| window.contains(facts.moment.time()))
+    }
+
+    /// One of each type must hold.
+    fn holds_extensions(&self, session: &Session) -> bool {
+        self.extensions.iter().all(|one| {
+            let mut same = self.extensions.iter().filter(|other| other.of == one.of);
+            same.any(|extension| (extension.holds)(session))
+        })
     }
 
     fn has_names(&self) -> bool {
@@ -314,6 +355,19 @@ impl Unfiled {
         for group in self.groups.iter().chain(&self.client_groups) {
             group.prepare();
         }
+    }
+}
+
+/// A condition on what the session carries of one type.
+#[derive(Clone)]
+struct Extension {
+    of: TypeId,
+    holds: Arc<dyn Fn(&Session) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Extension(..)")
     }
 }
 
@@ -411,6 +465,37 @@ mod tests {
             (&ann, Some("b.example"), "192.0.2.1", 81),
         ] {
             assert!(!holds(&on, session, name, ip, port), "{name:?} {ip} {port}");
+        }
+    }
+
+    #[test]
+    fn of_what_a_session_carries_one_of_each_type_must_hold() {
+        #[derive(Clone)]
+        struct Plan(&'static str);
+        #[derive(Clone)]
+        struct Age(u8);
+        let on = Match::any()
+            .extension(|plan: &Plan| plan.0 == "gold")
+            .extension(|plan: &Plan| plan.0 == "silver")
+            .extension(|age: &Age| age.0 >= 18);
+        let with = |plan, age| {
+            let mut session = Session::new();
+            session.extensions.insert(Plan(plan));
+            session.extensions.insert(Age(age));
+            session
+        };
+        let mut ageless = Session::new();
+        ageless.extensions.insert(Plan("gold"));
+
+        for (session, expected) in [
+            (with("gold", 18), true),
+            (with("silver", 40), true),
+            (with("silver", 17), false),
+            (with("iron", 40), false),
+            (ageless, false),
+            (Session::new(), false),
+        ] {
+            assert_eq!(holds(&on, &session, None, "192.0.2.1", 1), expected);
         }
     }
 
