@@ -187,6 +187,14 @@
 //! lifted. One deadline bounds the whole negotiation. Passwords are compared
 //! in constant time, zeroed when dropped, and never logged.
 //!
+//! # Where it runs
+//!
+//! It is tested on Linux, and kept compiling for Windows, macOS, FreeBSD, Android
+//! and 32-bit Arm. Three things are Linux's alone. Elsewhere [`Relay`] copies bulk
+//! instead of splicing it, [`UdpAssociate`] moves each datagram by a system call of
+//! its own, and a [`ThreadedServer`] has one thread: a [`Server`] on Tokio's
+//! multi-thread runtime uses them all.
+//!
 //! # Features
 //!
 //! | feature | default | what |

@@ -137,7 +137,7 @@ pub struct Args {
     threads: Option<NonZeroUsize>,
 
     /// Whether threads share sessions, or each keeps those that it accepted
-    #[arg(long, value_enum, default_value_t = Runtime::PerThread)]
+    #[arg(long, value_enum, default_value_t)]
     pub runtime: Runtime,
 
     /// What to log: a level, or a filter; `warn,socks::access=info` adds the
@@ -151,11 +151,14 @@ pub struct Args {
     pub log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, Default, ValueEnum)]
 pub enum Runtime {
-    /// Each thread keeps its sessions: fewest system calls
+    /// Each thread keeps its sessions: fewest system calls. On Linux; elsewhere
+    /// that is one thread
+    #[cfg_attr(target_os = "linux", default)]
     PerThread,
     /// Sessions move to where there is time for them
+    #[cfg_attr(not(target_os = "linux"), default)]
     Shared,
 }
 

@@ -1,11 +1,13 @@
-//! SIGTERM and SIGINT: the first drains, the second cuts.
+//! SIGTERM and SIGINT, on Windows Ctrl-Break and Ctrl-C: the first drains, the
+//! second cuts.
 
 use std::{future::Future, io};
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+#[cfg(windows)]
+use tokio::signal::windows::{ctrl_break as terminate, ctrl_c as interrupt};
+use tokio::sync::watch;
 
 pub struct Shutdown {
     signals: watch::Receiver<u32>,
@@ -13,8 +15,8 @@ pub struct Shutdown {
 
 /// Counts signals from now on.
 pub fn signals() -> io::Result<Shutdown> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = terminate()?;
+    let mut interrupt = interrupt()?;
     let (count, signals) = watch::channel(0);
     tokio::spawn(async move {
         loop {
@@ -26,6 +28,16 @@ pub fn signals() -> io::Result<Shutdown> {
         }
     });
     Ok(Shutdown { signals })
+}
+
+#[cfg(unix)]
+fn terminate() -> io::Result<Signal> {
+    signal(SignalKind::terminate())
+}
+
+#[cfg(unix)]
+fn interrupt() -> io::Result<Signal> {
+    signal(SignalKind::interrupt())
 }
 
 impl Shutdown {
