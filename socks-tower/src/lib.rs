@@ -213,6 +213,7 @@
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 //! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
+//! | `x509` | no | `PeerCertificates::serial` and `common_name`: what a client's certificate says; turns `tls` on |
 //! | `time-zones` | no | windows of rules in local time and in named time zones; UTC and fixed offsets need nothing |
 //! | `full` | no | all of these |
 

@@ -4,9 +4,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tower_layer::Layer;
 
 use super::{PeerCertificates, Tls};
-use crate::session::{DEFAULT_TIMEOUT, Identity};
+use crate::session::{BoxError, DEFAULT_TIMEOUT, Identity, Session};
 
-type Namer = Arc<dyn Fn(&PeerCertificates) -> Option<Identity> + Send + Sync>;
+type Namer =
+    Arc<dyn Fn(&PeerCertificates, &mut Session) -> Result<Identity, BoxError> + Send + Sync>;
 
 /// Speaks TLS with the client. See the [module's page](crate::front::tls).
 #[derive(Clone)]
@@ -34,15 +35,22 @@ impl TlsLayer {
         self
     }
 
-    /// Says who a client is by its certificates. `None` refuses it.
+    /// Says who a client is by its certificates, and may leave what else they say
+    /// in the session. An error refuses the client, and is why.
     ///
-    /// It is not asked about clients that show none.
+    /// It is asked at each connection, also where TLS resumes a session and
+    /// rustls's verifier is not: what can be revoked is to be refused here. It is
+    /// not asked about clients that show no certificate. It runs in the session's
+    /// task, so let it wait for nothing: what has to wait for a database is a
+    /// layer of its own behind this one.
     #[must_use]
-    pub fn with_identity(
+    pub fn with_identity<E: Into<BoxError>>(
         mut self,
-        name: impl Fn(&PeerCertificates) -> Option<Identity> + Send + Sync + 'static,
+        name: impl Fn(&PeerCertificates, &mut Session) -> Result<Identity, E> + Send + Sync + 'static,
     ) -> Self {
-        self.namer = Some(Arc::new(name));
+        self.namer = Some(Arc::new(move |shown, session| {
+            name(shown, session).map_err(Into::into)
+        }));
         self
     }
 }

@@ -39,11 +39,6 @@ where
     }
 }
 
-/// The client has a valid certificate, and is nobody.
-#[derive(Debug, thiserror::Error)]
-#[error("the client's certificate is nobody's")]
-struct Nobody;
-
 async fn handshake<Io: Stream>(
     config: TlsLayer,
     accepted: Accepted<Io>,
@@ -71,15 +66,18 @@ async fn handshake<Io: Stream>(
     let (_, connection) = io.get_ref();
     if let Some(chain) = connection.peer_certificates() {
         let certificates = PeerCertificates::shown(chain);
+        session.extensions.insert(certificates.clone());
         if let Some(name) = &config.namer {
-            let Some(identity) = name(&certificates) else {
-                dismiss(&mut io, &[]).await;
-                return Err(Error::new(ErrorKind::Authentication, Nobody));
+            let identity = match name(&certificates, &mut session) {
+                Ok(identity) => identity,
+                Err(error) => {
+                    dismiss(&mut io, &[]).await;
+                    return Err(Error::of_work(ErrorKind::Authentication, error));
+                }
             };
             session.admit(Some(identity), AuthenticatedBy::Certificate);
             session.watch.learn(&session);
         }
-        session.extensions.insert(certificates);
     }
     Ok(Accepted {
         io: TlsStream::new(io),
@@ -104,11 +102,18 @@ fn kind(error: &io::Error) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{
+        convert::Infallible,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        time::Duration,
+    };
 
     use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
     use rustls::{
-        ClientConfig, RootCertStore, ServerConfig,
+        ClientConfig, HandshakeKind, RootCertStore, ServerConfig,
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, ServerName},
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
@@ -187,6 +192,19 @@ mod tests {
         server: &Certificate,
         client: Option<&Certificate>,
     ) -> io::Result<client::TlsStream<DuplexStream>> {
+        connect_with(io, client_config(server, client)).await
+    }
+
+    async fn connect_with(
+        io: DuplexStream,
+        config: Arc<ClientConfig>,
+    ) -> io::Result<client::TlsStream<DuplexStream>> {
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(config).connect(name, io).await
+    }
+
+    /// It remembers the sessions that it may resume.
+    fn client_config(server: &Certificate, client: Option<&Certificate>) -> Arc<ClientConfig> {
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -197,8 +215,7 @@ mod tests {
                 .unwrap(),
             None => config.with_no_client_auth(),
         };
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, io).await
+        Arc::new(config)
     }
 
     type Greeted = Result<Requested<ClientStream<TlsStream<DuplexStream>>>, Error>;
@@ -284,14 +301,20 @@ mod tests {
     async fn a_certificate_says_who_the_client_is() {
         let (server, joe) = (server(), Certificate::new("joe"));
         let leaf = joe.0.to_vec();
-        let layer = tls(&server, Some(verifier(&joe, false)))
-            .with_identity(move |shown| (shown.leaf() == leaf).then(|| Identity::new("joe")));
+        let layer =
+            tls(&server, Some(verifier(&joe, false))).with_identity(move |shown, session| {
+                session.extensions.insert("gold");
+                (shown.leaf() == leaf)
+                    .then(|| Identity::new("joe"))
+                    .ok_or("nobody's")
+            });
 
         let (heard, requested) = socks(layer, &server, Some(&joe)).await;
 
         heard.unwrap();
         let session = requested.unwrap().request.session;
         assert_eq!(session.identity.unwrap().as_str(), "joe");
+        assert_eq!(session.extensions.get(), Some(&"gold"));
         let shown = session.extensions.get::<PeerCertificates>().unwrap();
         assert_eq!(shown.iter().collect::<Vec<_>>(), [&joe.0[..]]);
     }
@@ -299,13 +322,60 @@ mod tests {
     #[tokio::test]
     async fn a_certificate_of_nobody_is_refused() {
         let (server, joe) = (server(), Certificate::new("joe"));
-        let layer = tls(&server, Some(verifier(&joe, true))).with_identity(|_| None);
+        let layer = tls(&server, Some(verifier(&joe, true)))
+            .with_identity(|_, _| Err("a certificate of nobody"));
 
         let (heard, requested) = socks(layer, &server, Some(&joe)).await;
 
         // The connection ends in order, before SOCKS's first answer.
         assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(requested.unwrap_err().kind(), ErrorKind::Authentication);
+        let error = requested.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Authentication);
+        let why = error.get_ref().map(ToString::to_string);
+        assert_eq!(why.as_deref(), Some("a certificate of nobody"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_revoked_client_does_not_come_back_by_resumption() {
+        let (server, joe) = (server(), Certificate::new("joe"));
+        let revoked = Arc::new(AtomicBool::new(false));
+        let is_revoked = Arc::clone(&revoked);
+        let layer = tls(&server, Some(verifier(&joe, false))).with_identity(move |_, _| {
+            match is_revoked.load(Ordering::Relaxed) {
+                true => Err("revoked"),
+                false => Ok(Identity::new("joe")),
+            }
+        });
+        let remembers = client_config(&server, Some(&joe));
+        let comes = async || {
+            let (near, far) = duplex(16 * 1024);
+            let mut stack = layer.clone().layer(HandshakeLayer::new().layer(Stop));
+            let client = async {
+                let mut io = connect_with(near, Arc::clone(&remembers)).await?;
+                io.write_all(HELLO).await?;
+                io.flush().await?;
+                let kind = io.get_ref().1.handshake_kind();
+                // The ticket for the next time comes with the first that is read.
+                let _ = tokio::time::timeout(Duration::from_secs(1), io.read_u8()).await;
+                io::Result::Ok(kind)
+            };
+            let (kind, served) = tokio::join!(client, stack.call(accepted(far)));
+            let served: Result<crate::session::Greeted<_>, Error> = served;
+            let name = served.map(|greeted| greeted.session.identity.unwrap().to_string());
+            (kind.unwrap(), name)
+        };
+
+        let (kind, name) = comes().await;
+        assert_eq!(kind, Some(HandshakeKind::Full));
+        assert_eq!(name.unwrap(), "joe");
+        let (kind, name) = comes().await;
+        assert_eq!(kind, Some(HandshakeKind::Resumed));
+        assert_eq!(name.unwrap(), "joe", "its certificate is remembered");
+
+        revoked.store(true, Ordering::Relaxed);
+        let (kind, name) = comes().await;
+        assert_eq!(kind, Some(HandshakeKind::Resumed));
+        assert_eq!(name.unwrap_err().kind(), ErrorKind::Authentication);
     }
 
     #[tokio::test]
@@ -313,7 +383,7 @@ mod tests {
         let (server, joe) = (server(), Certificate::new("joe"));
         let named = |optional| {
             tls(&server, Some(verifier(&joe, optional)))
-                .with_identity(|_| Some(Identity::new("joe")))
+                .with_identity(|_, _| Ok::<_, Infallible>(Identity::new("joe")))
         };
 
         let (heard, requested) = socks(named(false), &server, None).await;
