@@ -54,7 +54,7 @@
 //! | what does the client speak? | [`HandshakeLayer`] | |
 //! | who is it, what does it want? | [`AuthenticateLayer`] | a verifier: `Service<Attempt>` → an [`Identity`], or an [`Admitted`] |
 //! | reach the target | [`ConnectLayer`] | a [`Connector`]: `Service<Request>` → a stream |
-//! | … its addresses | [`ResolveLayer`] | a resolver: `Service<DomainName>` → addresses |
+//! | … its addresses | [`ResolveLayer`] | a resolver: `Service<Request<DomainName>>` → addresses |
 //! | … may it? | [`AuthorizeLayer`] | an authorizer: `Service<Request<Pinned>, Response = Request<Pinned>>` |
 //! | … or wait for a peer | [`BindLayer`] behind [`ByCommand`] | a judge: `Service<Request, Response = Request<Pinned>>` |
 //! | carry bytes | [`Relay`] | |

@@ -169,7 +169,7 @@ async fn a_rate_limit_behind_a_buffer_makes_dials_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_goes_around_a_resolver_and_an_authorizer() {
-    let stuck = |_: DomainName| pending::<Result<Vec<IpAddr>, Infallible>>();
+    let stuck = |_: Request<DomainName>| pending::<Result<Vec<IpAddr>, Infallible>>();
     let resolver = ServiceBuilder::new().timeout(SECOND).service_fn(stuck);
     let connector = ResolveLayer::new(resolver).layer(service_fn(target::<Pinned>));
     let mut client = Client::of(open(connector));
@@ -329,7 +329,8 @@ impl<T: HasSession, S: Service<T>> Service<T> for Count<S> {
 #[tokio::test]
 async fn one_layer_stands_before_every_stage_and_around_every_work() {
     let layer = CountLayer::default();
-    let resolver = |_: DomainName| async { Ok::<_, Infallible>([IpAddr::from([192, 0, 2, 1])]) };
+    let resolver =
+        |_: Request<DomainName>| async { Ok::<_, Infallible>([IpAddr::from([192, 0, 2, 1])]) };
     let check = |request: Request<Pinned>| async move {
         // Passed so far: three stages, the look-up, and this.
         match request.session.extensions.get::<Number>() {
@@ -399,9 +400,9 @@ async fn a_layer_between_the_stages_refuses_with_a_close() {
 #[tokio::test]
 async fn the_hook_has_the_last_word_on_a_reply() {
     let connector = ServiceBuilder::new()
-        .layer(ResolveLayer::new(service_fn(|_: DomainName| async {
-            Ok::<_, Infallible>([IpAddr::from([127, 0, 0, 1])])
-        })))
+        .layer(ResolveLayer::new(service_fn(
+            |_: Request<DomainName>| async { Ok::<_, Infallible>([IpAddr::from([127, 0, 0, 1])]) },
+        )))
         .layer(AuthorizeLayer::new(Rules::new()))
         .service_fn(target::<Pinned>);
     let hide = |error: &socks_tower::Error| {

@@ -19,7 +19,8 @@ use std::{
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, ByCommand, Command, DomainName, HandshakeLayer,
-    NoAuth, Permit, Relay, ResolveLayer, Rules, Server, TorResolve, TorResolvePtr, UdpAssociate,
+    NoAuth, Permit, Relay, Request, ResolveLayer, Rules, Server, TorResolve, TorResolvePtr,
+    UdpAssociate,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
@@ -38,13 +39,15 @@ async fn proxy() -> SocketAddr {
 }
 
 async fn proxy_at(addr: &str, rules: Rules) -> SocketAddr {
-    let resolver = service_fn(|name: DomainName| async move {
-        match name.as_str() {
-            "db.example" => Ok([IpAddr::from([127, 0, 0, 2])]),
-            _ => Err(io::Error::other("no such name")),
-        }
-    });
-    let names = service_fn(|ip: IpAddr| async move {
+    let resolver = service_fn(
+        |Request { target: name, .. }: Request<DomainName>| async move {
+            match name.as_str() {
+                "db.example" => Ok([IpAddr::from([127, 0, 0, 2])]),
+                _ => Err(io::Error::other("no such name")),
+            }
+        },
+    );
+    let names = service_fn(|Request { target: ip, .. }: Request<IpAddr>| async move {
         match ip.to_string().as_str() {
             "127.0.0.2" => Ok([DomainName::new("db.example").unwrap()]),
             _ => Err(io::Error::other("no such address")),

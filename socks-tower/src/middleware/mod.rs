@@ -10,13 +10,6 @@ pub mod access_log;
 mod admission;
 #[cfg(feature = "bandwidth")]
 pub mod bandwidth;
-#[cfg(any(
-    feature = "bandwidth",
-    feature = "limit",
-    feature = "lockout",
-    feature = "quota"
-))]
-mod client_key;
 #[cfg(feature = "limit")]
 pub mod limit;
 #[cfg(feature = "lockout")]
@@ -35,13 +28,6 @@ mod table;
 pub use access_log::AccessLogLayer;
 #[cfg(feature = "bandwidth")]
 pub use bandwidth::{Bandwidth, BandwidthLayer, ByteRate};
-#[cfg(any(
-    feature = "bandwidth",
-    feature = "limit",
-    feature = "lockout",
-    feature = "quota"
-))]
-pub use client_key::ClientKey;
 #[cfg(feature = "limit")]
 pub use limit::{Limited, LiveLimit, LiveLimitLayer};
 #[cfg(feature = "rate-limit")]
@@ -55,3 +41,5 @@ pub use observe::{Observe, ObserveLayer, Observer};
 pub use quota::{MemoryQuota, QuotaKey, QuotaLayer, QuotaStore};
 #[cfg(feature = "sessions")]
 pub use sessions::{Ban, LiveSession, Register, RegisterLayer, Sessions};
+
+pub use crate::session::ClientKey;

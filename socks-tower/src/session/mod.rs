@@ -17,6 +17,7 @@
 //! - What the relay does to bytes besides carrying them: [`policy`].
 
 pub(crate) mod bulk;
+mod client_key;
 mod datagrams;
 mod error;
 mod inbound;
@@ -41,6 +42,7 @@ pub(crate) mod trace;
 mod transfer;
 pub(crate) mod watch;
 
+pub use client_key::ClientKey;
 pub use datagrams::{Datagrams, DropReason, Dropped};
 pub(crate) use error::Chain;
 #[cfg(feature = "lockout")]

@@ -298,7 +298,7 @@ mod tests {
         })
     }
 
-    async fn resolved(_: DomainName) -> Result<[IpAddr; 1], Infallible> {
+    async fn resolved(_: Request<DomainName>) -> Result<[IpAddr; 1], Infallible> {
         Ok([[192, 0, 2, 1].into()])
     }
 
@@ -375,7 +375,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outer_time_out_is_06_and_a_resolver_s_own_is_04() {
-        let stuck = || service_fn(|_: DomainName| pending::<Result<Vec<IpAddr>, Infallible>>());
+        let stuck =
+            || service_fn(|_: Request<DomainName>| pending::<Result<Vec<IpAddr>, Infallible>>());
         let dial = || service_fn(|_: Request<Pinned>| async { Ok::<_, Infallible>(duplex(1).0) });
         let second = Duration::from_secs(1);
 

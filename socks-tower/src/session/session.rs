@@ -267,8 +267,7 @@ pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
 }
 
 /// Lets one middleware stand before any stage and around any work: what travels
-/// through a stack knows its session. A resolver alone is asked about a name and
-/// nothing else.
+/// through a stack knows its session.
 ///
 /// ```
 /// use std::{future::Future, net::IpAddr, pin::Pin, task::{Context, Poll}};

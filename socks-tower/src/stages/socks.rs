@@ -161,7 +161,7 @@ macro_rules! ready_made {
             Io: Stream,
             C: Connector<Request<Pinned>>,
             A: Work<Request<Pinned>, Response = Request<Pinned>>,
-            R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
+            R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
         {
             type Response = Transfer;
             type Error = Error;

@@ -100,14 +100,15 @@ async fn serve(stack: &str) {
 fn socks() -> Socks<
     TcpConnector,
     Rules,
-    impl tower::Service<DomainName, Response = [IpAddr; 1], Error = Infallible, Future: Send>
+    impl tower::Service<Request<DomainName>, Response = [IpAddr; 1], Error = Infallible, Future: Send>
     + Clone
     + Send
     + Sync
     + 'static,
 > {
     let users = Users::new().with("joe", "secret").unwrap();
-    let here = |_: DomainName| async { Ok::<_, Infallible>([IpAddr::from(Ipv4Addr::LOCALHOST)]) };
+    let here =
+        |_: Request<DomainName>| async { Ok::<_, Infallible>([IpAddr::from(Ipv4Addr::LOCALHOST)]) };
     Socks::new()
         .with_auth(AuthenticateLayer::new(NoAuth).or(UsernamePassword::new(users)))
         .with_rules(Rules::new().permit_all_special())

@@ -14,21 +14,23 @@ use std::{
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, ByCommand, Command, ConnectLayer, DomainName,
-    HandshakeLayer, ListenAddrs, NoAuth, Permit, Relay, ResolveLayer, Rules, Server, TcpConnector,
-    TorResolve, TorResolvePtr,
+    HandshakeLayer, ListenAddrs, NoAuth, Permit, Relay, Request, ResolveLayer, Rules, Server,
+    TcpConnector, TorResolve, TorResolvePtr,
 };
 use tower::{BoxError, ServiceBuilder, service_fn};
 
 /// A proxy that serves CONNECT, BIND and the look-ups, at a port of `ip`. It
 /// reaches loopback and what is public; `db.example` it resolves itself.
 async fn proxy(ip: &str, listen: ListenAddrs) -> SocketAddr {
-    let resolver = service_fn(|name: DomainName| async move {
-        match name.as_str() {
-            "db.example" => Ok([IpAddr::from([127, 0, 0, 1])]),
-            _ => Err(BoxError::from("no such name")),
-        }
-    });
-    let names = service_fn(|_: IpAddr| async {
+    let resolver = service_fn(
+        |Request { target: name, .. }: Request<DomainName>| async move {
+            match name.as_str() {
+                "db.example" => Ok([IpAddr::from([127, 0, 0, 1])]),
+                _ => Err(BoxError::from("no such name")),
+            }
+        },
+    );
+    let names = service_fn(|_: Request<IpAddr>| async {
         let name = DomainName::new("db.example").unwrap();
         Ok::<_, Infallible>([name])
     });

@@ -47,7 +47,7 @@ impl Trial {
         let answers = Arc::new(answers);
         let resolver = service_fn({
             let lookups = lookups.clone();
-            move |name: DomainName| {
+            move |Request { target: name, .. }: Request<DomainName>| {
                 let mut lookups = lookups.lock().unwrap();
                 let answer = answers
                     .get(&name)

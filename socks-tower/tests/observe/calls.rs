@@ -76,7 +76,7 @@ impl Observer for Notes {
 /// A second for the look-up, two for the rules, four for the dial; the target
 /// gives everything back.
 fn slow() -> impl Proxy<DuplexStream> {
-    let resolve = |_: DomainName| async {
+    let resolve = |_: Request<DomainName>| async {
         sleep(SECOND).await;
         Ok::<_, Infallible>([IpAddr::from([192, 0, 2, 1])])
     };
@@ -151,7 +151,7 @@ async fn an_address_is_not_looked_up() {
 #[tokio::test(start_paused = true)]
 async fn a_stage_that_a_time_out_gives_up_has_failed() {
     let notes = Notes::default();
-    let never = |_: DomainName| pending::<Result<[IpAddr; 1], Infallible>>();
+    let never = |_: Request<DomainName>| pending::<Result<[IpAddr; 1], Infallible>>();
     let dial = |_: Request<Pinned>| async { Ok::<_, Infallible>(duplex(1).0) };
     let connector = ServiceBuilder::new()
         .timeout(3 * SECOND)

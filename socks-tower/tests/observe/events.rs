@@ -239,7 +239,7 @@ impl ServerOf {
             }
         }
 
-        let resolve = |_: DomainName| async {
+        let resolve = |_: Request<DomainName>| async {
             debug!(target: "work", "resolving");
             Ok::<_, Infallible>([IpAddr::from([127, 0, 0, 1])])
         };

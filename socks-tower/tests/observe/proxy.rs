@@ -10,8 +10,8 @@ use std::{
 use socks_tower::{
     Accepted, AuthenticateLayer, AuthorizeLayer, BoxError, ByCommand, Command, ConnectLayer,
     DomainName, ErrorKind, HandshakeLayer, HttpConnectLayer, Match, NoAuth, Permit, Proxy as Stack,
-    Relay, ResolveLayer, Rules, Server, Session, TcpAcceptor, TcpConnector, TorResolve, Transfer,
-    UdpAssociate, UsernamePassword, Users,
+    Relay, Request, ResolveLayer, Rules, Server, Session, TcpAcceptor, TcpConnector, TorResolve,
+    Transfer, UdpAssociate, UsernamePassword, Users,
     middleware::{
         ObserveLayer, Observer, RegisterLayer, Sessions,
         observe::{Outcome, Record, Summary},
@@ -96,7 +96,7 @@ pub(crate) struct Proxy {
 pub(crate) fn stack(
     sessions: &Sessions,
 ) -> impl Stack<TcpStream, Error: Send> + Clone + Send + use<> {
-    let here = |name: DomainName| async move {
+    let here = |Request { target: name, .. }: Request<DomainName>| async move {
         assert_ne!(name.as_str(), "panic.test", "as the test wants it");
         Ok::<_, Infallible>([IpAddr::from(Ipv4Addr::LOCALHOST)])
     };

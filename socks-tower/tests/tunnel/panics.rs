@@ -73,7 +73,7 @@ async fn panics<Request, Response>(_: Request) -> Result<Response, Infallible> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resolver_that_panics_ends_one_session() {
-    let panicking = service_fn(panics::<DomainName, [IpAddr; 1]>);
+    let panicking = service_fn(panics::<Request<DomainName>, [IpAddr; 1]>);
     let proxy = Proxy::of(socks(TcpConnector::new()).with_resolver(panicking)).await;
     let mut unlucky = proxy.client().await;
     let words = Speaks::V4a.connect("127.0.0.1:1".parse().unwrap());

@@ -31,12 +31,13 @@ pub(crate) fn socks<C>(
 ) -> Socks<
     C,
     Rules,
-    impl Work<DomainName, Response: IntoIterator<Item = IpAddr>, Future: Send> + Sync,
+    impl Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>, Future: Send> + Sync,
 >
 where
     C: Work<Request<Pinned>>,
 {
-    let here = |_: DomainName| async { Ok::<_, Infallible>([IpAddr::from(Ipv4Addr::LOCALHOST)]) };
+    let here =
+        |_: Request<DomainName>| async { Ok::<_, Infallible>([IpAddr::from(Ipv4Addr::LOCALHOST)]) };
     Socks::new()
         .with_auth(auth())
         .with_rules(Rules::new().permit_all_special())

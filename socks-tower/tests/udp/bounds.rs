@@ -18,7 +18,7 @@ async fn a_slow_name_holds_up_nothing_else() {
     let target = echo("127.0.0.1").await;
     let gate = Arc::new(Semaphore::new(0));
     let opened = Arc::clone(&gate);
-    let resolver = service_fn(move |name: DomainName| {
+    let resolver = service_fn(move |Request { target: name, .. }: Request<DomainName>| {
         let gate = Arc::clone(&opened);
         async move {
             if name.as_str() != "v4.example" {
@@ -56,11 +56,11 @@ async fn what_waited_for_a_name_goes_out_once_it_is_known() {
     let target = echo("127.0.0.1").await;
     let gate = Arc::new(Semaphore::new(0));
     let opened = Arc::clone(&gate);
-    let resolver = service_fn(move |name: DomainName| {
+    let resolver = service_fn(move |asked| {
         let gate = Arc::clone(&opened);
         async move {
             let _open = gate.acquire().await?;
-            resolve(name).await
+            resolve(asked).await
         }
     });
     let mut proxy = Proxy::start(UdpAssociate::new(judge_by(resolver))).await;
@@ -88,10 +88,11 @@ async fn what_waited_for_a_name_goes_out_once_it_is_known() {
 #[tokio::test]
 async fn a_judge_that_panics_costs_one_datagram() {
     let target = echo("127.0.0.1").await;
-    let resolver = service_fn(|name: DomainName| async move {
+    let resolver = service_fn(|asked: Request<DomainName>| async move {
         tokio::task::yield_now().await;
-        assert!(name.as_str() != "boom.example", "as the test wants it");
-        resolve(name).await
+        let name = asked.target.as_str();
+        assert!(name != "boom.example", "as the test wants it");
+        resolve(asked).await
     });
     let mut proxy = Proxy::start(UdpAssociate::new(judge_by(resolver))).await;
     let client = Client::new(&proxy).await;

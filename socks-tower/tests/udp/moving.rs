@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use socks_tower::{BoxError, DomainName, Target, UdpAssociate};
+use socks_tower::{BoxError, Target, UdpAssociate};
 use tokio::{
     net::UdpSocket,
     sync::Semaphore,
@@ -86,7 +86,7 @@ impl Moving {
         };
         dns.now(&["127.0.0.1"], 1);
         let resolver = dns.clone();
-        let judge = judge_by(service_fn(move |_: DomainName| resolver.clone().look_up()));
+        let judge = judge_by(service_fn(move |_| resolver.clone().look_up()));
         let proxy = Proxy::start(UdpAssociate::new(judge)).await;
         let client = Client::new(&proxy).await;
         let (old, new) = echoes().await;

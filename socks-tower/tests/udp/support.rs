@@ -26,7 +26,9 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Names, as these tests know them.
-pub(crate) async fn resolve(name: DomainName) -> Result<Vec<IpAddr>, BoxError> {
+pub(crate) async fn resolve(
+    Request { target: name, .. }: Request<DomainName>,
+) -> Result<Vec<IpAddr>, BoxError> {
     match name.as_str() {
         "v4.example" => Ok(vec!["127.0.0.1".parse()?]),
         "v6.example" => Ok(vec!["::1".parse()?]),
@@ -44,7 +46,7 @@ pub(crate) fn judge() -> impl Work<Request, Response = Request<Pinned>> + Sync {
 /// As [`policy`], with another resolver.
 pub(crate) fn judge_by<R>(resolver: R) -> impl Work<Request, Response = Request<Pinned>> + Sync
 where
-    R: Work<DomainName, Response: IntoIterator<Item = IpAddr>> + Sync,
+    R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>> + Sync,
 {
     ServiceBuilder::new()
         .layer(ResolveLayer::new(resolver))

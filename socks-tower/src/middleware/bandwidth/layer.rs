@@ -3,10 +3,7 @@ use std::{fmt, sync::Arc};
 use tower_layer::Layer;
 
 use super::{Bandwidth, ByteRate, limits::Limits, shaper::Shaper, table::Table};
-use crate::{
-    middleware::client_key::ClientKey,
-    session::{Identity, Session},
-};
+use crate::session::{ClientKey, Identity, Session};
 
 /// Finds a session's limit; none if it is not limited.
 type Find = Arc<dyn Fn(&Session) -> Option<Arc<Shaper>> + Send + Sync>;

@@ -1,9 +1,6 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
-use crate::{
-    middleware::client_key::ClientKey,
-    session::{Error, ErrorKind, Identity, Session},
-};
+use crate::session::{ClientKey, Error, ErrorKind, Identity, Session};
 
 /// What connections can be counted by: any value that can be compared, hashed
 /// and cloned. Each key is kept, so let it be small.

@@ -6,10 +6,7 @@ use super::{
     LockedOut, Lockout, LockoutGate,
     record::{LONGEST, Records, Terms},
 };
-use crate::{
-    middleware::client_key::ClientKey,
-    session::{BoxError, Session, cause_of},
-};
+use crate::session::{BoxError, ClientKey, Session, cause_of};
 
 type Counts = Arc<dyn Fn(&BoxError) -> bool + Send + Sync>;
 

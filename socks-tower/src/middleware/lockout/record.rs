@@ -8,7 +8,8 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    middleware::{client_key::ClientKey, table::Table},
+    middleware::table::Table,
+    session::ClientKey,
     session::{Error, ErrorKind},
 };
 

@@ -10,11 +10,8 @@ use tower_service::Service;
 
 use super::LockoutLayer;
 use crate::{
-    middleware::{
-        admission::{Admission, Admitted},
-        client_key::ClientKey,
-    },
-    session::{BoxError, Error, HasSession},
+    middleware::admission::{Admission, Admitted},
+    session::{BoxError, ClientKey, Error, HasSession},
 };
 
 /// Asks the verifier `S`, unless the client is locked out. See the

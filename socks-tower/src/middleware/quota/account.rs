@@ -276,7 +276,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::middleware::{client_key::ClientKey, quota::MemoryQuota};
+    use crate::{middleware::quota::MemoryQuota, session::ClientKey};
 
     fn of(accounts: &Arc<Accounts>, client: u32) -> Arc<Account> {
         let addr = (Ipv4Addr::from_bits(client), 1).into();

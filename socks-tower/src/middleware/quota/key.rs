@@ -1,9 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crate::{
-    middleware::client_key::ClientKey,
-    session::{Identity, Session},
-};
+use crate::session::{ClientKey, Identity, Session};
 
 /// Whose bytes are counted.
 ///

@@ -3,7 +3,7 @@ use std::{fmt, num::NonZeroU64, sync::Arc};
 use tower_layer::Layer;
 
 use super::{Quota, QuotaKey, QuotaStore, account::Accounts};
-use crate::{middleware::client_key::ClientKey, session::Session};
+use crate::session::{ClientKey, Session};
 
 /// Keeps sessions to a [`QuotaStore`]. See the [module's page](crate::middleware::quota).
 #[derive(Clone)]

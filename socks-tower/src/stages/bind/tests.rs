@@ -28,14 +28,16 @@ use crate::{
 
 /// Loopback may come, but for 127.0.0.3. There is one name.
 fn judge() -> impl Work<Request, Response = Request<Pinned>> {
-    let resolver = service_fn(|name: DomainName| async move {
-        match name.as_str() {
-            "peer.example" => {
-                Ok(["127.0.0.4", "127.0.0.5"].map(|ip| ip.parse::<IpAddr>().unwrap()))
+    let resolver = service_fn(
+        |Request { target: name, .. }: Request<DomainName>| async move {
+            match name.as_str() {
+                "peer.example" => {
+                    Ok(["127.0.0.4", "127.0.0.5"].map(|ip| ip.parse::<IpAddr>().unwrap()))
+                }
+                _ => Err(io::Error::other("no such name")),
             }
-            _ => Err(io::Error::other("no such name")),
-        }
-    });
+        },
+    );
     let rules = Rules::new()
         .permit_special("127.0.0.0/8".parse().unwrap())
         .permit_special("::1/128".parse().unwrap())

@@ -16,13 +16,13 @@
 //! use std::net::IpAddr;
 //! use socks_tower::{
 //!     AuthenticateLayer, AuthorizeLayer, ByCommand, Command, DomainName, HandshakeLayer,
-//!     TorResolve, TorResolvePtr, NoAuth, Permit, ResolveLayer, Rules, SystemResolver,
+//!     TorResolve, TorResolvePtr, NoAuth, Permit, Request, ResolveLayer, Rules, SystemResolver,
 //! };
 //! use tower::{BoxError, ServiceBuilder, service_fn};
 //!
 //! // With the feature `reverse-lookup`, `SystemResolver::reverse` is such a service.
-//! let names = service_fn(|ip: IpAddr| async move {
-//!     match ip.to_string().as_str() {
+//! let names = service_fn(|asked: Request<IpAddr>| async move {
+//!     match asked.target.to_string().as_str() {
 //!         "192.0.2.7" => Ok([DomainName::new("db.example")?]),
 //!         _ => Err(BoxError::from("no name")),
 //!     }
@@ -108,14 +108,11 @@ async fn tell<Io: Stream>(mut client: Inbound<Io>, found: &Target) -> Result<Tra
 }
 
 /// What the judge leaves of the addresses that are asked about.
-async fn permitted<J>(judge: J, request: Request) -> Result<Pinned, Error>
+async fn permitted<J>(judge: J, request: Request) -> Result<Request<Pinned>, Error>
 where
     J: Work<Request, Response = Request<Pinned>>,
 {
-    match judge.run(request).await {
-        Ok(request) => Ok(request.target),
-        Err(error) => Err(Error::from_box(error)),
-    }
+    judge.run(request).await.map_err(Error::from_box)
 }
 
 /// Why there is nothing to answer.

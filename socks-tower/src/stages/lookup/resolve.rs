@@ -49,7 +49,7 @@ where
     J: Work<Request, Response = Request<Pinned>>,
 {
     let v4_only = request.session.is_socks4();
-    let pinned = permitted(judge, request).await?;
+    let pinned = permitted(judge, request).await?.target;
     let addrs = || pinned.addrs().iter();
     let first = || addrs().next().filter(|_| !v4_only);
     match addrs().find(|addr| addr.is_ipv4()).or_else(first) {

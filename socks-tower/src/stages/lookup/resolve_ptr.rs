@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use socks_core::{DomainName, Target, v5::Command};
 use tower_service::Service;
@@ -19,7 +19,7 @@ pub struct TorResolvePtr<J, R> {
 
 impl<J, R> TorResolvePtr<J, R> {
     /// Asks `judge` about the address, a `Service<Request, Response =
-    /// Request<Pinned>>`, and `resolver` for its names, a `Service<IpAddr,
+    /// Request<Pinned>>`, and `resolver` for its names, a `Service<Request<IpAddr>,
     /// Response: IntoIterator<Item = DomainName>>`.
     pub fn new(judge: J, resolver: R) -> Self {
         Self { judge, resolver }
@@ -35,7 +35,7 @@ impl<Io, J, R> Service<Requested<Io>> for TorResolvePtr<J, R>
 where
     Io: Stream,
     J: Work<Request, Response = Request<Pinned>>,
-    R: Work<IpAddr, Response: IntoIterator<Item = DomainName>>,
+    R: Work<Request<IpAddr>, Response: IntoIterator<Item = DomainName>>,
 {
     type Response = Transfer;
     type Error = Error;
@@ -53,7 +53,7 @@ where
 async fn find<J, R>(judge: J, resolver: R, request: Request) -> Result<Target, Error>
 where
     J: Work<Request, Response = Request<Pinned>>,
-    R: Work<IpAddr, Response: IntoIterator<Item = DomainName>>,
+    R: Work<Request<IpAddr>, Response: IntoIterator<Item = DomainName>>,
 {
     // Its replies have no room for a name.
     if request.session.is_socks4() {
@@ -62,14 +62,14 @@ where
     if request.target.socket_addr().is_none() {
         return Err(NoAnswer::NotAnAddress(request.target).into());
     }
-    let pinned = permitted(judge, request).await?;
-    let Some(addr) = pinned.addrs().first() else {
-        return Err(NoAnswer::NoAddress(pinned.target().clone()).into());
+    let permitted = permitted(judge, request).await?;
+    let Some(ip) = permitted.target.addrs().first().map(SocketAddr::ip) else {
+        return Err(NoAnswer::NoAddress(permitted.target.target().clone()).into());
     };
-    let looked_up = resolver.run(addr.ip()).await;
+    let looked_up = resolver.run(permitted.with_target(ip)).await;
     let names = looked_up.map_err(|error| Error::of_work(ErrorKind::Resolve, error))?;
     match names.into_iter().next() {
         Some(name) => Ok(Target::new(name, 0)),
-        None => Err(NoAnswer::NoName(addr.ip()).into()),
+        None => Err(NoAnswer::NoName(ip).into()),
     }
 }

@@ -19,23 +19,25 @@ use crate::{
 
 /// Knows three names, and has the default rules around them.
 fn judge() -> impl Work<Request, Response = Request<Pinned>> {
-    let resolver = service_fn(|name: DomainName| async move {
-        let addrs: &[&str] = match name.as_str() {
-            "db.example" => &["2001:db8::7", "192.0.2.7"],
-            "v6.example" => &["2001:db8::7"],
-            "inside.example" => &["10.0.0.1"],
-            _ => return Err(io::Error::other("no such name")),
-        };
-        Ok(addrs.iter().map(|ip| ip.parse::<IpAddr>().unwrap()))
-    });
+    let resolver = service_fn(
+        |Request { target: name, .. }: Request<DomainName>| async move {
+            let addrs: &[&str] = match name.as_str() {
+                "db.example" => &["2001:db8::7", "192.0.2.7"],
+                "v6.example" => &["2001:db8::7"],
+                "inside.example" => &["10.0.0.1"],
+                _ => return Err(io::Error::other("no such name")),
+            };
+            Ok(addrs.iter().map(|ip| ip.parse::<IpAddr>().unwrap()))
+        },
+    );
     ServiceBuilder::new()
         .layer(ResolveLayer::new(resolver))
         .layer(AuthorizeLayer::new(Rules::new()))
         .service(Permit::new())
 }
 
-fn names() -> impl Work<IpAddr, Response: IntoIterator<Item = DomainName>> {
-    service_fn(|ip: IpAddr| async move {
+fn names() -> impl Work<Request<IpAddr>, Response: IntoIterator<Item = DomainName>> {
+    service_fn(|Request { target: ip, .. }: Request<IpAddr>| async move {
         Ok::<_, Infallible>(match ip.to_string().as_str() {
             "192.0.2.7" => Some(DomainName::new("db.example").unwrap()),
             _ => None,

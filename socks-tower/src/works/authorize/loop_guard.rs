@@ -271,8 +271,9 @@ mod tests {
             let request = Request::new(Session::new(), Command::CONNECT, target);
             let mut requested = requested(io, b"", request);
             requested.client = Inbound::new(requested.client.io, Vec::new(), version);
-            let resolver =
-                service_fn(async |_: socks_core::DomainName| Ok::<Vec<IpAddr>, Error>(vec![]));
+            let resolver = service_fn(async |_: Request<socks_core::DomainName>| {
+                Ok::<Vec<IpAddr>, Error>(vec![])
+            });
             let guarded = AuthorizeLayer::new(guard(&["192.0.2.1:1080"])).layer(MustNotBeCalled);
             let stage = ConnectLayer::new(ResolveLayer::new(resolver).layer(guarded)).layer(Stop);
             let hearing = async {

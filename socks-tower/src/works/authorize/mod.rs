@@ -225,7 +225,7 @@
 //!   ```compile_fail
 //!   # use socks_tower::{AuthorizeLayer, Connector, DomainName, Pinned, Refusal, Request, ResolveLayer, Rules};
 //!   # use tower::{ServiceBuilder, service_fn};
-//!   # let resolver = service_fn(|_: DomainName| async { Ok::<_, Refusal>([std::net::Ipv4Addr::LOCALHOST.into()]) });
+//!   # let resolver = service_fn(|_: Request<DomainName>| async { Ok::<_, Refusal>([std::net::Ipv4Addr::LOCALHOST.into()]) });
 //!   # let dial = service_fn(|_: Request<Pinned>| async { Ok::<_, Refusal>(tokio::io::duplex(1).0) });
 //!   # fn check(_: impl Connector<Request>) {}
 //!   let connector = ServiceBuilder::new()

@@ -6,8 +6,7 @@
 //! # Example
 //!
 //! ```
-//! use socks_core::DomainName;
-//! use socks_tower::works::resolve::{HostsLayer, SystemResolver};
+//! use socks_tower::{Command, DomainName, HostsLayer, Request, Session, SystemResolver};
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -17,7 +16,8 @@
 //!     .with_host("blocked.example".parse()?, []);
 //! let resolver = ServiceBuilder::new().layer(hosts).service(SystemResolver::new());
 //!
-//! let addrs = resolver.oneshot(DomainName::new("DB.internal.")?).await?;
+//! let name = DomainName::new("DB.internal.")?;
+//! let addrs = resolver.oneshot(Request::new(Session::new(), Command::CONNECT, name)).await?;
 //! assert_eq!(addrs.len(), 2);
 //! # Ok(())
 //! # }
@@ -46,6 +46,8 @@ use pin_project_lite::pin_project;
 use socks_core::DomainName;
 use tower_layer::Layer;
 use tower_service::Service;
+
+use crate::session::Request;
 
 type Names = HashMap<DomainName, Vec<IpAddr>>;
 
@@ -92,9 +94,9 @@ pub struct Hosts<R> {
 }
 
 /// Its errors are the inner resolver's, as they are.
-impl<R> Service<DomainName> for Hosts<R>
+impl<R> Service<Request<DomainName>> for Hosts<R>
 where
-    R: Service<DomainName, Response: IntoIterator<Item = IpAddr>>,
+    R: Service<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
 {
     type Response = Vec<IpAddr>;
     type Error = R::Error;
@@ -104,10 +106,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, name: DomainName) -> Self::Future {
-        match self.names.get(&name) {
+    fn call(&mut self, request: Request<DomainName>) -> Self::Future {
+        match self.names.get(&request.target) {
             Some(addrs) => HostsFuture::known(addrs.clone()),
-            None => HostsFuture::asked(self.inner.call(name)),
+            None => HostsFuture::asked(self.inner.call(request)),
         }
     }
 }
@@ -156,13 +158,19 @@ where
 mod tests {
     use std::convert::Infallible;
 
+    use socks_core::v5::Command;
     use tower::{ServiceExt, service_fn};
     use tower_test::mock;
 
     use super::*;
+    use crate::session::Session;
 
     fn name(name: &str) -> DomainName {
         DomainName::new(name).unwrap()
+    }
+
+    fn asked(host: &str) -> Request<DomainName> {
+        Request::new(Session::new(), Command::CONNECT, name(host))
     }
 
     fn ip(ip: &str) -> IpAddr {
@@ -177,37 +185,41 @@ mod tests {
 
     #[tokio::test]
     async fn known_names_ask_nobody() {
-        let nobody = service_fn(|name: DomainName| async move {
-            panic!("{name} was asked for") as Result<Vec<IpAddr>, Infallible>
-        });
+        let nobody = service_fn(
+            |Request { target: name, .. }: Request<DomainName>| async move {
+                panic!("{name} was asked for") as Result<Vec<IpAddr>, Infallible>
+            },
+        );
         let resolver = hosts().layer(nobody);
         for spelling in ["db.internal", "DB.Internal", "db.internal."] {
-            let addrs = resolver.clone().oneshot(name(spelling)).await.unwrap();
+            let addrs = resolver.clone().oneshot(asked(spelling)).await.unwrap();
             assert_eq!(addrs, [ip("192.0.2.7"), ip("2001:db8::7")]);
         }
-        let addrs = resolver.oneshot(name("none.internal")).await.unwrap();
+        let addrs = resolver.oneshot(asked("none.internal")).await.unwrap();
         assert_eq!(addrs, [""; 0].map(ip));
     }
 
     #[tokio::test]
     async fn other_names_go_to_the_inner_resolver() {
-        let inner = service_fn(|name: DomainName| async move {
-            match name.as_str() {
-                "www.db.internal" => Ok([ip("192.0.2.99")]),
-                _ => Err("not found"),
-            }
-        });
+        let inner = service_fn(
+            |Request { target: name, .. }: Request<DomainName>| async move {
+                match name.as_str() {
+                    "www.db.internal" => Ok([ip("192.0.2.99")]),
+                    _ => Err("not found"),
+                }
+            },
+        );
         let resolver = hosts().layer(inner);
-        let found = resolver.clone().oneshot(name("www.db.internal")).await;
+        let found = resolver.clone().oneshot(asked("www.db.internal")).await;
         assert_eq!(found, Ok(vec![ip("192.0.2.99")]));
-        let found = resolver.oneshot(name("b.internal")).await;
+        let found = resolver.oneshot(asked("b.internal")).await;
         assert_eq!(found, Err("not found"));
     }
 
     #[tokio::test]
     async fn it_is_ready_when_the_inner_resolver_is() {
         let (inner, mut handle) = mock::spawn_with(|inner| hosts().layer(inner));
-        let mut resolver: mock::Spawn<Hosts<mock::Mock<DomainName, Vec<IpAddr>>>> = inner;
+        let mut resolver: mock::Spawn<Hosts<mock::Mock<Request<DomainName>, Vec<IpAddr>>>> = inner;
         handle.allow(0);
         assert!(resolver.poll_ready().is_pending());
         handle.allow(1);

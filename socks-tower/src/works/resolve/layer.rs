@@ -9,7 +9,7 @@ pub struct ResolveLayer<R> {
 }
 
 impl<R> ResolveLayer<R> {
-    /// Asks `resolver`, a `Service<DomainName, Response: IntoIterator<Item = IpAddr>>`.
+    /// Asks `resolver`, a `Service<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>`.
     pub fn new(resolver: R) -> Self {
         Self { resolver }
     }

@@ -4,19 +4,20 @@
 //! `Request<Pinned>`: the target with the addresses that it has. It stands
 //! around the rules about addresses and the connector, which see those
 //! addresses and may use no others. The resolver is a
-//! `Service<DomainName, Response: IntoIterator<Item = IpAddr>>`: the
-//! [`SystemResolver`], [`Hosts`] before it, or one of your own. A target that
-//! is an address already passes without asking it.
+//! `Service<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>`: the
+//! [`SystemResolver`], [`Hosts`] before it, or one of your own. It is told who asks,
+//! so limits of clients go around it too. A target that is an address already
+//! passes without asking it.
 //!
 //! # Example
 //!
 //! ```
 //! use std::net::Ipv4Addr;
-//! use socks_tower::{AuthorizeLayer, DomainName, ResolveLayer, Rules, TcpConnector};
+//! use socks_tower::{AuthorizeLayer, DomainName, Request, ResolveLayer, Rules, TcpConnector};
 //! use tower::{BoxError, ServiceBuilder, service_fn};
 //!
-//! let resolver = service_fn(|name: DomainName| async move {
-//!     match name.as_str() {
+//! let resolver = service_fn(|asked: Request<DomainName>| async move {
+//!     match asked.target.as_str() {
 //!         "db.example.com" => Ok([Ipv4Addr::new(192, 0, 2, 7).into()]),
 //!         _ => Err(BoxError::from("no such host")),
 //!     }
@@ -26,7 +27,7 @@
 //!     .layer(ResolveLayer::new(resolver))
 //!     .layer(AuthorizeLayer::new(Rules::new()))
 //!     .service(TcpConnector::new());
-//! # fn check(_: impl socks_tower::Connector<socks_tower::Request>) {}
+//! # fn check(_: impl socks_tower::Connector<Request>) {}
 //! # check(connector);
 //! ```
 //!

@@ -1,6 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 
-use socks_core::{DomainName, Host, Target};
+use socks_core::{DomainName, Host};
 use tower_service::Service;
 
 use crate::session::{
@@ -28,7 +28,7 @@ struct NoAddress(DomainName);
 
 impl<R, S> Service<Request> for Resolve<R, S>
 where
-    R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
+    R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
     S: Work<Request<Pinned>>,
 {
     type Response = S::Response;
@@ -48,22 +48,28 @@ where
 
 async fn pin<R>(resolver: R, request: &Request) -> Result<Pinned, Error>
 where
-    R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
+    R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
 {
     match &request.target.host {
         Host::Ip(ip) => Ok(SocketAddr::new(*ip, request.target.port).into()),
         Host::Name(name) => {
             let stage = trace::stage(StageKind::Resolve, &request.session);
-            stage.run(look_up(resolver, name, &request.target)).await
+            stage.run(look_up(resolver, name, request)).await
         }
     }
 }
 
-async fn look_up<R>(resolver: R, name: &DomainName, target: &Target) -> Result<Pinned, Error>
+async fn look_up<R>(resolver: R, name: &DomainName, request: &Request) -> Result<Pinned, Error>
 where
-    R: Work<DomainName, Response: IntoIterator<Item = IpAddr>>,
+    R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
 {
-    let looked_up = resolver.run(name.clone()).await;
+    let Request {
+        session,
+        command,
+        target,
+    } = request;
+    let asked = Request::new(session.clone(), *command, name.clone());
+    let looked_up = resolver.run(asked).await;
     let addrs = match looked_up {
         Ok(addrs) => addrs.into_iter(),
         Err(error) => return Err(Error::of_work(ErrorKind::Resolve, error)),

@@ -7,13 +7,12 @@ use super::{LiveLimit, places::Places};
 use crate::{
     middleware::{
         admission::Admission,
-        client_key::ClientKey,
         limit::{
             LimitKey, Limited,
             key::{KeyOf, MAX_KEYS},
         },
     },
-    session::{Error, Identity, Session},
+    session::{ClientKey, Error, Identity, Session},
 };
 
 /// Held for as long as a connection is live; none if it is not limited. It is

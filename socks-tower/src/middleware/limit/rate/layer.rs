@@ -7,13 +7,12 @@ use super::{Rate, RateLimit, buckets::Buckets};
 use crate::{
     middleware::{
         admission::Admission,
-        client_key::ClientKey,
         limit::{
             LimitKey, Limited,
             key::{KeyOf, MAX_KEYS},
         },
     },
-    session::{Identity, Session},
+    session::{ClientKey, Identity, Session},
 };
 
 /// Limits how many new connections there are in a time. See the

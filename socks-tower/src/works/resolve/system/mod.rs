@@ -8,8 +8,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use socks_core::DomainName;
-//! use socks_tower::works::resolve::SystemResolver;
+//! use socks_tower::{Command, DomainName, Request, Session, SystemResolver};
 //! use tower::ServiceExt;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -18,7 +17,8 @@
 //!     .with_threads(16)
 //!     .with_timeout(Duration::from_secs(3));
 //!
-//! let addrs = resolver.oneshot(DomainName::new("localhost")?).await?;
+//! let name = DomainName::new("localhost")?;
+//! let addrs = resolver.oneshot(Request::new(Session::new(), Command::CONNECT, name)).await?;
 //! assert!(addrs.iter().all(|addr| addr.is_loopback()));
 //! # Ok(())
 //! # }
@@ -66,7 +66,7 @@ pub use reverse::ReverseResolver;
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
-use crate::session::{always_ready, opaque_future, timeout as timeout_of};
+use crate::session::{Request, always_ready, opaque_future, timeout as timeout_of};
 
 /// Rust's own default. Modules of the system's resolver (LDAP, `systemd`) run on
 /// it too; what they do not touch costs address space alone.
@@ -168,14 +168,15 @@ impl fmt::Debug for SystemResolver {
 /// The addresses are never none: a name without any is
 /// [`LookupError::NotFound`]. Its future needs a runtime whose time is enabled,
 /// of either flavour.
-impl Service<DomainName> for SystemResolver {
+impl Service<Request<DomainName>> for SystemResolver {
     type Response = Vec<IpAddr>;
     type Error = LookupError;
     type Future = SystemResolverFuture<Vec<IpAddr>>;
 
     always_ready!();
 
-    fn call(&mut self, name: DomainName) -> Self::Future {
+    fn call(&mut self, request: Request<DomainName>) -> Self::Future {
+        let name = request.target;
         let lookup = self.lookup.clone();
         let host = name.clone().into();
         self.ask(host, move || lookup(&name))

@@ -4,7 +4,7 @@ use socks_core::{DomainName, Host};
 use tower_service::Service;
 
 use super::{LookupError, SystemResolver, SystemResolverFuture};
-use crate::session::always_ready;
+use crate::session::{Request, always_ready};
 
 /// Finds the names of addresses, as `getnameinfo` does: one name at most.
 ///
@@ -14,13 +14,15 @@ use crate::session::always_ready;
 ///
 /// ```
 /// use std::net::{IpAddr, Ipv4Addr};
-/// use socks_tower::SystemResolver;
+/// use socks_tower::{Command, Request, Session, SystemResolver};
 /// use tower::ServiceExt;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let reverse = SystemResolver::new().reverse();
-/// let names = reverse.oneshot(IpAddr::from(Ipv4Addr::LOCALHOST)).await?;
+/// let ip = IpAddr::from(Ipv4Addr::LOCALHOST);
+/// let asked = Request::new(Session::new(), Command::RESOLVE_PTR, ip);
+/// let names = reverse.oneshot(asked).await?;
 /// assert_eq!(names.len(), 1);
 /// # Ok(())
 /// # }
@@ -43,15 +45,15 @@ impl SystemResolver {
 
 /// The names are never none: an address without any is
 /// [`LookupError::NotFound`].
-impl Service<IpAddr> for ReverseResolver {
+impl Service<Request<IpAddr>> for ReverseResolver {
     type Response = Vec<DomainName>;
     type Error = LookupError;
     type Future = SystemResolverFuture<Vec<DomainName>>;
 
     always_ready!();
 
-    fn call(&mut self, ip: IpAddr) -> Self::Future {
-        let ip = ip.to_canonical();
+    fn call(&mut self, request: Request<IpAddr>) -> Self::Future {
+        let ip = request.target.to_canonical();
         self.resolver.ask(ip.into(), move || getnameinfo(ip))
     }
 }
@@ -74,16 +76,22 @@ fn names(name: &str) -> io::Result<Vec<DomainName>> {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use socks_core::v5::Command;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::session::Session;
+
+    fn asked(ip: IpAddr) -> Request<IpAddr> {
+        Request::new(Session::new(), Command::RESOLVE_PTR, ip)
+    }
 
     #[tokio::test]
     async fn loopback_has_the_name_that_the_system_gives_it() {
         let reverse = SystemResolver::new().reverse();
         let ip = Ipv4Addr::LOCALHOST;
         for ip in [IpAddr::V4(ip), IpAddr::V6(ip.to_ipv6_mapped())] {
-            let found = reverse.clone().oneshot(ip).await.unwrap();
+            let found = reverse.clone().oneshot(asked(ip)).await.unwrap();
             assert!(found[0].as_str().starts_with("localhost"), "{found:?}");
         }
     }

@@ -7,15 +7,21 @@ use std::{
     },
 };
 
+use socks_core::v5::Command;
 use tokio_test::task::spawn;
 use tower::ServiceExt;
 
 use super::*;
+use crate::session::Session;
 
 const FOUND: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 fn name(name: &str) -> DomainName {
     DomainName::new(name).unwrap()
+}
+
+fn asked(host: &str) -> Request<DomainName> {
+    Request::new(Session::new(), Command::CONNECT, name(host))
 }
 
 /// A lookup that says when it has begun, and ends when it is told to.
@@ -41,7 +47,7 @@ fn stuck() -> (SystemResolver, Stuck) {
 
 #[tokio::test]
 async fn localhost_is_found() {
-    let addrs = SystemResolver::new().oneshot(name("localhost")).await;
+    let addrs = SystemResolver::new().oneshot(asked("localhost")).await;
     let addrs = addrs.unwrap();
     assert!(!addrs.is_empty());
     assert!(addrs.iter().all(IpAddr::is_loopback), "{addrs:?}");
@@ -53,7 +59,7 @@ fn it_runs_on_a_runtime_of_either_flavour() {
 
     for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
         let runtime = builder.enable_time().build().unwrap();
-        let found = runtime.block_on(SystemResolver::new().oneshot(name("localhost")));
+        let found = runtime.block_on(SystemResolver::new().oneshot(asked("localhost")));
         assert!(found.is_ok());
     }
 }
@@ -76,7 +82,7 @@ async fn a_thousand_lookups_take_no_more_threads_than_allowed() {
     .with_timeout(Duration::from_secs(60));
 
     let lookups: Vec<_> = (0..1000)
-        .map(|n| tokio::spawn(resolver.clone().oneshot(name(&format!("n{n}.example")))))
+        .map(|n| tokio::spawn(resolver.clone().oneshot(asked(&format!("n{n}.example")))))
         .collect();
     for lookup in lookups {
         assert_eq!(lookup.await.unwrap().unwrap(), [FOUND]);
@@ -89,13 +95,13 @@ async fn one_lookup_too_many_fails_at_once() {
     let (resolver, stuck) = stuck();
     let resolver = resolver.with_threads(1).with_queue(2);
     let mut waiting: Vec<_> = ["stuck.example", "b.example", "c.example"]
-        .map(|host| spawn(resolver.clone().oneshot(name(host))))
+        .map(|host| spawn(resolver.clone().oneshot(asked(host))))
         .into();
     for lookup in &mut waiting {
         assert!(lookup.poll().is_pending());
     }
 
-    let error = resolver.clone().oneshot(name("d.example")).await;
+    let error = resolver.clone().oneshot(asked("d.example")).await;
     assert!(matches!(
         error,
         Err(LookupError::Overloaded { limit: 3, .. })
@@ -103,7 +109,7 @@ async fn one_lookup_too_many_fails_at_once() {
 
     // Once a caller has gone, its place is free.
     waiting.pop();
-    waiting.push(spawn(resolver.clone().oneshot(name("e.example"))));
+    waiting.push(spawn(resolver.clone().oneshot(asked("e.example"))));
     assert!(waiting[2].poll().is_pending());
 
     stuck.release.send(()).unwrap();
@@ -118,7 +124,7 @@ async fn one_lookup_too_many_fails_at_once() {
 async fn a_stuck_lookup_ends_at_its_deadline() {
     let (resolver, _stuck) = stuck();
     let begun = tokio::time::Instant::now();
-    let error = resolver.oneshot(name("stuck.example")).await.unwrap_err();
+    let error = resolver.oneshot(asked("stuck.example")).await.unwrap_err();
     assert!(matches!(error, LookupError::TimedOut { .. }), "{error:?}");
     assert_eq!(begun.elapsed().as_secs(), 5);
 }
@@ -127,11 +133,11 @@ async fn a_stuck_lookup_ends_at_its_deadline() {
 async fn the_deadline_counts_the_wait_for_a_thread() {
     let (resolver, stuck) = stuck();
     let resolver = resolver.with_threads(1);
-    let mut first = spawn(resolver.clone().oneshot(name("stuck.example")));
+    let mut first = spawn(resolver.clone().oneshot(asked("stuck.example")));
     assert!(first.poll().is_pending());
     stuck.begun.recv().unwrap();
 
-    let error = resolver.oneshot(name("b.example")).await.unwrap_err();
+    let error = resolver.oneshot(asked("b.example")).await.unwrap_err();
     assert!(matches!(error, LookupError::TimedOut { .. }), "{error:?}");
 }
 
@@ -140,14 +146,14 @@ async fn stuck_lookups_leave_the_other_threads_to_others() {
     let (resolver, stuck) = stuck();
     let resolver = resolver.with_threads(3);
     let mut held: Vec<_> = ["stuck1.example", "stuck2.example"]
-        .map(|host| spawn(resolver.clone().oneshot(name(host))))
+        .map(|host| spawn(resolver.clone().oneshot(asked(host))))
         .into();
     for lookup in &mut held {
         assert!(lookup.poll().is_pending());
         stuck.begun.recv().unwrap();
     }
     for n in 0..100 {
-        let found = resolver.clone().oneshot(name(&format!("n{n}.example")));
+        let found = resolver.clone().oneshot(asked(&format!("n{n}.example")));
         assert_eq!(found.await.unwrap(), [FOUND]);
     }
 }
@@ -156,9 +162,9 @@ async fn stuck_lookups_leave_the_other_threads_to_others() {
 async fn a_lookup_whose_caller_has_gone_is_not_begun() {
     let (resolver, stuck) = stuck();
     let resolver = resolver.with_threads(1);
-    let mut first = spawn(resolver.clone().oneshot(name("stuck.example")));
-    let mut gone = spawn(resolver.clone().oneshot(name("gone.example")));
-    let mut last = spawn(resolver.oneshot(name("last.example")));
+    let mut first = spawn(resolver.clone().oneshot(asked("stuck.example")));
+    let mut gone = spawn(resolver.clone().oneshot(asked("gone.example")));
+    let mut last = spawn(resolver.oneshot(asked("last.example")));
     assert!(first.poll().is_pending());
     assert!(gone.poll().is_pending());
     assert!(last.poll().is_pending());
@@ -177,9 +183,9 @@ async fn a_panic_fails_one_lookup_alone() {
         Ok(vec![FOUND])
     })
     .with_threads(1);
-    let error = resolver.clone().oneshot(name("bad.example")).await;
+    let error = resolver.clone().oneshot(asked("bad.example")).await;
     assert!(matches!(error, Err(LookupError::Failed { .. })));
-    let found = resolver.oneshot(name("good.example")).await;
+    let found = resolver.oneshot(asked("good.example")).await;
     assert_eq!(found.unwrap(), [FOUND]);
 }
 
@@ -193,7 +199,7 @@ async fn a_system_without_threads_to_give_is_an_error() {
         .with_limits(|limits| Limits { stack, ..limits });
     resolver.pool = Arc::new(pool);
     for _ in 0..2 {
-        let error = resolver.clone().oneshot(name("a.example")).await;
+        let error = resolver.clone().oneshot(asked("a.example")).await;
         assert!(matches!(error, Err(LookupError::NoThread { .. })));
     }
 }
@@ -201,7 +207,7 @@ async fn a_system_without_threads_to_give_is_an_error() {
 #[tokio::test]
 async fn what_the_system_says_is_the_source() {
     let resolver = SystemResolver::with_lookup(|_| Err(io::Error::other("no name server")));
-    let error = resolver.oneshot(name("a.example")).await.unwrap_err();
+    let error = resolver.oneshot(asked("a.example")).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.to_string(), "no name server");
 }
@@ -209,7 +215,7 @@ async fn what_the_system_says_is_the_source() {
 #[tokio::test]
 async fn no_address_at_all_is_not_found() {
     let resolver = SystemResolver::with_lookup(|_| Ok(Vec::new()));
-    let error = resolver.oneshot(name("a.example")).await.unwrap_err();
+    let error = resolver.oneshot(asked("a.example")).await.unwrap_err();
     assert!(matches!(error, LookupError::NotFound { .. }), "{error:?}");
 }
 
@@ -217,7 +223,7 @@ async fn no_address_at_all_is_not_found() {
 fn a_runtime_does_not_wait_for_a_stuck_lookup() {
     let (resolver, stuck) = stuck();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let lookup = runtime.spawn(resolver.oneshot(name("stuck.example")));
+    let lookup = runtime.spawn(resolver.oneshot(asked("stuck.example")));
     stuck.begun.recv().unwrap();
 
     // Would hang here if it waited: the lookup is let go only afterwards.

@@ -9,7 +9,7 @@ use crate::session::Session;
 /// which is the least that a host is given and so all its own.
 ///
 /// ```
-/// use socks_tower::middleware::ClientKey;
+/// use socks_tower::session::ClientKey;
 ///
 /// let key = |ip: &str| ip.parse().map(ClientKey::of);
 /// assert_eq!(key("2001:db8:1:2::3"), key("2001:db8:1:2:ffff::"));
