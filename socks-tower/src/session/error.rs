@@ -1,6 +1,6 @@
 //! Why a session ended early.
 
-use std::{error::Error as StdError, fmt, io};
+use std::{error::Error as StdError, fmt, io, num::NonZeroU32, time::Duration};
 
 use socks_core::v5::ReplyCode;
 use thiserror::Error as ThisError;
@@ -17,6 +17,8 @@ pub struct Error {
     /// None if nobody has said it yet: the work whose error it is, further out,
     /// will.
     kind: Option<ErrorKind>,
+    /// In seconds: small, for it is in every result of a stage.
+    retry_after: Option<NonZeroU32>,
     source: Option<BoxError>,
 }
 
@@ -100,9 +102,25 @@ impl fmt::Display for ErrorKind {
 
 impl Error {
     /// A failure of `kind`, because of `source`.
+    ///
+    /// A layer fails with one to say what failed, and so what the client hears: of
+    /// [`ErrorKind::Denied`] it hears 02 and reads in no log that the layer broke.
+    /// With another code, and the right kind, a [`Refusal`] is the source:
+    ///
+    /// ```
+    /// use socks_tower::{Error, ErrorKind, Refusal, ReplyCode};
+    ///
+    /// let closed = Error::new(ErrorKind::Denied, "closed on Sundays");
+    /// assert_eq!(closed.reply(), ReplyCode::CONNECTION_NOT_ALLOWED); // 02
+    ///
+    /// let full = Refusal::ttl_expired("no upstream is free");
+    /// let full = Error::new(ErrorKind::Limited, full);
+    /// assert_eq!(full.reply(), ReplyCode::TTL_EXPIRED); // 06, and `limited` in the log
+    /// ```
     pub fn new(kind: ErrorKind, source: impl Into<BoxError>) -> Self {
         Self {
             kind: Some(kind),
+            retry_after: None,
             source: Some(source.into()),
         }
     }
@@ -110,8 +128,29 @@ impl Error {
     pub(crate) fn bare(kind: ErrorKind) -> Self {
         Self {
             kind: Some(kind),
+            retry_after: None,
             source: None,
         }
+    }
+
+    /// It may go better after `time`, in whole seconds, at least one. HTTP clients
+    /// are told (`Retry-After`); SOCKS has no word for it.
+    #[must_use]
+    pub fn with_retry_after(mut self, time: Duration) -> Self {
+        let begun = u64::from(time.subsec_nanos() > 0);
+        let seconds = time.as_secs().saturating_add(begun).max(1);
+        self.retry_after = NonZeroU32::new(seconds.try_into().unwrap_or(u32::MAX));
+        self
+    }
+
+    /// When it may go better: as this says, or the first of our errors within.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let within = |cause: &(dyn StdError + 'static)| cause.downcast_ref::<Self>()?.retry_after;
+        let seconds = self
+            .retry_after
+            .or_else(|| self.causes().find_map(within))?;
+        Some(Duration::from_secs(seconds.get().into()))
     }
 
     /// What failed.
@@ -130,6 +169,7 @@ impl Error {
             Ok(error) => *error,
             Err(source) => Self {
                 kind: None,
+                retry_after: None,
                 source: Some(source),
             },
         }

@@ -43,6 +43,9 @@
 //!   nobody knows the address count as one, and so do sessions without an
 //!   identity: a layer that stands before authentication is too strict, rather
 //!   than without effect.
+//! * By what a verifier has left in the session's `extensions`, `by` finds a key, or
+//!   chooses: `BandwidthLayer::by(slow, on(Plan::Free)).and(BandwidthLayer::by(fast,
+//!   on(Plan::Gold)))`, with `on` as the [page of limits](crate::middleware) has it.
 //! * Clones of the layer share their limits. Where each thread builds its own
 //!   stack, make the layer once and clone it.
 //!

@@ -21,6 +21,9 @@ pub enum Limited {
     Rate {
         /// How many may be.
         rate: super::Rate,
+        /// How long until there may be another, if none comes before; none if
+        /// there never may.
+        retry_after: Option<Duration>,
     },
     /// It waited, and its turn did not come.
     #[error("its turn did not come within {max:?}")]
@@ -40,6 +43,17 @@ pub enum Limited {
 
 impl From<Limited> for Error {
     fn from(limited: Limited) -> Self {
-        Self::new(ErrorKind::Limited, limited)
+        #[cfg(feature = "rate-limit")]
+        let time = match limited {
+            Limited::Rate { retry_after, .. } => retry_after,
+            Limited::Live { .. } | Limited::Waited { .. } | Limited::Keys { .. } => None,
+        };
+        #[cfg(not(feature = "rate-limit"))]
+        let time: Option<Duration> = None;
+        let error = Self::new(ErrorKind::Limited, limited);
+        match time {
+            Some(time) => error.with_retry_after(time),
+            None => error,
+        }
     }
 }

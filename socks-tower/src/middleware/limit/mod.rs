@@ -50,6 +50,57 @@ let per_client_and_address = LiveLimitLayer::by(2, |session| {
 ```
 "#
 )]
+//! # By what a verifier knows
+//!
+//! What a verifier has left in the session's `extensions`
+//! ([`Admitted::with_extension`](crate::Admitted::with_extension)) may be the key,
+//! or choose the limit: a layer for each, of which one has a key.
+//!
+//! ```
+//! use socks_tower::{Session, middleware::LiveLimitLayer};
+//! use tower::ServiceBuilder;
+//!
+//! #[derive(Clone, PartialEq, Eq, Hash)]
+//! struct Tenant(String);
+//! #[derive(Clone, PartialEq)]
+//! enum Plan { Free, Gold }
+//!
+//! /// The tenant, if this is its plan.
+//! fn on(plan: Plan) -> impl Fn(&Session) -> Option<Tenant> {
+//!     move |session| {
+//!         let is_on = session.extensions.get() == Some(&plan);
+//!         session.extensions.get().filter(|_| is_on).cloned()
+//!     }
+//! }
+//!
+//! let limits = ServiceBuilder::new()
+//!     .layer(LiveLimitLayer::by(10, on(Plan::Free)))
+//!     .layer(LiveLimitLayer::by(1000, on(Plan::Gold)));
+//! ```
+//!
+//! # Another refusal
+//!
+//! What a limit refuses is [`Limited`], in an [`Error`](crate::Error) of kind
+//! [`ErrorKind::Limited`](crate::ErrorKind::Limited). Around the connector the
+//! client hears 01 of it, as SOCKS has no code for it. The first stage has the last
+//! word on that, whatever fails:
+//! [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply), and
+//! `HttpConnectLayer::with_reply` and `with_response`. HTTP says 429 unless told
+//! otherwise, and when to come again if a rate was reached.
+//!
+//! ```
+//! use socks_tower::{ErrorKind, HandshakeLayer, ReplyCode};
+//!
+//! // 02, connection not allowed by ruleset.
+//! let handshake = HandshakeLayer::new().with_reply(|error| {
+//!     (error.kind() == ErrorKind::Limited).then_some(ReplyCode::CONNECTION_NOT_ALLOWED)
+//! });
+//! ```
+//!
+//! Between the stages there is no reply to word: the client sees a close. It is a
+//! reset if the client has sent what nobody has read: before the first stage, once
+//! its greeting has come.
+//!
 //! # Where they stand
 //!
 //! | | between the stages | around the connector | around a verifier |

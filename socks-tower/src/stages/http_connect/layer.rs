@@ -1,11 +1,12 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
+use http::Response;
 use socks_core::{Credentials, v5::ReplyCode};
 use tower_layer::Layer;
 
-use super::{ByProtocolLayer, HttpConnect, head::Room};
+use super::{ByProtocolLayer, HttpConnect, head::Room, words::Respond};
 use crate::{
-    session::{Error, ReplyHook, Work},
+    session::{Error, ReplyHook, Session, Work},
     stages::{
         authenticate::{Attempt, IntoAdmitted, Verifier, erased},
         handshake::HandshakeLayer,
@@ -19,6 +20,7 @@ pub struct HttpConnectLayer {
     pub(super) verifier: Option<Verifier<Credentials>>,
     pub(super) timeout: Duration,
     pub(super) hook: Option<ReplyHook>,
+    pub(super) respond: Option<Respond>,
     pub(super) room: Room,
 }
 
@@ -30,6 +32,7 @@ impl HttpConnectLayer {
             verifier: None,
             timeout: HandshakeLayer::DEFAULT_TIMEOUT,
             hook: None,
+            respond: None,
             room: Room::default(),
         }
     }
@@ -78,6 +81,41 @@ impl HttpConnectLayer {
         reply: impl Fn(&Error) -> Option<ReplyCode> + Send + Sync + 'static,
     ) -> Self {
         self.hook = Some(ReplyHook::new(reply));
+        self
+    }
+
+    /// Answers a failed request in words of your own: `None` leaves them at ours,
+    /// as does a status that is no 4xx or 5xx.
+    ///
+    /// It is told of all that fails behind this stage, in a layer or a work, and
+    /// of the session as this stage leaves it; what this stage itself refuses, it
+    /// says itself. Where the answer ends is not the response's to say:
+    /// `Content-Length` and `Connection` are ours. The body is plain text unless
+    /// its `Content-Type` says otherwise, and `Retry-After` is added where the
+    /// error [has one](Error::retry_after).
+    ///
+    /// ```
+    /// use socks_tower::{ErrorKind, HttpConnectLayer, stages::http_connect::http::{Response, header}};
+    ///
+    /// // Whom the rules deny comes in the wrong hours: they may come again.
+    /// let layer = HttpConnectLayer::open().with_response(|error, session| {
+    ///     if error.kind() != ErrorKind::Denied {
+    ///         return None;
+    ///     }
+    ///     let who = session.identity.as_ref().map_or("you", |identity| identity.as_str());
+    ///     Response::builder()
+    ///         .status(503)
+    ///         .header(header::RETRY_AFTER, 3600)
+    ///         .body(format!("The proxy is closed for {who}.\n"))
+    ///         .ok()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_response(
+        mut self,
+        respond: impl Fn(&Error, &Session) -> Option<Response<String>> + Send + Sync + 'static,
+    ) -> Self {
+        self.respond = Some(Arc::new(respond));
         self
     }
 }

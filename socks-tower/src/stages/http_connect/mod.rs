@@ -52,7 +52,13 @@
 //! | 02 connection not allowed by ruleset | 403 Forbidden |
 //! | 06 TTL expired | 504 Gateway Timeout |
 //! | 07 command not supported | 501 Not Implemented |
+//! | 01 where a limit was reached | 429 Too Many Requests |
 //! | any other | 502 Bad Gateway |
+//!
+//! `Retry-After` is there where it is known: where a rate was reached, and of any
+//! error by [`Error::with_retry_after`](crate::Error::with_retry_after). Other
+//! statuses, fields and words are
+//! [`with_response`](HttpConnectLayer::with_response)'s.
 //!
 //! This stage itself answers:
 //!
@@ -95,5 +101,8 @@ mod service;
 mod words;
 
 pub use by_protocol::{ByProtocol, ByProtocolFuture, ByProtocolLayer};
+/// What [`HttpConnectLayer::with_response`] answers in. It is part of this module's
+/// interface: another version comes with a new version of this crate.
+pub use http;
 pub use layer::HttpConnectLayer;
 pub use service::{HttpConnect, HttpConnectFuture};

@@ -103,7 +103,8 @@ async fn negotiate<Io: Stream>(
     session.protocol = Some(head.protocol);
     let request = Request::new(session, Command::CONNECT, head.target);
     trace::requested(&request);
-    let client = Inbound::new(io, buffered, Http).answering(config.hook, &request.session);
+    let words = Http::new(config.respond.as_ref(), &request.session);
+    let client = Inbound::new(io, buffered, words).answering(config.hook, &request.session);
     Ok(Requested { client, request })
 }
 
@@ -175,6 +176,7 @@ mod tests {
     use tower_layer::Layer;
 
     use super::*;
+    use http::Response;
     use socks_core::v5::ReplyCode;
 
     use crate::{
@@ -346,7 +348,10 @@ mod tests {
     }
 
     /// What a client hears of a connector that answers so.
-    async fn hears<E>(layer: HttpConnectLayer, answer: fn() -> Result<DuplexStream, E>) -> String
+    async fn hears<E>(
+        layer: HttpConnectLayer,
+        answer: impl Fn() -> Result<DuplexStream, E> + Clone + Send + 'static,
+    ) -> String
     where
         E: Into<crate::session::BoxError> + Send + 'static,
     {
@@ -444,6 +449,88 @@ mod tests {
 
         assert_eq!(requested.request.target.port, 1);
         assert!(requested.client.early.capacity() <= 1024);
+    }
+
+    #[tokio::test]
+    async fn when_to_come_again_is_told_where_it_is_known() {
+        let limited = || Error::new(ErrorKind::Limited, "too many");
+        let later = move || Err(limited().with_retry_after(Duration::from_millis(2100)));
+        let heard = hears(HttpConnectLayer::open(), later).await;
+        assert!(heard.starts_with("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\n"));
+
+        let heard = hears(HttpConnectLayer::open(), move || Err(limited())).await;
+        assert!(heard.starts_with("HTTP/1.1 429 "), "{heard}");
+        assert!(!heard.contains("Retry-After"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_may_have_words_of_its_own() {
+        let closed = HttpConnectLayer::open().with_response(|error, session| {
+            assert_eq!(error.kind(), ErrorKind::Denied);
+            assert!(session.protocol.is_some());
+            Response::builder()
+                .status(503)
+                .header("Retry-After", 60)
+                .header("Content-Length", 7)
+                .header("Transfer-Encoding", "chunked")
+                .body("Closed.\n".to_owned())
+                .ok()
+        });
+        let soon = Duration::from_secs(1);
+        let denied = move || Err(Error::bare(ErrorKind::Denied).with_retry_after(soon));
+        let heard = hears(closed, denied).await;
+        assert_eq!(
+            heard,
+            "HTTP/1.1 503 Service Unavailable\r\n\
+             retry-after: 60\r\n\
+             content-type: text/plain\r\n\
+             content-length: 8\r\n\
+             connection: close\r\n\
+             \r\n\
+             Closed.\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_response_keeps_its_type_and_is_told_when_to_come_again() {
+        let html = HttpConnectLayer::open().with_response(|_, _| {
+            let response = Response::builder().status(599);
+            response
+                .header("Content-Type", "text/html")
+                .body("<p>".to_owned())
+                .ok()
+        });
+        let soon = Duration::from_secs(1);
+        let other = move || Err(Error::bare(ErrorKind::Other).with_retry_after(soon));
+        assert_eq!(
+            hears(html, other).await,
+            "HTTP/1.1 599 \r\n\
+             content-type: text/html\r\n\
+             retry-after: 1\r\n\
+             content-length: 3\r\n\
+             connection: close\r\n\
+             \r\n\
+             <p>"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_refusal_never_reads_as_a_success() {
+        for status in [101, 200, 204, 304, 307] {
+            let layer = HttpConnectLayer::open().with_response(move |_, _| {
+                let response = Response::builder().status(status);
+                response.body(String::new()).ok()
+            });
+            let heard = hears(layer, || Err(Error::bare(ErrorKind::Denied))).await;
+            assert!(heard.starts_with("HTTP/1.1 403 "), "{heard}");
+        }
+    }
+
+    #[test]
+    fn no_header_can_be_injected() {
+        let evil = "1\r\nX-Evil: 1";
+        assert!(Response::builder().header("X", evil).body(()).is_err());
+        assert!(Response::builder().header(evil, "1").body(()).is_err());
     }
 
     #[tokio::test]

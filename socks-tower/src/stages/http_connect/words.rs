@@ -1,11 +1,35 @@
 //! What HTTP clients hear.
 
+use std::{sync::Arc, time::Duration};
+
+use http::{Response, header};
 use socks_core::v5::ReplyCode;
 
-use crate::session::{Dialect, ErrorKind, Reply};
+use crate::session::{Dialect, Error, ErrorKind, Reply, Session};
+
+/// The user's own words for a refusal: none leaves it at ours.
+pub(super) type Respond = Arc<dyn Fn(&Error, &Session) -> Option<Response<String>> + Send + Sync>;
 
 /// The later stages' yes and no.
-pub(super) struct Http;
+pub(super) struct Http {
+    /// The user's, and whom they are about.
+    respond: Option<Box<(Respond, Session)>>,
+}
+
+impl Http {
+    pub(super) fn new(respond: Option<&Respond>, session: &Session) -> Self {
+        let respond = respond.map(|respond| Box::new((Arc::clone(respond), session.for_work())));
+        Self { respond }
+    }
+
+    /// What the user has to say; none if it does not read as a refusal.
+    fn response(&self, error: &Error) -> Option<Response<String>> {
+        let (respond, session) = &**self.respond.as_ref()?;
+        let response = respond(error, session)?;
+        let status = response.status();
+        (status.is_client_error() || status.is_server_error()).then_some(response)
+    }
+}
 
 impl Dialect for Http {
     fn encode(&self, reply: &Reply<'_>, out: &mut Vec<u8>) {
@@ -15,6 +39,10 @@ impl Dialect for Http {
             }
             Reply::Refused { code, error, .. } => (code, error),
         };
+        let retry_after = error.retry_after();
+        if let Some(response) = self.response(error) {
+            return write(response, retry_after, out);
+        }
         let status = match code {
             ReplyCode::GENERAL_FAILURE if error.kind() == ErrorKind::Limited => {
                 Status("429 Too Many Requests")
@@ -29,8 +57,46 @@ impl Dialect for Http {
             ReplyCode::SUCCEEDED => ReplyCode::GENERAL_FAILURE,
             code => code,
         };
-        out.extend(status.answer("", &format!("The proxy did not connect: {code}.")));
+        let mut field = String::new();
+        if let Some(time) = retry_after {
+            field = format!("Retry-After: {}\r\n", time.as_secs());
+        }
+        out.extend(status.answer(&field, &format!("The proxy did not connect: {code}.")));
     }
+}
+
+/// Writes a response of the user's. Its values can hold no end of a line; where
+/// it ends, we say.
+fn write(response: Response<String>, retry_after: Option<Duration>, out: &mut Vec<u8>) {
+    const FRAMING: [header::HeaderName; 4] = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ];
+    let (head, body) = response.into_parts();
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    out.extend(format!("HTTP/1.1 {} {reason}\r\n", head.status.as_str()).into_bytes());
+    let own = head.headers.iter();
+    for (name, value) in own.filter(|(name, _)| !FRAMING.contains(name)) {
+        out.extend(name.as_str().as_bytes());
+        out.extend(b": ");
+        out.extend(value.as_bytes());
+        out.extend(b"\r\n");
+    }
+    let mut ours = String::new();
+    if let Some(time) = retry_after.filter(|_| !head.headers.contains_key(header::RETRY_AFTER)) {
+        ours += &format!("retry-after: {}\r\n", time.as_secs());
+    }
+    if !head.headers.contains_key(header::CONTENT_TYPE) {
+        ours += "content-type: text/plain\r\n";
+    }
+    ours += &format!(
+        "content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    out.extend(ours.into_bytes());
+    out.extend(body.into_bytes());
 }
 
 /// A status code and its reason phrase.

@@ -96,9 +96,12 @@ impl<K: LimitKey> RateLimitLayer<K> {
             Ok(None) => return Admission::Admitted(()),
             Err(misplaced) => return Admission::Refused(misplaced),
         };
-        let too_many = || Admission::Refused(Limited::Rate { rate: self.rate }.into());
+        let too_many = |retry_after| {
+            let rate = self.rate;
+            Admission::Refused(Limited::Rate { rate, retry_after }.into())
+        };
         let Some(buckets) = &self.buckets else {
-            return too_many();
+            return too_many(None);
         };
         let Some(bucket) = buckets.bucket(key) else {
             let max = buckets.max_keys();
@@ -107,12 +110,12 @@ impl<K: LimitKey> RateLimitLayer<K> {
         let Some(max) = self.wait else {
             return match bucket.take() {
                 Ok(()) => Admission::Admitted(()),
-                Err(_) => too_many(),
+                Err(wait) => too_many(Some(wait)),
             };
         };
         match bucket.take_in_turn() {
             Ok(()) => Admission::Admitted(()),
-            Err(wait) if wait > max => too_many(),
+            Err(wait) if wait > max => too_many(Some(wait)),
             Err(_) => Admission::Waiting(Box::pin(async move {
                 let waited = timeout(max, bucket.wait()).await.is_ok();
                 waited.then_some(()).ok_or(Limited::Waited { max }.into())
