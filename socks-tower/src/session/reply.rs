@@ -14,8 +14,8 @@ impl Error {
     /// What a client that waits for its reply hears of this.
     ///
     /// In this order: the code of a [`Refusal`] among the causes; what failed;
-    /// and for a failed dial its cause, the first time-out or [`DialError`]
-    /// within. The first of our own errors on the way decides, so that the
+    /// and for a failed dial or lookup its cause, the first time-out or
+    /// [`DialError`] within. The first of our own errors on the way decides, so that the
     /// refused connection of a user database never reads as a refusing target.
     /// SOCKS4 says 91 whatever the code. A time-out of
     /// [`ConnectLayer::with_timeout`](crate::ConnectLayer::with_timeout) reads as
@@ -25,12 +25,12 @@ impl Error {
     /// |---|---|
     /// | denied by a rule; EACCES, EPERM of the dial | 02 connection not allowed by ruleset |
     /// | dial: ENETUNREACH, ENETDOWN | 03 network unreachable |
-    /// | dial: EHOSTUNREACH; the lookup, unless there were too many at once | 04 host unreachable |
+    /// | dial: EHOSTUNREACH; the lookup, unless what follows says otherwise | 04 host unreachable |
     /// | dial: ECONNREFUSED | 05 connection refused |
-    /// | dial: ETIMEDOUT, `Elapsed` of tower 0.5 (and of tokio) | 06 TTL expired |
+    /// | dial or lookup: ETIMEDOUT, `Elapsed` of tower 0.5 (and of tokio) | 06 TTL expired |
     /// | command not served | 07 command not supported |
     /// | dial: EAFNOSUPPORT, no source address of the target's family | 08 address type not supported |
-    /// | anything else | 01 general failure |
+    /// | the lookup: a `DialError`, too many at once; anything else | 01 general failure |
     #[must_use]
     pub fn reply(&self) -> ReplyCode {
         for cause in self.causes() {
@@ -43,9 +43,14 @@ impl Error {
         }
         match self.kind() {
             ErrorKind::Denied => ReplyCode::CONNECTION_NOT_ALLOWED,
-            // Our own overload says nothing of the host.
-            ErrorKind::Resolve if self.causes().any(is_overload) => ReplyCode::GENERAL_FAILURE,
-            ErrorKind::Resolve => ReplyCode::HOST_UNREACHABLE,
+            ErrorKind::Resolve => match self.causes().find_map(dial_reply) {
+                Some(ReplyCode::TTL_EXPIRED) => ReplyCode::TTL_EXPIRED,
+                // What the resolver could not reach says nothing of the host, nor
+                // does our own overload.
+                Some(_) => ReplyCode::GENERAL_FAILURE,
+                None if self.causes().any(is_overload) => ReplyCode::GENERAL_FAILURE,
+                None => ReplyCode::HOST_UNREACHABLE,
+            },
             ErrorKind::Command => ReplyCode::COMMAND_NOT_SUPPORTED,
             ErrorKind::Connect => self
                 .causes()
@@ -272,14 +277,14 @@ mod tests {
     /// connector.
     fn expected(cause: &str) -> [u8; 3] {
         match cause {
-            "EACCES" | "EPERM" => [4, 1, 2],
-            "ENETUNREACH" | "ENETDOWN" => [4, 1, 3],
-            "EHOSTUNREACH" => [4, 1, 4],
-            "ECONNREFUSED" => [4, 1, 5],
-            "ETIMEDOUT" | "tower Elapsed" => [4, 1, 6],
-            "EAFNOSUPPORT" => [4, 1, 8],
-            "ECONNRESET" | "EMFILE" | "a word" | "io::Error" => [4, 1, 1],
-            "Overloaded" => [1, 1, 1],
+            "EACCES" | "EPERM" => [1, 1, 2],
+            "ENETUNREACH" | "ENETDOWN" => [1, 1, 3],
+            "EHOSTUNREACH" => [1, 1, 4],
+            "ECONNREFUSED" => [1, 1, 5],
+            "ETIMEDOUT" | "tower Elapsed" => [6, 1, 6],
+            "EAFNOSUPPORT" => [1, 1, 8],
+            "a word" | "io::Error" => [4, 1, 1],
+            "Overloaded" | "ECONNRESET" | "EMFILE" => [1, 1, 1],
             "Refusal" => [0xf5; 3],
             other => panic!("{other}"),
         }
@@ -374,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_outer_time_out_is_06_and_a_resolver_s_own_is_04() {
+    async fn a_time_out_is_06_whether_it_is_around_all_or_the_resolver_s_own() {
         let stuck =
             || service_fn(|_: Request<DomainName>| pending::<Result<Vec<IpAddr>, Infallible>>());
         let dial = || service_fn(|_: Request<Pinned>| async { Ok::<_, Infallible>(duplex(1).0) });
@@ -387,7 +392,7 @@ mod tests {
         assert_eq!(reply_of(outer, Version::Socks5).await, [5, 6]);
 
         let own = ResolveLayer::new(ServiceBuilder::new().timeout(second).service(stuck()));
-        assert_eq!(reply_of(own.layer(dial()), Version::Socks5).await, [5, 4]);
+        assert_eq!(reply_of(own.layer(dial()), Version::Socks5).await, [5, 6]);
 
         let tokio_s = service_fn(move |_: Request| async move {
             timeout(second, pending::<DuplexStream>()).await

@@ -33,11 +33,14 @@
 //!
 //! # Replies
 //!
-//! A name that cannot be looked up, for whatever reason, is 04, host
-//! unreachable. So is a name that has no address.
+//! A name that has no address is 04, host unreachable, and so is whatever else a
+//! resolver fails with, but for this: if nobody could tell (a
+//! [`DialError`](crate::DialError), as within [`LookupError::Failed`]) it is 01,
+//! general failure, and if there was no answer in time 06, TTL expired.
 
 pub mod hosts;
 mod layer;
+mod question;
 mod service;
 pub mod system;
 

@@ -1,6 +1,9 @@
 use std::{io, time::Duration};
 
 use socks_core::Host;
+use tower::timeout::error::Elapsed;
+
+use crate::session::DialError;
 
 /// A name could not be looked up, or an address.
 ///
@@ -21,14 +24,14 @@ pub enum LookupError {
         /// What was asked for.
         host: Host,
     },
-    /// The system could not tell: no name server answered, or it was refused.
+    /// Nobody could tell: the name servers failed, or gave no answer.
     #[error("look up {host}")]
     #[non_exhaustive]
     Failed {
         /// What was asked for.
         host: Host,
-        /// What the system says.
-        source: io::Error,
+        /// What went wrong.
+        source: DialError,
     },
     /// The lookup's own deadline passed.
     #[error("looking up {host} took longer than {timeout:?}")]
@@ -38,15 +41,19 @@ pub enum LookupError {
         host: Host,
         /// How long it might have taken.
         timeout: Duration,
+        /// What stages fail with that took too long.
+        source: Elapsed,
     },
-    /// As many lookups are running and waiting as may be. This one was not
-    /// begun.
-    #[error("looking up {host} would be one lookup more than the {limit} allowed")]
+    /// As many lookups of this client are running and waiting as may be. This one
+    /// was not begun.
+    #[error(
+        "looking up {host} would be more than this client's part of the {limit} lookups allowed"
+    )]
     #[non_exhaustive]
     Overloaded {
         /// What was asked for.
         host: Host,
-        /// How many lookups may run and wait together.
+        /// How many lookups of all clients may run and wait together.
         limit: usize,
         /// Of kind [`ResourceBusy`](io::ErrorKind::ResourceBusy).
         source: io::Error,
@@ -67,6 +74,7 @@ impl LookupError {
         if says_not_found(&source.to_string()) {
             Self::NotFound { host }
         } else {
+            let source = source.into();
             Self::Failed { host, source }
         }
     }
@@ -149,6 +157,7 @@ mod tests {
                 LookupError::TimedOut {
                     host: host_asked.clone(),
                     timeout,
+                    source: Elapsed::new(),
                 },
                 "looking up db.example took longer than 5s",
             ),
@@ -158,7 +167,7 @@ mod tests {
                     limit: 3,
                     source: io::ErrorKind::ResourceBusy.into(),
                 },
-                "looking up db.example would be one lookup more than the 3 allowed",
+                "looking up db.example would be more than this client's part of the 3 lookups allowed",
             ),
         ] {
             assert_eq!(error.to_string(), text);

@@ -32,9 +32,15 @@
 //!   when it ends.
 //! - A lookup that is past its deadline, or whose caller has gone, is not begun
 //!   any more; one that has begun keeps its thread until the system gives up
-//!   (with `resolv.conf`'s defaults, 10 s for each name server). Clients that
-//!   ask for names in a dead zone can so keep all threads busy. Where they
-//!   might, limit lookups per client, or use a resolver that speaks DNS itself.
+//!   (with `resolv.conf`'s defaults, 10 s for each name server).
+//! - Clients share the threads. Each may have as many as are free besides, so one
+//!   alone has half of them, two a third each, and a newcomer finds one as long as
+//!   there are fewer clients than threads that ask for names in a dead zone. A
+//!   client is an IPv4 address or an IPv6 /64, and what one has counts for its
+//!   identity too. Those that wait have their turns.
+//! - Lookups of the same name at once are one.
+//! - `localhost` and all beneath it is loopback (RFC 6761), and `.onion` (RFC 7686)
+//!   and `.invalid` have no address: nobody is asked.
 //! - Nothing is cached here; that is the business of the system (`nscd`,
 //!   `systemd-resolved`) or of a layer around this.
 //! - A name without a dot gets the search domains of `resolv.conf`; a dot at
@@ -50,7 +56,6 @@ mod pool;
 mod reverse;
 
 use std::{
-    fmt,
     future::Future,
     io,
     net::{IpAddr, ToSocketAddrs},
@@ -60,37 +65,37 @@ use std::{
 };
 
 pub use error::LookupError;
-use pool::{Limits, Pool, Rejected};
+use pool::{Asker, Limits, Pool, Rejected};
 #[cfg(feature = "reverse-lookup")]
 pub use reverse::ReverseResolver;
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
+use super::question::Question;
 use crate::session::{Request, always_ready, opaque_future, timeout as timeout_of};
 
 /// Rust's own default. Modules of the system's resolver (LDAP, `systemd`) run on
 /// it too; what they do not touch costs address space alone.
 const STACK: usize = 2 * 1024 * 1024;
 
-type Lookup = dyn Fn(&DomainName) -> io::Result<Vec<IpAddr>> + Send + Sync;
-
 /// A resolver that asks the operating system; see the [module](self).
 ///
 /// Cheap to clone; clones share their threads and their bounds.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SystemResolver {
-    lookup: Arc<Lookup>,
     pool: Arc<Pool>,
     timeout: Duration,
 }
 
 impl SystemResolver {
     /// 64 threads: enough for bursts, since a lookup that somebody's cache
-    /// answers takes a millisecond or so, and few megabytes if all are used.
+    /// answers takes a millisecond or so, and few megabytes if all are used. One
+    /// client alone gets half of them.
     pub const DEFAULT_THREADS: usize = 64;
 
-    /// 1,024 lookups may wait for a thread.
-    pub const DEFAULT_QUEUE: usize = 1024;
+    /// 32,768 lookups may wait for a thread, half of them one client's: whoever
+    /// waits is told by its deadline, and takes less than its connection does.
+    pub const DEFAULT_QUEUE: usize = 32_768;
 
     /// Five seconds, which is as long as `resolv.conf` by default gives one
     /// name server to answer.
@@ -104,20 +109,17 @@ impl SystemResolver {
     /// lookup.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_lookup(getaddrinfo)
+        Self::asking(ask)
     }
 
-    fn with_lookup(
-        lookup: impl Fn(&DomainName) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
-    ) -> Self {
+    fn asking(ask: impl Fn(&Host) -> io::Result<Vec<Host>> + Send + Sync + 'static) -> Self {
         let limits = Limits {
             threads: Self::DEFAULT_THREADS,
             queue: Self::DEFAULT_QUEUE,
             stack: STACK,
         };
         Self {
-            lookup: Arc::new(lookup),
-            pool: Arc::new(Pool::new(limits)),
+            pool: Arc::new(Pool::new(limits, Arc::new(ask))),
             timeout: Self::DEFAULT_TIMEOUT,
         }
     }
@@ -132,8 +134,8 @@ impl SystemResolver {
         self
     }
 
-    /// How many lookups may wait for a thread. One more fails at once with
-    /// [`LookupError::Overloaded`].
+    /// How many lookups may wait for a thread. One more than its part of them fails
+    /// for a client at once with [`LookupError::Overloaded`].
     ///
     /// Clones made before keep the bounds, and the threads, that they had.
     #[must_use]
@@ -156,15 +158,6 @@ impl Default for SystemResolver {
     }
 }
 
-impl fmt::Debug for SystemResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SystemResolver")
-            .field("pool", &self.pool)
-            .field("timeout", &self.timeout)
-            .finish()
-    }
-}
-
 /// The addresses are never none: a name without any is
 /// [`LookupError::NotFound`]. Its future needs a runtime whose time is enabled,
 /// of either flavour.
@@ -176,48 +169,60 @@ impl Service<Request<DomainName>> for SystemResolver {
     always_ready!();
 
     fn call(&mut self, request: Request<DomainName>) -> Self::Future {
-        let name = request.target;
-        let lookup = self.lookup.clone();
-        let host = name.clone().into();
-        self.ask(host, move || lookup(&name))
+        let asker = Asker::of(&request.session);
+        self.ask(asker, request.target.into(), |found| match found {
+            Host::Ip(ip) => Some(ip),
+            Host::Name(_) => None,
+        })
     }
 }
 
 impl SystemResolver {
-    /// Runs `lookup` on a thread. What it finds is never none.
+    /// Asks for `asker`, and takes what it wants of the answer, which is never none.
     fn ask<T: Send + 'static>(
         &self,
-        host: Host,
-        lookup: impl FnOnce() -> io::Result<Vec<T>> + Send + 'static,
+        asker: Asker,
+        question: Question,
+        wanted: fn(Host) -> Option<T>,
     ) -> SystemResolverFuture<Vec<T>> {
         let pool = self.pool.clone();
         let timeout = self.timeout;
         SystemResolverFuture::new(Box::pin(async move {
-            let answer = match pool.submit(lookup) {
-                Ok(answer) => answer,
-                Err(Rejected::Overloaded(limit)) => {
-                    let source = io::ErrorKind::ResourceBusy.into();
-                    return Err(LookupError::Overloaded {
-                        host,
-                        limit,
-                        source,
-                    });
-                }
-                Err(Rejected::NoThread(source)) => {
-                    return Err(LookupError::NoThread { host, source });
-                }
+            let host = question.host().clone();
+            let answer = match question.known() {
+                Some(known) => Ok(known.iter().copied().map(Host::Ip).collect()),
+                None => match pool.submit(&asker, question) {
+                    Ok(pending) => match timeout_of(timeout, pending).await {
+                        Ok(answer) => answer,
+                        Err(source) => {
+                            return Err(LookupError::TimedOut {
+                                host,
+                                timeout,
+                                source,
+                            });
+                        }
+                    },
+                    Err(Rejected::Overloaded(limit)) => {
+                        let source = io::ErrorKind::ResourceBusy.into();
+                        return Err(LookupError::Overloaded {
+                            host,
+                            limit,
+                            source,
+                        });
+                    }
+                    Err(Rejected::NoThread(source)) => {
+                        return Err(LookupError::NoThread { host, source });
+                    }
+                },
             };
-            match timeout_of(timeout, answer).await {
-                Ok(Ok(Ok(found))) if found.is_empty() => Err(LookupError::NotFound { host }),
-                Ok(Ok(Ok(found))) => Ok(found),
-                Ok(Ok(Err(source))) => Err(LookupError::from_system(host, source)),
-                // Cannot happen: a worker answers every lookup that somebody waits for.
-                Ok(Err(gone)) => Err(LookupError::Failed {
-                    host,
-                    source: io::Error::other(gone),
-                }),
-                Err(_) => Err(LookupError::TimedOut { host, timeout }),
+            let found: Vec<_> = match answer {
+                Ok(found) => found.into_iter().filter_map(wanted).collect(),
+                Err(source) => return Err(LookupError::from_system(host, source)),
+            };
+            if found.is_empty() {
+                return Err(LookupError::NotFound { host });
             }
+            Ok(found)
         }))
     }
 }
@@ -230,13 +235,24 @@ opaque_future! {
     SystemResolverFuture<T> -> Result<T, LookupError> = BoxLookup<T>
 }
 
+fn ask(host: &Host) -> io::Result<Vec<Host>> {
+    match host {
+        Host::Name(name) => getaddrinfo(name),
+        #[cfg(feature = "reverse-lookup")]
+        Host::Ip(ip) => reverse::getnameinfo(*ip),
+        #[cfg(not(feature = "reverse-lookup"))]
+        Host::Ip(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "runs on the resolver's own threads alone"
 )]
-fn getaddrinfo(name: &DomainName) -> io::Result<Vec<IpAddr>> {
+fn getaddrinfo(name: &DomainName) -> io::Result<Vec<Host>> {
     let found = (name.as_str(), 0).to_socket_addrs()?;
-    Ok(distinct(found.map(|addr| addr.ip())))
+    let found = distinct(found.map(|addr| addr.ip()));
+    Ok(found.into_iter().map(Host::Ip).collect())
 }
 
 /// Each address once, in order, v4-mapped forms undone, and not too many.

@@ -3,7 +3,7 @@ use std::{io, net::IpAddr};
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
-use super::{LookupError, SystemResolver, SystemResolverFuture};
+use super::{Asker, LookupError, SystemResolver, SystemResolverFuture};
 use crate::session::{Request, always_ready};
 
 /// Finds the names of addresses, as `getnameinfo` does: one name at most.
@@ -54,18 +54,22 @@ impl Service<Request<IpAddr>> for ReverseResolver {
 
     fn call(&mut self, request: Request<IpAddr>) -> Self::Future {
         let ip = request.target.to_canonical();
-        self.resolver.ask(ip.into(), move || getnameinfo(ip))
+        let asker = Asker::of(&request.session);
+        self.resolver.ask(asker, ip.into(), |found| match found {
+            Host::Name(name) => Some(name),
+            Host::Ip(_) => None,
+        })
     }
 }
 
-fn getnameinfo(ip: IpAddr) -> io::Result<Vec<DomainName>> {
+pub(super) fn getnameinfo(ip: IpAddr) -> io::Result<Vec<Host>> {
     names(&dns_lookup::lookup_addr(&ip)?)
 }
 
 /// What may be handed on of the name that an address's network gives it.
-fn names(name: &str) -> io::Result<Vec<DomainName>> {
+fn names(name: &str) -> io::Result<Vec<Host>> {
     match Host::parse(name) {
-        Ok(Host::Name(name)) => Ok(vec![name]),
+        Ok(name @ Host::Name(_)) => Ok(vec![name]),
         // It would read as another address.
         Ok(Host::Ip(_)) => Ok(Vec::new()),
         Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
@@ -98,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_spelt_as_an_address_is_none() {
-        assert_eq!(names("db.example").unwrap()[0].as_str(), "db.example");
+        assert_eq!(names("db.example").unwrap()[0].to_string(), "db.example");
         for spelling in ["127.0.0.1", "0x7f.1", "::1", "2130706433"] {
             assert_eq!(names(spelling).unwrap(), [], "{spelling}");
         }

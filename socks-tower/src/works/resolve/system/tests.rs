@@ -24,6 +24,24 @@ fn asked(host: &str) -> Request<DomainName> {
     Request::new(Session::new(), Command::CONNECT, name(host))
 }
 
+/// Asks by `lookup` in the system's place.
+fn by(
+    lookup: impl Fn(&DomainName) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
+) -> SystemResolver {
+    SystemResolver::asking(move |host| match host {
+        Host::Name(name) => Ok(lookup(name)?.into_iter().map(Host::Ip).collect()),
+        Host::Ip(_) => unreachable!(),
+    })
+}
+
+/// As [`asked`], by the client with this number.
+fn asked_by(client: u32, host: &str) -> Request<DomainName> {
+    let mut request = asked(host);
+    let ip = Ipv4Addr::from_bits(client);
+    request.session = Session::new().with_client_addr((ip, 1).into());
+    request
+}
+
 /// A lookup that says when it has begun, and ends when it is told to.
 struct Stuck {
     begun: mpsc::Receiver<String>,
@@ -35,7 +53,7 @@ fn stuck() -> (SystemResolver, Stuck) {
     let (tell_begun, begun) = mpsc::channel();
     let (release, released) = mpsc::channel();
     let released = Mutex::new(released);
-    let resolver = SystemResolver::with_lookup(move |name| {
+    let resolver = by(move |name| {
         tell_begun.send(name.to_string()).ok();
         if name.as_str().starts_with("stuck") {
             released.lock().unwrap().recv().ok();
@@ -69,7 +87,7 @@ async fn a_thousand_lookups_take_no_more_threads_than_allowed() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     // Opens for four at a time: fewer than four threads would never get by.
     let together = Barrier::new(4);
-    let resolver = SystemResolver::with_lookup({
+    let resolver = by({
         let (now, most) = (now.clone(), most.clone());
         move |_| {
             most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
@@ -82,7 +100,13 @@ async fn a_thousand_lookups_take_no_more_threads_than_allowed() {
     .with_timeout(Duration::from_secs(60));
 
     let lookups: Vec<_> = (0..1000)
-        .map(|n| tokio::spawn(resolver.clone().oneshot(asked(&format!("n{n}.example")))))
+        .map(|n| {
+            tokio::spawn(
+                resolver
+                    .clone()
+                    .oneshot(asked_by(n, &format!("n{n}.example"))),
+            )
+        })
         .collect();
     for lookup in lookups {
         assert_eq!(lookup.await.unwrap().unwrap(), [FOUND]);
@@ -91,9 +115,9 @@ async fn a_thousand_lookups_take_no_more_threads_than_allowed() {
 }
 
 #[tokio::test]
-async fn one_lookup_too_many_fails_at_once() {
+async fn one_lookup_too_many_of_a_client_fails_at_once() {
     let (resolver, stuck) = stuck();
-    let resolver = resolver.with_threads(1).with_queue(2);
+    let resolver = resolver.with_threads(1).with_queue(5);
     let mut waiting: Vec<_> = ["stuck.example", "b.example", "c.example"]
         .map(|host| spawn(resolver.clone().oneshot(asked(host))))
         .into();
@@ -104,7 +128,7 @@ async fn one_lookup_too_many_fails_at_once() {
     let error = resolver.clone().oneshot(asked("d.example")).await;
     assert!(matches!(
         error,
-        Err(LookupError::Overloaded { limit: 3, .. })
+        Err(LookupError::Overloaded { limit: 6, .. })
     ));
 
     // Once a caller has gone, its place is free.
@@ -144,7 +168,7 @@ async fn the_deadline_counts_the_wait_for_a_thread() {
 #[tokio::test]
 async fn stuck_lookups_leave_the_other_threads_to_others() {
     let (resolver, stuck) = stuck();
-    let resolver = resolver.with_threads(3);
+    let resolver = resolver.with_threads(4);
     let mut held: Vec<_> = ["stuck1.example", "stuck2.example"]
         .map(|host| spawn(resolver.clone().oneshot(asked(host))))
         .into();
@@ -153,7 +177,9 @@ async fn stuck_lookups_leave_the_other_threads_to_others() {
         stuck.begun.recv().unwrap();
     }
     for n in 0..100 {
-        let found = resolver.clone().oneshot(asked(&format!("n{n}.example")));
+        let found = resolver
+            .clone()
+            .oneshot(asked_by(1, &format!("n{n}.example")));
         assert_eq!(found.await.unwrap(), [FOUND]);
     }
 }
@@ -177,8 +203,70 @@ async fn a_lookup_whose_caller_has_gone_is_not_begun() {
 }
 
 #[tokio::test]
+async fn ten_thousand_slow_names_of_one_client_do_not_hold_up_another_s() {
+    let (resolver, stuck) = stuck();
+    let resolver = resolver.with_timeout(Duration::from_secs(3600));
+    let mut slow: Vec<_> = (0..10_000)
+        .map(|n| {
+            spawn(
+                resolver
+                    .clone()
+                    .oneshot(asked_by(1, &format!("stuck{n}.example"))),
+            )
+        })
+        .collect();
+    for lookup in &mut slow {
+        assert!(lookup.poll().is_pending());
+    }
+    // However many come: each has its answer while all of the slow ones wait.
+    for client in 2..20 {
+        let found = resolver.clone().oneshot(asked_by(client, "quick.example"));
+        assert_eq!(found.await.unwrap(), [FOUND]);
+    }
+    let begun = stuck
+        .begun
+        .try_iter()
+        .filter(|name| name != "quick.example");
+    assert_eq!(begun.count(), SystemResolver::DEFAULT_THREADS / 2);
+
+    // Those that have not begun leave nothing.
+    drop(slow);
+    assert_eq!(resolver.pool.len(), SystemResolver::DEFAULT_THREADS / 2);
+    drop(stuck.release);
+}
+
+#[tokio::test]
+async fn a_thousand_clients_that_ask_for_one_name_ask_once() {
+    let (resolver, stuck) = stuck();
+    let mut waiting: Vec<_> = (0..1000)
+        .map(|client| spawn(resolver.clone().oneshot(asked_by(client, "stuck.example"))))
+        .collect();
+    for lookup in &mut waiting {
+        assert!(lookup.poll().is_pending());
+    }
+    stuck.release.send(()).unwrap();
+    for lookup in waiting {
+        assert_eq!(lookup.await.unwrap(), [FOUND]);
+    }
+    assert_eq!(stuck.begun.try_iter().count(), 1);
+}
+
+#[tokio::test]
+async fn what_no_server_may_be_asked_is_not_asked() {
+    let resolver = by(|name| panic!("{name} was asked for"));
+    for name in ["localhost", "localhost.", "foo.localhost", "Foo.Localhost."] {
+        let found = resolver.clone().oneshot(asked(name)).await.unwrap();
+        assert!(found.iter().all(IpAddr::is_loopback), "{name}");
+    }
+    for name in ["a.onion", "a.onion.", "b.invalid", "invalid."] {
+        let error = resolver.clone().oneshot(asked(name)).await.unwrap_err();
+        assert!(matches!(error, LookupError::NotFound { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_panic_fails_one_lookup_alone() {
-    let resolver = SystemResolver::with_lookup(|name| {
+    let resolver = by(|name| {
         assert_ne!(name.as_str(), "bad.example", "as this test expects");
         Ok(vec![FOUND])
     })
@@ -206,7 +294,7 @@ async fn a_system_without_threads_to_give_is_an_error() {
 
 #[tokio::test]
 async fn what_the_system_says_is_the_source() {
-    let resolver = SystemResolver::with_lookup(|_| Err(io::Error::other("no name server")));
+    let resolver = by(|_| Err(io::Error::other("no name server")));
     let error = resolver.oneshot(asked("a.example")).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.to_string(), "no name server");
@@ -214,7 +302,7 @@ async fn what_the_system_says_is_the_source() {
 
 #[tokio::test]
 async fn no_address_at_all_is_not_found() {
-    let resolver = SystemResolver::with_lookup(|_| Ok(Vec::new()));
+    let resolver = by(|_| Ok(Vec::new()));
     let error = resolver.oneshot(asked("a.example")).await.unwrap_err();
     assert!(matches!(error, LookupError::NotFound { .. }), "{error:?}");
 }
