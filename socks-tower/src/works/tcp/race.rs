@@ -36,7 +36,8 @@
 //!   without an outcome, or at once when it fails.
 //! - The first success wins. The other attempts are dropped, which closes their
 //!   sockets.
-//! - At most [`Race::DEFAULT_MAX_ATTEMPTS`] addresses are tried.
+//! - All addresses are tried, but no more than [`Race::MAX_AT_ONCE`] at a time: the
+//!   attempt that has been silent for longest, 4 s by then, makes room for the next.
 //!
 //! There is no limit on the whole: put a timeout around it.
 
@@ -65,16 +66,16 @@ impl Race {
     /// The least delay that RFC 8305 allows: 10 ms.
     pub const MIN_DELAY: Duration = Duration::from_millis(10);
 
-    /// 16 addresses: the last is tried within four seconds, and a name that
-    /// has hundreds does not turn one request into hundreds of sockets.
-    pub const DEFAULT_MAX_ATTEMPTS: usize = 16;
+    /// 16 attempts at a time: a name that has hundreds of addresses does not turn
+    /// one request into hundreds of sockets.
+    pub const MAX_AT_ONCE: usize = 16;
 
-    /// The default delay and number of attempts.
+    /// The default delay, and all addresses.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             delay: Self::DEFAULT_DELAY,
-            max_attempts: Self::DEFAULT_MAX_ATTEMPTS,
+            max_attempts: usize::MAX,
         }
     }
 
@@ -91,7 +92,7 @@ impl Race {
         self
     }
 
-    /// How many addresses to try at most; at least one is tried.
+    /// How many addresses to try at most, by default all; at least one is tried.
     #[must_use]
     pub const fn with_max_attempts(mut self, attempts: usize) -> Self {
         self.max_attempts = if attempts == 0 { 1 } else { attempts };
@@ -107,7 +108,7 @@ impl Race {
     /// # Errors
     ///
     /// If every attempt fails: each address with its error, in the order in
-    /// which they failed. Empty, if `addrs` is.
+    /// which they failed, but for those that made room. Empty, if `addrs` is.
     pub async fn run<T, E, F>(
         self,
         addrs: &[SocketAddr],
@@ -131,6 +132,9 @@ impl Race {
         poll_fn(|cx| {
             loop {
                 if due && let Some(addr) = waiting.next() {
+                    if running.len() == Self::MAX_AT_ONCE {
+                        running.remove(0);
+                    }
                     running.push((addr, Box::pin(dial(addr))));
                     delay.set(sleep(self.delay));
                 }

@@ -180,6 +180,37 @@ async fn no_more_addresses_are_tried_than_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_address_behind_sixteen_dead_ones_is_reached_within_five_seconds() {
+    let addrs: Vec<_> = (1..=20).map(|n| format!("192.0.2.{n}:80")).collect();
+    let script: Vec<_> = addrs.iter().map(|addr| (&**addr, Hangs)).collect();
+    for dead in [16, 19] {
+        let mut script = script[..=dead].to_vec();
+        script[dead].1 = Answers(0);
+        let script = Script::new(&script);
+        assert_eq!(script.race(Race::new()).await, Ok(addr(&addrs[dead])));
+        let took = script.begun.elapsed();
+        assert_eq!(took, Race::DEFAULT_DELAY * u32::try_from(dead).unwrap());
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_attempts_are_alive_than_may_be_at_once() {
+    let addrs: Vec<_> = (1..=40).map(|n| format!("192.0.2.{n}:80")).collect();
+    let script: Vec<_> = addrs.iter().map(|addr| (&**addr, Hangs)).collect();
+    let script = Script::new(&script);
+    let race = timeout(Duration::from_secs(20), script.race(Race::new()));
+    let most = async {
+        sleep(Duration::from_secs(15)).await;
+        script.alive.get()
+    };
+    let (raced, most) = tokio::join!(race, most);
+    assert!(raced.is_err());
+    assert_eq!(most, Race::MAX_AT_ONCE);
+    assert_eq!(script.starts().len(), 40);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_delay_has_a_floor() {
     let script = Script::new(&[(A4, Hangs), (B4, Answers(0))]);
     let race = Race::new().with_delay(Duration::ZERO);
