@@ -73,6 +73,7 @@
 //! | the stages: [`HandshakeLayer`], [`AuthenticateLayer`], [`ConnectLayer`], [`Relay`]; [`ByCommand`], [`BindLayer`], [`UdpAssociate`], [`TorResolve`] | [`stages`] |
 //! | who may come: [`Users`], [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
 //! | the works: [`ResolveLayer`] and [`SystemResolver`], [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
+//! | … through other proxies: [`Socks5Connector`], [`Socks4Connector`], [`ProxyConnector`] and [`ProxyUrl`] | [`works::upstream`] |
 //! | what travels: [`Accepted`], [`Greeted`], [`Requested`], [`Connected`], [`Transfer`]; [`Session`], [`Request`], [`Pinned`] | [`session`] |
 //! | the two ends: [`Inbound`], [`Outbound`]; [`Stream`] | [`session`] |
 //! | what fails: [`Error`], [`ErrorKind`], [`Refusal`], [`DialError`] | [`session`] |
@@ -213,7 +214,7 @@
 //! | `metrics` | no | `MetricsLayer`: sessions, bytes, failures and latencies, by the `metrics` facade |
 //! | `bandwidth` | no | `BandwidthLayer`: bytes per second of a tunnel, a client, a user, and all |
 //! | `quota` | no | `QuotaLayer`: bytes per day or month of a client, a user, or all |
-//! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS |
+//! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS; `HttpConnector`: through a proxy that speaks it |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 //! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
 //! | `x509` | no | `PeerCertificates::serial` and `common_name`: what a client's certificate says; turns `tls` on |
@@ -279,6 +280,9 @@ pub use stages::{
 #[cfg(feature = "loop-guard")]
 #[doc(inline)]
 pub use works::authorize::LoopGuard;
+#[cfg(feature = "http-connect")]
+#[doc(inline)]
+pub use works::upstream::HttpConnector;
 #[doc(inline)]
 pub use works::{
     authorize::{
@@ -287,6 +291,9 @@ pub use works::{
     },
     resolve::{Hosts, HostsLayer, LookupError, Resolve, ResolveLayer, SystemResolver},
     tcp::{ConnectError, TcpConnector},
+    upstream::{
+        ProxyConnector, ProxyUrl, Socks4Connector, Socks5Connector, UpstreamError, UpstreamFailure,
+    },
 };
 
 /// The README's programs compile.

@@ -246,6 +246,39 @@ impl Client {
         outcome
     }
 
+    /// Whether what the server says next is about the request: it has let us in, as
+    /// far as it told.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        matches!(self.state, State::Requested | State::Bound)
+    }
+
+    /// How many bytes the server sends from here on at least, if it grants all:
+    /// those counted that were received and not taken. A read of so many takes
+    /// nothing that stands behind the last reply.
+    ///
+    /// It is 0 while it is the client's turn to speak, and it counts no message of
+    /// a method that the caller negotiates.
+    #[must_use]
+    pub fn min_remaining(&self) -> usize {
+        let replies = match (&self.dialect, self.state) {
+            (_, State::Start | State::Authenticating | State::Done) => return 0,
+            (Dialect::V4(_), _) => return v4::Reply::MIN_LEN,
+            (
+                Dialect::V5 {
+                    offer,
+                    in_one_flight: false,
+                    ..
+                },
+                State::Greeted,
+            ) if offer.asks_the_caller() => return Selection::MIN_LEN,
+            (_, State::Greeted) => Selection::MIN_LEN,
+            (_, State::PasswordSent) => PasswordReply::MIN_LEN,
+            (_, State::Requested | State::Bound) => 0,
+        };
+        replies + reply::MIN_GRANT
+    }
+
     /// The method chosen has let the client in: writes the request.
     ///
     /// # Errors

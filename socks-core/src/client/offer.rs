@@ -71,6 +71,15 @@ impl Offer {
         self.methods.contains(&method)
     }
 
+    /// Whether a method is on offer that the machine does not negotiate.
+    pub(super) fn asks_the_caller(&self) -> bool {
+        self.methods.iter().any(|&method| match method {
+            Method::NONE => false,
+            Method::USERNAME_PASSWORD => self.credentials.is_none(),
+            _ => true,
+        })
+    }
+
     /// They are needed once.
     pub(super) fn take_credentials(&mut self) -> Option<Credentials> {
         self.credentials.take()

@@ -11,6 +11,10 @@ use crate::{
     v5::{self, ReplyCode},
 };
 
+/// The shortest success of SOCKS5, in bytes: with an empty name, which some might
+/// send.
+pub(super) const MIN_GRANT: usize = 4 + 1 + 2;
+
 pub(super) fn v4(input: &[u8]) -> Result<Decoded<Target>, Error> {
     match *input {
         [] | [v4::REPLY_VERSION] => Ok(Decoded::Incomplete {

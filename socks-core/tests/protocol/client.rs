@@ -315,3 +315,49 @@ fn a_client_prints_without_its_password() {
     let client = Client::v5_in_one_flight(Some(joe()), CONNECT, named("a", 1));
     assert!(!format!("{client:?}").contains("secret"));
 }
+
+/// A reader that reads as much as it is told at once never reads past the reply.
+#[test]
+fn no_read_takes_what_is_behind_the_last_reply() {
+    let socks5 = |offer| Client::v5(offer, CONNECT, named("a.b", 80));
+    let in_one_flight = |who| Client::v5_in_one_flight(who, CONNECT, named("a.b", 80));
+    let granted = b"\x05\0\0\x01\xc0\0\x02\x07\x1f\x90";
+    let unnamed = b"\x05\0\0\x03\0\x1f\x90";
+    let with_password = [b"\x05\x02\x01\0", &granted[..]].concat();
+    for (client, answers) in [
+        (socks5(Offer::none()), [b"\x05\0", &granted[..]].concat()),
+        (socks5(Offer::none()), [b"\x05\0", &unnamed[..]].concat()),
+        (
+            socks5(Offer::password(joe()).or(Offer::none())),
+            with_password.clone(),
+        ),
+        (in_one_flight(Some(joe())), with_password),
+        (in_one_flight(None), [b"\x05\0", &granted[..]].concat()),
+        (
+            Client::v4a(UserId::default(), CONNECT, named("a.b", 80)).unwrap(),
+            b"\0\x5a\x1f\x90\xc0\0\x02\x07".to_vec(),
+        ),
+    ] {
+        let (mut client, mut out) = started(client);
+        let (mut input, mut at, mut reads) = (Vec::new(), 0, 0);
+        loop {
+            match client.receive(&input, &mut out).unwrap() {
+                Decoded::Complete { message, consumed } => {
+                    input.drain(..consumed);
+                    if let Event::Granted(_) = message {
+                        break;
+                    }
+                }
+                Decoded::Incomplete { needed } => {
+                    let most = client.min_remaining().saturating_sub(input.len());
+                    let end = at + most.max(needed);
+                    input.extend(&answers[at..end]);
+                    (at, reads) = (end, reads + 1);
+                }
+            }
+        }
+        assert!(input.is_empty());
+        assert_eq!(at, answers.len());
+        assert!(reads <= 3, "{reads}");
+    }
+}

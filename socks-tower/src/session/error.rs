@@ -40,6 +40,8 @@ pub enum ErrorKind {
     Authorize,
     /// The target could not be reached.
     Connect,
+    /// The proxy that should have reached the target failed, or would not have us.
+    Upstream,
     /// The command is not served.
     Command,
     /// A limit was reached.
@@ -66,6 +68,7 @@ impl ErrorKind {
             Self::Denied => "denied",
             Self::Authorize => "authorize",
             Self::Connect => "connect",
+            Self::Upstream => "upstream",
             Self::Command => "command",
             Self::Limited => "limited",
             Self::Relay => "relay",
@@ -84,6 +87,7 @@ impl ErrorKind {
             Self::Denied => "denied by a rule",
             Self::Authorize => "the authorizer failed",
             Self::Connect => "the target could not be reached",
+            Self::Upstream => "the upstream proxy failed",
             Self::Command => "the command is not served",
             Self::Limited => "a limit was reached",
             Self::Relay => "the tunnel broke",

@@ -30,9 +30,14 @@ impl Error {
     /// | dial or lookup: ETIMEDOUT, `Elapsed` of tower 0.5 (and of tokio) | 06 TTL expired |
     /// | command not served | 07 command not supported |
     /// | dial: EAFNOSUPPORT, no source address of the target's family | 08 address type not supported |
-    /// | the lookup: a `DialError`, too many at once; anything else | 01 general failure |
+/// | an upstream proxy refused the target | its own code, if it is one |
+    /// | the lookup: a `DialError`, too many at once; an upstream proxy failed; anything else | 01 general failure |
     #[must_use]
     pub fn reply(&self) -> ReplyCode {
+        // Nothing that went wrong on the way to a proxy is about the target.
+        if self.kind() == ErrorKind::Upstream {
+            return ReplyCode::GENERAL_FAILURE;
+        }
         for cause in self.causes() {
             if let Some(refusal) = cause.downcast_ref::<Refusal>() {
                 return refusal.code();
@@ -60,6 +65,7 @@ impl Error {
             | ErrorKind::Deadline
             | ErrorKind::Authentication
             | ErrorKind::Authorize
+            | ErrorKind::Upstream
             | ErrorKind::Limited
             | ErrorKind::Relay
             | ErrorKind::Ended
@@ -424,6 +430,7 @@ mod tests {
             (ErrorKind::Denied, 2),
             (ErrorKind::Authorize, 1),
             (ErrorKind::Connect, 1),
+            (ErrorKind::Upstream, 1),
             (ErrorKind::Command, 7),
             (ErrorKind::Limited, 1),
             (ErrorKind::Relay, 1),

@@ -6,3 +6,4 @@
 pub mod authorize;
 pub mod resolve;
 pub mod tcp;
+pub mod upstream;

@@ -130,7 +130,7 @@ fn code(outcome: Outcome<'_>) -> u16 {
             ErrorKind::Denied => 1,
             ErrorKind::Authentication => 4,
             ErrorKind::Limited => 10,
-            ErrorKind::Connect => 13,
+            ErrorKind::Connect | ErrorKind::Upstream => 13,
             ErrorKind::Authorize | ErrorKind::Relay | ErrorKind::Other => 90,
             ErrorKind::Ended => 94,
             ErrorKind::ClientGone => 95,

@@ -46,6 +46,7 @@ pub mod system;
 
 pub use hosts::{Hosts, HostsFuture, HostsLayer};
 pub use layer::ResolveLayer;
+pub(crate) use service::pin;
 pub use service::{Resolve, ResolveFuture};
 #[cfg(feature = "reverse-lookup")]
 pub use system::ReverseResolver;

@@ -46,7 +46,8 @@ where
     }
 }
 
-async fn pin<R>(resolver: R, request: &Request) -> Result<Pinned, Error>
+/// The addresses of `request.target`.
+pub(crate) async fn pin<R>(resolver: R, request: &Request) -> Result<Pinned, Error>
 where
     R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
 {

@@ -1,0 +1,150 @@
+//! The client's side of SOCKS on a stream.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use socks_core::{
+    Decode, Decoded, Target,
+    client::{Client, Event, Offer},
+    v5::{self, Command},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{ClientMethod, UpstreamError, UpstreamFailure};
+use crate::session::Stream;
+
+/// Asks the SOCKS5 proxy at the other end of `io` for a connection to `target`,
+/// and gives BND.ADDR.
+///
+/// From then on the stream is the target's: nothing behind the reply has been
+/// read. There is no deadline; put one around it.
+///
+/// ```
+/// use socks_tower::{
+///     Credentials,
+///     works::upstream::{Offer, connect},
+/// };
+/// # async fn run(mut stream: tokio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
+/// let offer = Offer::password(Credentials::new("joe", "secret")?).or(Offer::none());
+/// connect(&mut stream, offer, "example.com:443".parse()?).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// If the proxy does not connect to the target. The stream is of no use any more.
+pub async fn connect<Io: Stream>(
+    io: &mut Io,
+    offer: Offer,
+    target: Target,
+) -> Result<Target, UpstreamError> {
+    let client = Client::v5(offer, Command::CONNECT, target);
+    socks(io, client, &[], &Asked::default()).await
+}
+
+/// Whether a proxy has our request.
+#[derive(Debug, Default)]
+pub(super) struct Asked(AtomicBool);
+
+impl Asked {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What has been received and not yet taken. No message is longer.
+struct Input {
+    bytes: [u8; v5::Reply::MAX_LEN],
+    len: usize,
+}
+
+impl Input {
+    fn received(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    fn take(&mut self, len: usize) {
+        let len = len.min(self.len);
+        self.bytes.copy_within(len..self.len, 0);
+        self.len -= len;
+    }
+
+    /// Reads once, `most` bytes at most.
+    async fn read(&mut self, io: &mut impl Stream, most: usize) -> io::Result<()> {
+        let end = (self.len + most).min(self.bytes.len());
+        let room = self.bytes.get_mut(self.len..end).unwrap_or_default();
+        match io.read(room).await? {
+            0 => Err(hung_up()),
+            len => {
+                self.len += len;
+                Ok(())
+            }
+        }
+    }
+}
+
+pub(super) fn hung_up() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up")
+}
+
+pub(super) fn broke(error: io::Error) -> UpstreamError {
+    UpstreamError::new(UpstreamFailure::Protocol, error)
+}
+
+/// Runs `client` on `io` up to the grant, and reads nothing behind it.
+pub(super) async fn socks<Io: Stream>(
+    io: &mut Io,
+    mut client: Client,
+    methods: &[Arc<dyn ClientMethod>],
+    asked: &Asked,
+) -> Result<Target, UpstreamError> {
+    let mut out = Vec::with_capacity(64);
+    let mut input = Input {
+        bytes: [0; v5::Reply::MAX_LEN],
+        len: 0,
+    };
+    client.start(&mut out)?;
+    loop {
+        if !out.is_empty() {
+            io.write_all(&out).await.map_err(broke)?;
+            io.flush().await.map_err(broke)?;
+            out.clear();
+        }
+        if client.is_requested() {
+            asked.set();
+        }
+        let (event, len) = loop {
+            match client.receive(input.received(), &mut out)? {
+                Decoded::Complete { message, consumed } => break (message, consumed),
+                Decoded::Incomplete { needed } => {
+                    let all = client.min_remaining().saturating_sub(input.len);
+                    input.read(io, all.max(needed)).await.map_err(broke)?;
+                }
+            }
+        };
+        input.take(len);
+        match event {
+            Event::Granted(bound) | Event::Accepted(bound) => return Ok(bound),
+            Event::MethodSelected(code) => {
+                let method = methods.iter().find(|method| method.code() == code);
+                if let Some(method) = method {
+                    let negotiated = method.authenticate(io).await;
+                    negotiated
+                        .map_err(|error| UpstreamError::new(UpstreamFailure::RefusedUs, error))?;
+                }
+                client.authenticated(&mut out)?;
+            }
+            _ => {}
+        }
+    }
+}

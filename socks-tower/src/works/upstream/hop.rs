@@ -1,0 +1,277 @@
+//! What all connectors through a proxy are: a way to it, and what to say to it.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use socks_core::{
+    Credentials, Target,
+    client::{Client, Offer, TargetError},
+    v4::UserId,
+    v5::{Command, Method, ReplyCode},
+};
+
+#[cfg(feature = "http-connect")]
+use super::http;
+use super::{
+    ClientMethod, UpstreamError, UpstreamFailure,
+    handshake::{Asked, socks},
+};
+use crate::{
+    session::{
+        Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request, Session, Stream,
+        opaque_future, timeout,
+    },
+    works::tcp::ConnectError,
+};
+
+/// How long dial and handshake may take together, unless set: an upstream that
+/// waits for its target for as long as most do, has time to say so.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A way to a proxy, `C`, and what to say to it.
+#[derive(Clone, Debug)]
+pub(super) struct Hop<C> {
+    pub(super) proxy: Target,
+    pub(super) protocol: Protocol,
+    pub(super) timeout: Duration,
+    pub(super) inner: C,
+}
+
+/// What a proxy speaks.
+#[derive(Clone, Debug)]
+pub(super) enum Protocol {
+    Socks5(Socks5),
+    Socks4(UserId),
+    #[cfg(feature = "http-connect")]
+    Http(Option<http::Authorization>),
+}
+
+#[derive(Clone)]
+pub(super) struct Socks5 {
+    pub(super) credentials: Option<Arc<Credentials>>,
+    pub(super) methods: Arc<[Arc<dyn ClientMethod>]>,
+    pub(super) in_one_flight: bool,
+}
+
+impl fmt::Debug for Socks5 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods = self.methods.iter().map(|method| method.code());
+        f.debug_struct("Socks5")
+            .field("credentials", &self.credentials)
+            .field("methods", &methods.collect::<Vec<_>>())
+            .field("in_one_flight", &self.in_one_flight)
+            .finish()
+    }
+}
+
+impl Socks5 {
+    pub(super) fn new() -> Self {
+        Self {
+            credentials: None,
+            methods: Arc::new([]),
+            in_one_flight: false,
+        }
+    }
+
+    fn client(&self, target: Target) -> Client {
+        let credentials = self.credentials.as_deref().cloned();
+        if self.in_one_flight {
+            return Client::v5_in_one_flight(credentials, Command::CONNECT, target);
+        }
+        let own = self.methods.iter().map(|method| method.code());
+        let password = credentials.map(Offer::password);
+        let offer = own
+            .map(Offer::method)
+            .chain(password)
+            .chain([Offer::method(Method::NONE)]);
+        let offer = offer.reduce(Offer::or).unwrap_or_else(Offer::none);
+        Client::v5(offer, Command::CONNECT, target)
+    }
+}
+
+impl Protocol {
+    /// What the proxy is to be told, of a target that has been looked up.
+    fn choose(&self, pinned: &Pinned) -> Option<SocketAddr> {
+        let addrs = pinned.addrs();
+        let first = addrs.first().copied();
+        match self {
+            Self::Socks4(_) => addrs.iter().find(|addr| addr.is_ipv4()).copied().or(first),
+            _ => first,
+        }
+    }
+
+    async fn connect<Io: Stream>(
+        &self,
+        io: &mut Io,
+        target: Target,
+        asked: &Asked,
+    ) -> Result<Target, UpstreamError> {
+        match self {
+            Self::Socks5(socks5) => {
+                let client = socks5.client(target);
+                socks(io, client, &socks5.methods, asked).await
+            }
+            Self::Socks4(user_id) => {
+                let client = Client::v4a(user_id.clone(), Command::CONNECT, target);
+                socks(io, client.map_err(unsupported)?, &[], asked).await
+            }
+            #[cfg(feature = "http-connect")]
+            Self::Http(authorization) => {
+                http::connect(io, &target, authorization.as_ref(), asked).await
+            }
+        }
+    }
+
+    /// Refuses what the proxy cannot be asked.
+    fn supports(&self, command: Command, target: &Target) -> Result<(), UpstreamError> {
+        if command != Command::CONNECT {
+            return Err(UpstreamError::refusal(
+                UpstreamFailure::Unsupported,
+                ReplyCode::COMMAND_NOT_SUPPORTED,
+                "a stream takes CONNECT",
+            ));
+        }
+        match (self, &target.socket_addr()) {
+            (Self::Socks4(_), Some(addr)) if addr.ip().to_canonical().is_ipv6() => {
+                Err(unsupported(TargetError::Ipv6))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn unsupported(error: TargetError) -> UpstreamError {
+    UpstreamError::refusal(
+        UpstreamFailure::Unsupported,
+        ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED,
+        error,
+    )
+}
+
+impl<C> Hop<C> {
+    pub(super) fn new(proxy: Target, protocol: Protocol, inner: C) -> Self {
+        Self {
+            proxy,
+            protocol,
+            timeout: TIMEOUT,
+            inner,
+        }
+    }
+}
+
+impl<C: Connector<Request>> Hop<C> {
+    /// Connects to `request.target`, whoever looks it up.
+    pub(super) async fn connect(self, request: Request) -> Result<Outbound<C::Io>, Error> {
+        let proxy = self.proxy.clone();
+        let connected = self.through(request).await;
+        connected.map_err(|error| error.of(proxy).into())
+    }
+
+    /// Connects to one of the addresses that a target has.
+    pub(super) async fn connect_pinned(
+        self,
+        request: Request<Pinned>,
+    ) -> Result<Outbound<C::Io>, Error> {
+        match self.protocol.choose(&request.target) {
+            Some(addr) => self.connect(request.with_target(addr.into())).await,
+            None => Err(Error::new(ErrorKind::Connect, ConnectError::NoAddress)),
+        }
+    }
+
+    async fn through(self, request: Request) -> Result<Outbound<C::Io>, UpstreamError> {
+        let Self {
+            proxy,
+            protocol,
+            timeout: within,
+            inner,
+        } = self;
+        let Request {
+            session,
+            command,
+            target,
+            ..
+        } = request;
+        protocol.supports(command, &target)?;
+        let asked = Asked::default();
+        let connecting = async {
+            let mut upstream = reach(inner, session, proxy).await?;
+            protocol.connect(&mut upstream.io, target, &asked).await?;
+            Ok(upstream)
+        };
+        timeout(within, connecting).await.unwrap_or_else(|elapsed| {
+            let failure = match asked.get() {
+                true => UpstreamFailure::NoAnswer,
+                false => UpstreamFailure::Unreachable,
+            };
+            Err(UpstreamError::new(failure, elapsed))
+        })
+    }
+}
+
+/// Dials the proxy.
+async fn reach<C: Connector<Request>>(
+    inner: C,
+    session: Session,
+    proxy: Target,
+) -> Result<Outbound<C::Io>, UpstreamError> {
+    let request = Request::new(session, Command::CONNECT, proxy);
+    match inner.run(request).await {
+        Ok(upstream) => Ok(upstream.into_outbound()),
+        Err(error) => Err(UpstreamError::new(UpstreamFailure::Unreachable, error)),
+    }
+}
+
+type BoxConnect<Io> = std::pin::Pin<Box<dyn Future<Output = Result<Outbound<Io>, Error>> + Send>>;
+
+opaque_future! {
+    /// The future of the connectors through a proxy.
+    UpstreamFuture<Io> -> Result<Outbound<Io>, Error> = BoxConnect<Io>
+}
+
+/// Makes a connector of what has a [`Hop`].
+macro_rules! hop_connector {
+    ($name:ident) => {
+        impl<C: crate::session::Connector<crate::session::Request>>
+            tower_service::Service<crate::session::Request> for $name<C>
+        {
+            type Response = crate::session::Outbound<C::Io>;
+            type Error = crate::session::Error;
+            type Future = super::UpstreamFuture<C::Io>;
+
+            crate::session::always_ready!();
+
+            fn call(&mut self, request: crate::session::Request) -> Self::Future {
+                super::UpstreamFuture::new(Box::pin(self.hop.clone().connect(request)))
+            }
+        }
+
+        /// The proxy is told an address: the first one that it has words for.
+        impl<C: crate::session::Connector<crate::session::Request>>
+            tower_service::Service<crate::session::Request<crate::session::Pinned>> for $name<C>
+        {
+            type Response = crate::session::Outbound<C::Io>;
+            type Error = crate::session::Error;
+            type Future = super::UpstreamFuture<C::Io>;
+
+            crate::session::always_ready!();
+
+            fn call(
+                &mut self,
+                request: crate::session::Request<crate::session::Pinned>,
+            ) -> Self::Future {
+                super::UpstreamFuture::new(Box::pin(self.hop.clone().connect_pinned(request)))
+            }
+        }
+
+        impl<C> $name<C> {
+            /// How long dial and handshake may take together: 30 seconds unless
+            /// set, which leaves an upstream the time to say that its target does
+            /// not answer.
+            #[must_use]
+            pub fn with_timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.hop.timeout = timeout;
+                self
+            }
+        }
+    };
+}
+pub(super) use hop_connector;

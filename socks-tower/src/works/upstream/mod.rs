@@ -1,0 +1,105 @@
+//! Connects to targets through another proxy: SOCKS5, SOCKS4, SOCKS4a or HTTP
+//! CONNECT.
+//!
+//! Each is a connector around another one, `C`, which reaches the proxy: one over
+//! TCP ([`direct`]), or again one of these. So a chain of proxies is nesting, of any
+//! length and any mixture, and each hop is looked up by the one before it.
+//!
+//! # Example
+//!
+//! ```
+//! use socks_tower::{
+//!     AuthorizeLayer, Credentials, NameRules, Rules,
+//!     works::upstream::{Socks4Connector, Socks5Connector, direct},
+//! };
+//! use tower::ServiceBuilder;
+//!
+//! let first = Socks5Connector::new("192.0.2.1:1080".parse()?, direct())
+//!     .with_credentials(Credentials::new("joe", "secret")?);
+//! let chain = Socks4Connector::new("second.example:1080".parse()?, first);
+//!
+//! // What clients ask for is judged; the way to the proxies is the operator's own.
+//! let connector = ServiceBuilder::new()
+//!     .layer(AuthorizeLayer::new(NameRules::new(Rules::new())))
+//!     .service(chain);
+//! # fn check(_: impl socks_tower::Connector<socks_tower::Request>) {}
+//! # check(connector);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! From a URL, whatever kind of proxy it names: [`ProxyConnector`]. On a stream that
+//! is there already: [`connect`].
+//!
+//! # Who looks names up
+//!
+//! The last proxy of a chain: it is handed the name. With
+//! [`ResolveLayer`](crate::ResolveLayer) around the connector, it is handed an
+//! address: the first one, of those that rules between the two let through.
+//! [`Rules`](crate::Rules) judge addresses, [`NameRules`](crate::NameRules) what is
+//! known of a name.
+//!
+//! # What is read
+//!
+//! The proxy's answer, and not a byte behind it. Nothing has to be wrapped, so the
+//! stream is what `C` gave: a chain over plain TCP is spliced as a direct tunnel is,
+//! and BND.ADDR is the address that this machine has towards the first proxy.
+//!
+//! # Replies
+//!
+//! A client hears what the proxy said of the target, in its own protocol. Nothing
+//! that is wrong with the proxy reads as if it were the target's:
+//!
+//! | what failed | reply |
+//! |---|---|
+//! | the proxy cannot be dialled, does not let us in, breaks the protocol | 01 |
+//! | it took the request, and did not answer by the deadline | 06 |
+//! | SOCKS5: it says 01 to 08, or Tor's F0 to F7 | the same; any other code is 01 |
+//! | SOCKS4: it says 91, 92 or 93 | 01 |
+//! | HTTP: it says 403 | 02 |
+//! | … 404, 502, 503 | 04 |
+//! | … 504 | 06 |
+//! | … any other status | 01 |
+//! | an IPv6 address, for SOCKS4 | 08 |
+//! | a command other than CONNECT | 07 |
+//!
+//! [`UpstreamError`] tells them apart.
+
+mod error;
+mod handshake;
+mod hop;
+#[cfg(feature = "http-connect")]
+mod http;
+mod method;
+mod proxy;
+mod socks4;
+mod socks5;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use error::{UpstreamError, UpstreamFailure};
+pub use handshake::connect;
+pub use hop::UpstreamFuture;
+#[cfg(feature = "http-connect")]
+pub use http::HttpConnector;
+pub use method::ClientMethod;
+pub use proxy::ProxyConnector;
+pub use socks_core::client::Offer;
+pub use socks4::Socks4Connector;
+pub use socks5::Socks5Connector;
+use tower_layer::Layer;
+pub use url::{ParseProxyUrlError, ProxyUrl};
+
+use crate::works::{
+    resolve::{Resolve, ResolveLayer, SystemResolver},
+    tcp::TcpConnector,
+};
+
+/// Over TCP, with names looked up by the system: how the first proxy is reached.
+///
+/// There are no rules in it: whoever configures a proxy may mean one on this host
+/// or its networks.
+#[must_use]
+pub fn direct() -> Resolve<SystemResolver, TcpConnector> {
+    ResolveLayer::new(SystemResolver::new()).layer(TcpConnector::new())
+}

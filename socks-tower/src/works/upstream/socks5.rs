@@ -1,0 +1,63 @@
+use std::sync::Arc;
+
+use socks_core::{Credentials, Target};
+
+use super::{
+    ClientMethod,
+    hop::{Hop, Protocol, Socks5, hop_connector},
+};
+
+/// Connects to targets through a SOCKS5 proxy, which `C` reaches. See the
+/// [module's page](super).
+#[derive(Clone, Debug)]
+pub struct Socks5Connector<C> {
+    hop: Hop<C>,
+}
+
+hop_connector!(Socks5Connector);
+
+impl<C> Socks5Connector<C> {
+    /// Through the proxy at `proxy`, without authentication.
+    #[must_use]
+    pub fn new(proxy: Target, inner: C) -> Self {
+        let protocol = Protocol::Socks5(Socks5::new());
+        Self {
+            hop: Hop::new(proxy, protocol, inner),
+        }
+    }
+
+    /// Offers to authenticate by username and password, besides doing without.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        self.with(|socks5| socks5.credentials = Some(Arc::new(credentials)))
+    }
+
+    /// Offers `method` too: behind those added before, ahead of the password. A
+    /// proxy takes one of them, in its own order or ours.
+    #[must_use]
+    pub fn with_method(self, method: impl ClientMethod) -> Self {
+        let method: Arc<dyn ClientMethod> = Arc::new(method);
+        self.with(|socks5| {
+            let methods = socks5.methods.iter().cloned();
+            socks5.methods = methods.chain([method]).collect();
+        })
+    }
+
+    /// Sends greeting, password and request at once, and saves a round trip, or
+    /// two with a password.
+    ///
+    /// It offers one method alone, the password if there is one, and sends that
+    /// before the proxy has said that it wants it. RFC 1928 does not foresee it:
+    /// most proxies take it, some drop what comes early.
+    #[must_use]
+    pub fn with_one_flight(self) -> Self {
+        self.with(|socks5| socks5.in_one_flight = true)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Socks5)) -> Self {
+        if let Protocol::Socks5(socks5) = &mut self.hop.protocol {
+            change(socks5);
+        }
+        self
+    }
+}
