@@ -54,9 +54,9 @@
 //! | what does the client speak? | [`HandshakeLayer`] | |
 //! | who is it, what does it want? | [`AuthenticateLayer`] | a verifier: `Service<Attempt>` → an [`Identity`], or an [`Admitted`] |
 //! | reach the target | [`ConnectLayer`] | a [`Connector`]: `Service<Request>` → a stream |
-//! | … its addresses | [`ResolveLayer`] | a resolver: `Service<Request<DomainName>>` → addresses |
-//! | … may it? | [`AuthorizeLayer`] | an authorizer: `Service<Request<Pinned>, Response = Request<Pinned>>` |
-//! | … or wait for a peer | [`BindLayer`] behind [`ByCommand`] | a judge: `Service<Request, Response = Request<Pinned>>` |
+//! | … its addresses | [`ResolveLayer`] | a [`Resolver`]: `Service<Request<DomainName>>` → addresses |
+//! | … may it? | [`AuthorizeLayer`] | an [`Authorizer`]: `Service<Request<Pinned>>` → the request |
+//! | … or wait for a peer | [`BindLayer`] behind [`ByCommand`] | a [`Judge`]: the connector's stack, with [`Permit`] in its place |
 //! | carry bytes | [`Relay`] | |
 //! | … or datagrams | [`UdpAssociate`] behind [`ByCommand`] | a judge, as for [`BindLayer`] |
 //!
@@ -77,7 +77,7 @@
 //! | what travels: [`Accepted`], [`Greeted`], [`Requested`], [`Connected`], [`Transfer`]; [`Session`], [`Request`], [`Pinned`] | [`session`] |
 //! | the two ends: [`Inbound`], [`Outbound`]; [`Stream`] | [`session`] |
 //! | what fails: [`Error`], [`ErrorKind`], [`Refusal`], [`DialError`] | [`session`] |
-//! | bounds said once: [`Stage`], [`Work`], [`Connector`], [`Proxy`] | [`session`] |
+//! | bounds said once: [`Stage`], [`Work`], [`Connector`], [`Resolver`], [`Authorizer`], [`Judge`], [`Proxy`] | [`session`] |
 //! | bytes seen and held back: [`Policy`], [`Meter`], [`Throttle`] | [`session::policy`] |
 //!
 //! Middleware is in [`middleware`], what stands before the first stage in
@@ -243,11 +243,11 @@ pub use ipnet::IpNet;
 pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServer};
 #[doc(inline)]
 pub use session::{
-    Accepted, AuthenticatedBy, BoxError, BoxStream, ClientStream, Connected, Connector, DialError,
-    Dialect, Direction, End, Error, ErrorKind, Grant, Greeted, HasSession, Identity, Inbound,
-    IntoOutbound, Keepalive, Meter, Negotiation, Outbound, Pinned, Policy, Protocol, Refusal,
-    RefusalError, Reply, Request, Requested, Rewind, Session, SessionId, Stage, StageFuture, State,
-    Stream, Throttle, Transfer, Work,
+    Accepted, AuthenticatedBy, Authorizer, BoxError, BoxStream, ClientStream, Connected, Connector,
+    DialError, Dialect, Direction, End, Error, ErrorKind, Grant, Greeted, HasSession, Identity,
+    Inbound, IntoOutbound, Judge, Keepalive, Meter, Negotiation, Outbound, Pinned, Policy,
+    Protocol, Refusal, RefusalError, Reply, Request, Requested, Resolver, Rewind, Session,
+    SessionId, Stage, StageFuture, State, Stream, Throttle, Transfer, Work,
 };
 /// The protocol by itself. It is re-exported whole, so that its version is ours.
 pub use socks_core;

@@ -11,8 +11,8 @@
 //!   addresses. What it answers: a stream, or an [`Outbound`].
 //! - The client's end: [`Inbound`], in whose [`Dialect`] it is answered.
 //! - What fails: [`Error`], and [`Refusal`] by which a work chooses the reply.
-//! - What a stage and a work are: [`Stage`], [`Work`], [`Connector`],
-//!   [`StageFuture`].
+//! - What a stage is: [`Stage`], [`StageFuture`]. What a work is: [`Work`], and of
+//!   each kind [`Connector`], [`Resolver`], [`Authorizer`], [`Judge`].
 //! - How sockets are kept alive: [`Keepalive`].
 //! - What the relay does to bytes besides carrying them: [`policy`].
 
@@ -41,6 +41,7 @@ mod timeout;
 pub(crate) mod trace;
 mod transfer;
 pub(crate) mod watch;
+mod work;
 
 pub use client_key::ClientKey;
 pub use datagrams::{Datagrams, DropReason, Dropped};
@@ -68,7 +69,7 @@ pub use session::{HasSession, Identity, Session, SessionId};
 #[cfg(feature = "http-connect")]
 pub(crate) use stage::go_on;
 pub(crate) use stage::{BoxWork, always_ready, opaque_future};
-pub use stage::{Connector, Stage, StageFuture, Work};
+pub use stage::{Stage, StageFuture};
 pub(crate) use states::Offer;
 pub use states::{Accepted, Connected, Greeted, Requested, State};
 #[cfg(feature = "tls")]
@@ -77,3 +78,4 @@ pub use stream::{BoxStream, ClientStream, Rewind, Stream};
 pub(crate) use stream::{take_buffered, tcp};
 pub(crate) use timeout::{optional_timeout, second_look, timeout, timeout_at};
 pub use transfer::{End, Transfer};
+pub use work::{Authorizer, Connector, Judge, Resolver, Work};

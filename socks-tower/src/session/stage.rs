@@ -1,4 +1,4 @@
-//! What a stage is, what a work is, and the future that all stages share.
+//! What a stage is, and the future that all stages share.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::session::{BoxError, Error, IntoOutbound, Stream};
+use crate::session::{BoxError, Error};
 
 /// A service that a session can go on to. `T` is what it takes: [`Accepted`],
 /// [`Greeted`], [`Requested`] or [`Connected`].
@@ -37,101 +37,6 @@ pub trait Stage<T>:
 impl<T, S> Stage<T> for S where
     S: Service<T, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static
 {
-}
-
-/// A service that does the work of a stage, and never sees the client's
-/// socket: a verifier, a resolver, rules, a connector. Any tower middleware
-/// can wrap it, and its errors become replies.
-///
-/// It is a `Service<R>` with its bounds said once, and holds for every service
-/// that meets them.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a service for `{R}`",
-    label = "cannot be called with `{R}`",
-    note = "a work is `Service<{R}> + Clone + Send + 'static`, its response and future `Send`, its error `Into<BoxError>`",
-    note = "what is not `Clone` (tower's RateLimit) goes behind tower's Buffer"
-)]
-pub trait Work<R>:
-    Service<R, Response: Send, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static
-{
-    /// Readies the service and calls it once.
-    ///
-    /// The error is boxed at once: so no foreign error lives across an await,
-    /// and a future that runs a work is `Send` whatever its error is.
-    fn run(self, request: R) -> impl Future<Output = Result<Self::Response, BoxError>> + Send
-    where
-        R: Send,
-    {
-        Run::Readying {
-            work: self,
-            request: Some(request),
-        }
-    }
-}
-
-pin_project! {
-    /// Readies a work and calls it.
-    ///
-    /// By hand: an async block would keep the work and room for the request
-    /// until the answer is there.
-    #[project = RunProjection]
-    enum Run<S, R, F> {
-        Readying { work: S, request: Option<R> },
-        Called { #[pin] called: F },
-    }
-}
-
-impl<S, R> Future for Run<S, R, S::Future>
-where
-    S: Service<R, Error: Into<BoxError>>,
-{
-    type Output = Result<S::Response, BoxError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match self.as_mut().project() {
-                RunProjection::Readying { work, request } => {
-                    ready!(work.poll_ready(cx)).map_err(Into::into)?;
-                    // Once it is called, it is readied no more.
-                    let Some(request) = request.take() else {
-                        return Poll::Pending;
-                    };
-                    let called = work.call(request);
-                    self.set(Self::Called { called });
-                }
-                RunProjection::Called { called } => return called.poll(cx).map_err(Into::into),
-            }
-        }
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<R, S> Work<R> for S where
-    S: Service<R, Response: Send, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static
-{
-}
-
-/// A work that answers with a stream to the target.
-///
-/// It holds for every work whose answer is a [`Stream`] or an
-/// [`Outbound`](crate::Outbound).
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot connect to a `{R}`",
-    label = "this stack hands its connector a `{R}`",
-    note = "`TcpConnector` needs addresses: put `ResolveLayer` around it, and rules about addresses inside that",
-    note = "a connector is `Clone + Send + 'static` and answers with an `AsyncRead + AsyncWrite` stream, or an `Outbound` of one"
-)]
-pub trait Connector<R>: Work<R, Response: IntoOutbound<Io = <Self as Connector<R>>::Io>> {
-    /// The stream.
-    type Io: Stream;
-}
-
-#[diagnostic::do_not_recommend]
-impl<R, S> Connector<R> for S
-where
-    S: Work<R, Response: IntoOutbound>,
-{
-    type Io = <S::Response as IntoOutbound>::Io;
 }
 
 pin_project! {

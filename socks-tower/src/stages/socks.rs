@@ -1,16 +1,16 @@
 //! Ready-made proxies: the layers of this crate in their usual order, with
 //! safe defaults.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
-use socks_core::{DomainName, server::Versions};
+use socks_core::server::Versions;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
     session::{
-        Accepted, ClientStream, Connector, Error, Pinned, Request, Stream, Transfer, Work,
-        always_ready, opaque_future,
+        Accepted, Authorizer, ClientStream, Connector, Error, Pinned, Request, Resolver, Stream,
+        Transfer, always_ready, opaque_future,
     },
     stages::{
         authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer, NoAuth},
@@ -44,7 +44,7 @@ struct Parts<C, A, R> {
     relay: Relay,
 }
 
-impl<C: Clone, A: Clone, R: Clone> Parts<C, A, R> {
+impl<C: Connector<Request<Pinned>>, A: Authorizer<Pinned>, R: Resolver> Parts<C, A, R> {
     /// The stack that the module's pages show, in one place.
     fn stack(&self) -> Stack<C, A, R> {
         let authorize = AuthorizeLayer::new(self.authorizer.clone());
@@ -96,7 +96,7 @@ macro_rules! ready_made {
             }
         }
 
-        impl<C: Clone, A: Clone, R: Clone> $name<C, A, R> {
+        impl<C: Connector<Request<Pinned>>, A: Authorizer<Pinned>, R: Resolver> $name<C, A, R> {
             fn from_parts(parts: Parts<C, A, R>) -> Self {
                 let stack = parts.stack();
                 Self { parts, stack }
@@ -111,7 +111,7 @@ macro_rules! ready_made {
 
             /// Looks names up by `resolver`.
             #[must_use]
-            pub fn with_resolver<R2: Clone>(self, resolver: R2) -> $name<C, A, R2> {
+            pub fn with_resolver<R2: Resolver>(self, resolver: R2) -> $name<C, A, R2> {
                 let Parts { handshake, authenticate, connect_timeout, resolver: _, authorizer, connector, relay } = self.parts;
                 $name::from_parts(Parts { handshake, authenticate, connect_timeout, resolver, authorizer, connector, relay })
             }
@@ -120,7 +120,7 @@ macro_rules! ready_made {
             /// `Service<Request<Pinned>, Response = Request<Pinned>>`. The
             /// default denials are gone with the default rules.
             #[must_use]
-            pub fn with_rules<A2: Clone>(self, rules: A2) -> $name<C, A2, R> {
+            pub fn with_rules<A2: Authorizer<Pinned>>(self, rules: A2) -> $name<C, A2, R> {
                 let Parts { handshake, authenticate, connect_timeout, resolver, authorizer: _, connector, relay } = self.parts;
                 $name::from_parts(Parts { handshake, authenticate, connect_timeout, resolver, authorizer: rules, connector, relay })
             }
@@ -128,7 +128,7 @@ macro_rules! ready_made {
             /// Dials by `connector`, a `Service<Request<Pinned>>` that answers
             /// with a stream. Resolver and rules stay.
             #[must_use]
-            pub fn with_connector<C2: Clone>(self, connector: C2) -> $name<C2, A, R> {
+            pub fn with_connector<C2: Connector<Request<Pinned>>>(self, connector: C2) -> $name<C2, A, R> {
                 let Parts { handshake, authenticate, connect_timeout, resolver, authorizer, connector: _, relay } = self.parts;
                 $name::from_parts(Parts { handshake, authenticate, connect_timeout, resolver, authorizer, connector, relay })
             }
@@ -160,8 +160,8 @@ macro_rules! ready_made {
         where
             Io: Stream,
             C: Connector<Request<Pinned>>,
-            A: Work<Request<Pinned>, Response = Request<Pinned>>,
-            R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
+            A: Authorizer<Pinned>,
+            R: Resolver,
         {
             type Response = Transfer;
             type Error = Error;

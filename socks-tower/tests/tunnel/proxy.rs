@@ -7,8 +7,8 @@ use std::{
 };
 
 use socks_tower::{
-    AuthenticateLayer, DomainName, NoAuth, Pinned, Proxy as Stack, Request, Rules, ServeError,
-    Server, Socks, TcpAcceptor, TcpConnector, UsernamePassword, Users, Work,
+    AuthenticateLayer, Connector, DomainName, NoAuth, Pinned, Proxy as Stack, Request, Resolver,
+    Rules, ServeError, Server, Socks, TcpAcceptor, TcpConnector, UsernamePassword, Users,
 };
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,15 +26,9 @@ fn auth() -> AuthenticateLayer {
 
 /// Every name is this machine's; no deadline hides what should have ended by
 /// itself.
-pub(crate) fn socks<C>(
-    connector: C,
-) -> Socks<
-    C,
-    Rules,
-    impl Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>, Future: Send> + Sync,
->
+pub(crate) fn socks<C>(connector: C) -> Socks<C, Rules, impl Resolver + Sync>
 where
-    C: Work<Request<Pinned>>,
+    C: Connector<Request<Pinned>>,
 {
     let here =
         |_: Request<DomainName>| async { Ok::<_, Infallible>([IpAddr::from(Ipv4Addr::LOCALHOST)]) };

@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::Bind;
+use crate::session::Judge;
 use crate::{session::Keepalive, stages::listen_addrs::ListenAddrs};
 
 /// Lets peers in that the judge `J` permits. See the
@@ -24,9 +25,12 @@ impl<J> BindLayer<J> {
     /// Two minutes: SOCKS4's own limit.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
 
-    /// Asks `judge`, a `Service<Request, Response = Request<Pinned>>`, about
-    /// each peer: a stack that ends with [`Permit`](crate::Permit).
-    pub fn new(judge: J) -> Self {
+    /// Asks `judge` about each peer: the stack that serves CONNECT, with
+    /// [`Permit`](crate::Permit) in the place of the connector.
+    pub fn new(judge: J) -> Self
+    where
+        J: Judge,
+    {
         let config = Config {
             timeout: Self::DEFAULT_TIMEOUT,
             listen: ListenAddrs::new(),

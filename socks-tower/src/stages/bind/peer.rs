@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use super::BindError;
 use crate::{
     server::{Listener, Retry, TcpAcceptor},
-    session::{Pinned, Request, Work},
+    session::{Judge, Pinned, Request},
 };
 
 /// The peers that a client expects.
@@ -21,7 +21,7 @@ pub(super) struct Expected<'a, J> {
 
 impl<J> Expected<'_, J>
 where
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     /// Waits for one of them. Others are hung up on, which ends SOCKS4's BIND.
     pub(super) async fn accept(

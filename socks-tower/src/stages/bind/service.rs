@@ -8,8 +8,8 @@ use super::{BindError, layer::Config, peer::Expected};
 use crate::{
     server::{self, TcpAcceptor},
     session::{
-        Connected, Error, ErrorKind, Inbound, Outbound, Pinned, Request, Requested, Session, Stage,
-        StageFuture, Stream, Work, always_ready, opaque_future, timeout, trace, watch::StageKind,
+        Connected, Error, ErrorKind, Inbound, Judge, Outbound, Pinned, Request, Requested, Session,
+        Stage, StageFuture, Stream, always_ready, opaque_future, timeout, trace, watch::StageKind,
     },
     stages::listen_addrs::ListenAddr,
 };
@@ -31,7 +31,7 @@ opaque_future! {
 impl<Io, J, S> Service<Requested<Io>> for Bind<J, S>
 where
     Io: Stream,
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
     S: Stage<Connected<Io, TcpStream>>,
 {
     type Response = S::Response;
@@ -53,7 +53,7 @@ async fn bind<Io, J>(
 ) -> Result<Connected<Io, TcpStream>, Error>
 where
     Io: Stream,
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     let Requested {
         mut client,
@@ -84,7 +84,7 @@ async fn serve<Io, J>(
 ) -> Result<TcpStream, Error>
 where
     Io: Stream,
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     if request.command != Command::BIND {
         return Err(Error::bare(ErrorKind::Command));

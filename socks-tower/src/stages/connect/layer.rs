@@ -3,6 +3,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::Connect;
+use crate::session::{Connector, Request};
 
 /// Reaches targets by the connector `C`. See the [module's page](crate::stages::connect).
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +14,10 @@ pub struct ConnectLayer<C> {
 
 impl<C> ConnectLayer<C> {
     /// Connects by `connector`.
-    pub fn new(connector: C) -> Self {
+    pub fn new(connector: C) -> Self
+    where
+        C: Connector<Request>,
+    {
         Self {
             connector,
             timeout: None,

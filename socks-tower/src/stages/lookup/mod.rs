@@ -72,7 +72,8 @@ use std::{future::Future, net::IpAddr, pin::Pin};
 use socks_core::{Target, v5::Command};
 
 use crate::session::{
-    Error, ErrorKind, Inbound, Pinned, Refusal, Request, Requested, Stream, Transfer, Work, dismiss,
+    Error, ErrorKind, Inbound, Judge, Pinned, Refusal, Request, Requested, Stream, Transfer,
+    dismiss,
 };
 
 type BoxAnswer = Pin<Box<dyn Future<Output = Result<Transfer, Error>> + Send>>;
@@ -110,7 +111,7 @@ async fn tell<Io: Stream>(mut client: Inbound<Io>, found: &Target) -> Result<Tra
 /// What the judge leaves of the addresses that are asked about.
 async fn permitted<J>(judge: J, request: Request) -> Result<Request<Pinned>, Error>
 where
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     judge.run(request).await.map_err(Error::from_box)
 }

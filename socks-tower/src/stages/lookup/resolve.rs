@@ -3,7 +3,7 @@ use tower_service::Service;
 
 use super::{BoxAnswer, NoAnswer, answer, permitted};
 use crate::session::{
-    Error, Pinned, Request, Requested, Stream, Transfer, Work, always_ready, opaque_future,
+    Error, Judge, Request, Requested, Stream, Transfer, always_ready, opaque_future,
 };
 
 /// Answers RESOLVE with the first IPv4 address that the judge `J` leaves, or the
@@ -13,9 +13,8 @@ pub struct TorResolve<J> {
     judge: J,
 }
 
-impl<J> TorResolve<J> {
-    /// Looks up by `judge`, a `Service<Request, Response = Request<Pinned>>`:
-    /// a stack that ends with [`Permit`](crate::Permit).
+impl<J: Judge> TorResolve<J> {
+    /// Looks up by `judge`: a stack that ends with [`Permit`](crate::Permit).
     pub fn new(judge: J) -> Self {
         Self { judge }
     }
@@ -29,7 +28,7 @@ opaque_future! {
 impl<Io, J> Service<Requested<Io>> for TorResolve<J>
 where
     Io: Stream,
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     type Response = Transfer;
     type Error = Error;
@@ -46,7 +45,7 @@ where
 
 async fn find<J>(judge: J, request: Request) -> Result<Target, Error>
 where
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     let v4_only = request.session.is_socks4();
     let pinned = permitted(judge, request).await?.target;

@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use super::{BoxAnswer, NoAnswer, answer, permitted};
 use crate::session::{
-    Error, ErrorKind, Pinned, Request, Requested, Stream, Transfer, Work, always_ready,
+    Error, ErrorKind, Judge, Request, Requested, Stream, Transfer, Work, always_ready,
     opaque_future,
 };
 
@@ -17,9 +17,12 @@ pub struct TorResolvePtr<J, R> {
     resolver: R,
 }
 
-impl<J, R> TorResolvePtr<J, R> {
-    /// Asks `judge` about the address, a `Service<Request, Response =
-    /// Request<Pinned>>`, and `resolver` for its names, a `Service<Request<IpAddr>,
+impl<J, R> TorResolvePtr<J, R>
+where
+    J: Judge,
+    R: Work<Request<IpAddr>, Response: IntoIterator<Item = DomainName>>,
+{
+    /// Asks `judge` about the address, and `resolver` for its names, a `Service<Request<IpAddr>,
     /// Response: IntoIterator<Item = DomainName>>`.
     pub fn new(judge: J, resolver: R) -> Self {
         Self { judge, resolver }
@@ -34,7 +37,7 @@ opaque_future! {
 impl<Io, J, R> Service<Requested<Io>> for TorResolvePtr<J, R>
 where
     Io: Stream,
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
     R: Work<Request<IpAddr>, Response: IntoIterator<Item = DomainName>>,
 {
     type Response = Transfer;
@@ -52,7 +55,7 @@ where
 
 async fn find<J, R>(judge: J, resolver: R, request: Request) -> Result<Target, Error>
 where
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
     R: Work<Request<IpAddr>, Response: IntoIterator<Item = DomainName>>,
 {
     // Its replies have no room for a name.

@@ -21,9 +21,7 @@ use super::{
     source::Source,
 };
 use crate::{
-    session::{
-        End, Error, ErrorKind, Pinned, Request, Requested, Stream, Transfer, Work, second_look,
-    },
+    session::{End, Error, ErrorKind, Judge, Request, Requested, Stream, Transfer, second_look},
     stages::listen_addrs::ListenAddrs,
     works::tcp::SourceAddrs,
 };
@@ -83,7 +81,7 @@ pub(super) async fn associate<Io, J>(
 ) -> Result<Transfer, Error>
 where
     Io: Stream,
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     let Requested {
         mut client,
@@ -146,7 +144,7 @@ fn open<J>(
     request: Request,
 ) -> Result<(Box<Association<J>>, Target), Error>
 where
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     // SOCKS4 has no command 3.
     if request.command != Command::UDP_ASSOCIATE || request.session.is_socks4() {

@@ -19,7 +19,7 @@ use super::{
     source::Source,
 };
 use crate::session::{
-    Datagrams, DropReason, Pinned, Request, Session, Work, canonical,
+    Datagrams, DropReason, Judge, Pinned, Session, canonical,
     policy::{Direction, Policy},
     watch::Watch,
 };
@@ -145,7 +145,7 @@ fn opened(peer: SocketAddr, checked: u64, now: Instant) -> State {
     }
 }
 
-impl<J: Work<Request, Response = Request<Pinned>>> Association<J> {
+impl<J: Judge> Association<J> {
     /// Moves datagrams until there are none, or it is another task's turn.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
         batch::with(|batch| self.poll_with(cx, batch));

@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinSet};
 use tracing::{Instrument, debug};
 
 use super::flows::FlowId;
-use crate::session::{Chain, DropReason, Error, ErrorKind, Pinned, Request, Work, timeout};
+use crate::session::{Chain, DropReason, Error, ErrorKind, Judge, Pinned, Request, timeout};
 
 /// Look-ups of an association that are under way.
 const MAX: usize = 32;
@@ -35,7 +35,7 @@ pub(super) struct Lookups<J> {
     flows: HashMap<Id, FlowId>,
 }
 
-impl<J: Work<Request, Response = Request<Pinned>>> Lookups<J> {
+impl<J: Judge> Lookups<J> {
     /// Asks `judge` as the client of `request`, whatever its target.
     pub(super) fn new(judge: J, request: Request) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl<J: Work<Request, Response = Request<Pinned>>> Lookups<J> {
 
 async fn ask<J>(judge: J, request: Request) -> Verdict
 where
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     let target = request.target.clone();
     let judged = judge.run(request).await;

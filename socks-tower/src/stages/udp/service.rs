@@ -4,10 +4,7 @@ use tower_service::Service;
 
 use super::associate::{Config, associate};
 use crate::{
-    session::{
-        Error, Pinned, Request, Requested, Stream, Transfer, Work, always_ready, opaque_future,
-        trace,
-    },
+    session::{Error, Judge, Requested, Stream, Transfer, always_ready, opaque_future, trace},
     stages::listen_addrs::ListenAddrs,
     works::tcp::SourceAddrs,
 };
@@ -29,7 +26,10 @@ impl<J> UdpAssociate<J> {
     /// It is the stack that serves CONNECT, with [`Permit`](crate::Permit) in
     /// the place of the connector.
     #[must_use]
-    pub fn new(judge: J) -> Self {
+    pub fn new(judge: J) -> Self
+    where
+        J: Judge,
+    {
         Self {
             judge,
             config: Arc::default(),
@@ -109,7 +109,7 @@ opaque_future! {
 impl<Io, J> Service<Requested<Io>> for UdpAssociate<J>
 where
     Io: Stream,
-    J: Work<Request, Response = Request<Pinned>>,
+    J: Judge,
 {
     type Response = Transfer;
     type Error = Error;

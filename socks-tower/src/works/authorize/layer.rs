@@ -9,7 +9,8 @@ pub struct AuthorizeLayer<A> {
 }
 
 impl<A> AuthorizeLayer<A> {
-    /// Asks `authorizer`, a `Service<Request<T>, Response = Request<T>>`.
+    /// Asks `authorizer`, an [`Authorizer`](crate::Authorizer) of what comes to
+    /// the layer: `Request<Pinned>` inside [`ResolveLayer`](crate::ResolveLayer).
     pub fn new(authorizer: A) -> Self {
         Self { authorizer }
     }

@@ -1,8 +1,8 @@
 use tower_service::Service;
 
 use crate::session::{
-    BoxError, BoxWork, Error, ErrorKind, Request, Work, always_ready, opaque_future, trace,
-    watch::StageKind,
+    Authorizer, BoxError, BoxWork, Error, ErrorKind, Request, Work, always_ready, opaque_future,
+    trace, watch::StageKind,
 };
 
 /// Asks `A`, then calls `S` with what it let through. See the
@@ -21,7 +21,7 @@ opaque_future! {
 impl<A, S, T> Service<Request<T>> for Authorize<A, S>
 where
     T: Send + 'static,
-    A: Work<Request<T>, Response = Request<T>>,
+    A: Authorizer<T>,
     S: Work<Request<T>>,
 {
     type Response = S::Response;

@@ -1,6 +1,7 @@
 use tower_layer::Layer;
 
 use super::Resolve;
+use crate::session::Resolver;
 
 /// Looks names up by the resolver `R`. See the [module's page](crate::works::resolve).
 #[derive(Clone, Copy, Debug)]
@@ -8,8 +9,8 @@ pub struct ResolveLayer<R> {
     resolver: R,
 }
 
-impl<R> ResolveLayer<R> {
-    /// Asks `resolver`, a `Service<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>`.
+impl<R: Resolver> ResolveLayer<R> {
+    /// Asks `resolver` for the addresses of names.
     pub fn new(resolver: R) -> Self {
         Self { resolver }
     }

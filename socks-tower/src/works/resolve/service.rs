@@ -1,11 +1,11 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
 use crate::session::{
-    BoxError, BoxWork, Error, ErrorKind, Pinned, Request, Work, always_ready, opaque_future, trace,
-    watch::StageKind,
+    BoxError, BoxWork, Error, ErrorKind, Pinned, Request, Resolver, Work, always_ready,
+    opaque_future, trace, watch::StageKind,
 };
 
 /// Looks names up by `R`, then calls `S`. See the
@@ -28,7 +28,7 @@ struct NoAddress(DomainName);
 
 impl<R, S> Service<Request> for Resolve<R, S>
 where
-    R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
+    R: Resolver,
     S: Work<Request<Pinned>>,
 {
     type Response = S::Response;
@@ -49,7 +49,7 @@ where
 /// The addresses of `request.target`.
 pub(crate) async fn pin<R>(resolver: R, request: &Request) -> Result<Pinned, Error>
 where
-    R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
+    R: Resolver,
 {
     match &request.target.host {
         Host::Ip(ip) => Ok(SocketAddr::new(*ip, request.target.port).into()),
@@ -62,7 +62,7 @@ where
 
 async fn look_up<R>(resolver: R, name: &DomainName, request: &Request) -> Result<Pinned, Error>
 where
-    R: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>,
+    R: Resolver,
 {
     let Request {
         session,

@@ -1,0 +1,151 @@
+//! What a work is, and what each kind of work answers.
+
+use std::{
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use socks_core::DomainName;
+use tower_service::Service;
+
+use crate::session::{BoxError, IntoOutbound, Pinned, Request, Stream};
+
+/// A service that does the work of a stage, and never sees the client's
+/// socket: a verifier, a resolver, rules, a connector. Any tower middleware
+/// can wrap it, and its errors become replies.
+///
+/// It is a `Service<R>` with its bounds said once, and holds for every service
+/// that meets them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a service for `{R}`",
+    label = "cannot be called with `{R}`",
+    note = "a work is `Service<{R}> + Clone + Send + 'static`, its response and future `Send`, its error `Into<BoxError>`",
+    note = "what is not `Clone` (tower's RateLimit) goes behind tower's Buffer"
+)]
+pub trait Work<R>:
+    Service<R, Response: Send, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static
+{
+    /// Readies the service and calls it once.
+    ///
+    /// The error is boxed at once: so no foreign error lives across an await,
+    /// and a future that runs a work is `Send` whatever its error is.
+    fn run(self, request: R) -> impl Future<Output = Result<Self::Response, BoxError>> + Send
+    where
+        R: Send,
+    {
+        Run::Readying {
+            work: self,
+            request: Some(request),
+        }
+    }
+}
+
+pin_project! {
+    /// Readies a work and calls it.
+    ///
+    /// By hand: an async block would keep the work and room for the request
+    /// until the answer is there.
+    #[project = RunProjection]
+    enum Run<S, R, F> {
+        Readying { work: S, request: Option<R> },
+        Called { #[pin] called: F },
+    }
+}
+
+impl<S, R> Future for Run<S, R, S::Future>
+where
+    S: Service<R, Error: Into<BoxError>>,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.as_mut().project() {
+                RunProjection::Readying { work, request } => {
+                    ready!(work.poll_ready(cx)).map_err(Into::into)?;
+                    // Once it is called, it is readied no more.
+                    let Some(request) = request.take() else {
+                        return Poll::Pending;
+                    };
+                    let called = work.call(request);
+                    self.set(Self::Called { called });
+                }
+                RunProjection::Called { called } => return called.poll(cx).map_err(Into::into),
+            }
+        }
+    }
+}
+
+// Recommended: then the compiler names the part of a stack that is amiss, and what
+// it lacks.
+impl<R, S> Work<R> for S where
+    S: Service<R, Response: Send, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static
+{
+}
+
+/// A work that answers with a stream to the target.
+///
+/// It holds for every work whose answer is a [`Stream`] or an
+/// [`Outbound`](crate::Outbound).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot connect to a `{R}`",
+    label = "this stack hands its connector a `{R}`",
+    note = "what takes a `Request<Pinned>`, as `TcpConnector` and rules about addresses do, stands inside `ResolveLayer`",
+    note = "a connector is `Clone + Send + 'static`, its future `Send`, its error `Into<BoxError>`; it answers with an `AsyncRead + AsyncWrite` stream, or an `Outbound` of one",
+    note = "what is not `Clone` (tower's RateLimit) goes behind tower's Buffer"
+)]
+pub trait Connector<R>: Work<R, Response: IntoOutbound<Io = <Self as Connector<R>>::Io>> {
+    /// The stream.
+    type Io: Stream;
+}
+
+impl<R, S> Connector<R> for S
+where
+    S: Work<R, Response: IntoOutbound>,
+{
+    type Io = <S::Response as IntoOutbound>::Io;
+}
+
+/// A work that answers with the addresses of a name.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a resolver",
+    label = "does not answer a `Request<DomainName>` with addresses",
+    note = "a resolver is a `Service<Request<DomainName>>` that answers with `IpAddr`s: a `Vec`, or another `IntoIterator` of them",
+    note = "it is also `Clone + Send + 'static`, its future `Send`, its error `Into<BoxError>`"
+)]
+pub trait Resolver: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>> {}
+
+#[diagnostic::do_not_recommend]
+impl<S: Work<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>> Resolver for S {}
+
+/// A work that is asked whether a request may be served, and hands it on.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not judge a `Request<{T}>`",
+    label = "not an authorizer of `Request<{T}>`",
+    note = "an authorizer is a `Service<Request<{T}>>` that answers with the request",
+    note = "`Rules` judge addresses, and stand inside `ResolveLayer`; `NameRules` judge names outside it",
+    note = "it is also `Clone + Send + 'static`, its future `Send`, its error `Into<BoxError>`"
+)]
+pub trait Authorizer<T>: Work<Request<T>, Response = Request<T>> {}
+
+#[diagnostic::do_not_recommend]
+impl<T, S: Work<Request<T>, Response = Request<T>>> Authorizer<T> for S {}
+
+/// A work that is asked about a request which no connector will serve: the
+/// peers of BIND, the destinations of datagrams, look-ups.
+///
+/// It is the stack that serves CONNECT, with [`Permit`](crate::Permit) in the
+/// place of the connector.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a judge",
+    label = "does not answer a `Request` with a `Request<Pinned>`",
+    note = "a judge is the connector's stack with `Permit` in the place of the connector: `ResolveLayer`, rules, `Permit`",
+    note = "it is also `Clone + Send + 'static`, its future `Send`, its error `Into<BoxError>`"
+)]
+pub trait Judge: Work<Request, Response = Request<Pinned>> {}
+
+#[diagnostic::do_not_recommend]
+impl<S: Work<Request, Response = Request<Pinned>>> Judge for S {}
