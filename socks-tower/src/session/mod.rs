@@ -6,7 +6,7 @@
 //! - What travels: [`Accepted`], [`Greeted`], [`Requested`], [`Connected`],
 //!   [`Transfer`]. Each says what is known by then.
 //! - What is known of a client: [`Session`], in which [`HasSession`] lets any
-//!   layer look; [`Identity`].
+//!   layer look; [`Identity`], [`ClientKey`].
 //! - What a work is asked: [`Request`], with a target or with its [`Pinned`]
 //!   addresses. What it answers: a stream, or an [`Outbound`].
 //! - The client's end: [`Inbound`], in whose [`Dialect`] it is answered.
@@ -46,7 +46,7 @@ mod work;
 pub use client_key::ClientKey;
 pub use datagrams::{Datagrams, DropReason, Dropped};
 pub(crate) use error::Chain;
-#[cfg(feature = "lockout")]
+#[cfg(any(feature = "lockout", feature = "upstream-pool"))]
 pub(crate) use error::cause_of;
 pub use error::{BoxError, DialError, Error, ErrorKind, Refusal, RefusalError};
 pub use inbound::Inbound;
@@ -65,7 +65,7 @@ pub(crate) use reply::{EAFNOSUPPORT, ReplyHook, Words};
 pub use request::{Pinned, Request};
 pub(crate) use sealed::Sealed;
 pub(crate) use session::canonical;
-pub use session::{HasSession, Identity, Session, SessionId};
+pub use session::{HasSession, Identity, NameSuffix, Session, SessionId};
 #[cfg(feature = "http-connect")]
 pub(crate) use stage::go_on;
 pub(crate) use stage::{BoxWork, always_ready, opaque_future};

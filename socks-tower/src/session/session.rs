@@ -71,6 +71,27 @@ impl fmt::Display for Identity {
     }
 }
 
+/// What a client wrote behind its user name, by which it chooses among upstream
+/// proxies: in a session's extensions, if
+/// [`SplitName`](crate::stages::authenticate::SplitName) is around the verifier.
+///
+/// Nobody has checked it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NameSuffix(Arc<str>);
+
+impl NameSuffix {
+    /// What stands behind the name.
+    pub fn new(suffix: impl Into<Arc<str>>) -> Self {
+        Self(suffix.into())
+    }
+
+    /// The text as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What is known of a client. It has no socket in it, and is cheap to clone.
 ///
 /// Layers read it, and leave notes of their own in `extensions`: values put

@@ -41,6 +41,9 @@
 //! # Ok::<(), socks_tower::UsersError>(())
 //! ```
 //!
+//! A user may write something behind the name, for a pool of proxies to go by, if
+//! [`SplitName`] is around the verifier.
+//!
 //! # SOCKS4
 //!
 //! SOCKS4 has a user id that nothing backs. Without a verifier made for it
@@ -58,6 +61,7 @@ mod layer;
 mod method;
 mod password;
 mod service;
+mod split_name;
 mod users;
 
 pub use admitted::{Admitted, IntoAdmitted};
@@ -67,4 +71,5 @@ pub(super) use layer::{Verifier, erased};
 pub use method::{Attempt, AuthMethod, NoAuth};
 pub use password::UsernamePassword;
 pub use service::{Authenticate, AuthenticateFuture};
+pub use split_name::{SplitName, SplitNameFuture};
 pub use users::{Users, UsersError, UsersFuture, WrongCredentials};
