@@ -74,6 +74,7 @@
 //! | who may come: [`Users`], [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
 //! | the works: [`ResolveLayer`] and [`SystemResolver`], [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
 //! | … through other proxies: [`Socks5Connector`], [`Socks4Connector`], [`ProxyConnector`] and [`ProxyUrl`] | [`works::upstream`] |
+//! | … through one of many: `UpstreamPool`, `Routes` | [`works`] |
 //! | what travels: [`Accepted`], [`Greeted`], [`Requested`], [`Connected`], [`Transfer`]; [`Session`], [`Request`], [`Pinned`] | [`session`] |
 //! | the two ends: [`Inbound`], [`Outbound`]; [`Stream`] | [`session`] |
 //! | what fails: [`Error`], [`ErrorKind`], [`Refusal`], [`DialError`] | [`session`] |
@@ -218,6 +219,8 @@
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 //! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
 //! | `x509` | no | `PeerCertificates::serial` and `common_name`: what a client's certificate says; turns `tls` on |
+//! | `upstream-pool` | no | `UpstreamPool`: many upstream proxies as one connector |
+//! | `routes` | no | `Routes`: one of several connectors, by what is asked for |
 //! | `time-zones` | no | windows of rules in local time and in named time zones; UTC and fixed offsets need nothing |
 //! | `full` | no | all of these |
 
@@ -280,6 +283,12 @@ pub use stages::{
 #[cfg(feature = "loop-guard")]
 #[doc(inline)]
 pub use works::authorize::LoopGuard;
+#[cfg(feature = "upstream-pool")]
+#[doc(inline)]
+pub use works::pool::UpstreamPool;
+#[cfg(feature = "routes")]
+#[doc(inline)]
+pub use works::routes::Routes;
 #[cfg(feature = "http-connect")]
 #[doc(inline)]
 pub use works::upstream::HttpConnector;

@@ -30,7 +30,7 @@ impl Error {
     /// | dial or lookup: ETIMEDOUT, `Elapsed` of tower 0.5 (and of tokio) | 06 TTL expired |
     /// | command not served | 07 command not supported |
     /// | dial: EAFNOSUPPORT, no source address of the target's family | 08 address type not supported |
-/// | an upstream proxy refused the target | its own code, if it is one |
+    /// | an upstream proxy refused the target | its own code, if it is one |
     /// | the lookup: a `DialError`, too many at once; an upstream proxy failed; anything else | 01 general failure |
     #[must_use]
     pub fn reply(&self) -> ReplyCode {

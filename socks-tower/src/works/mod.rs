@@ -4,6 +4,10 @@
 //! the look-ups and each new destination of a UDP association alike.
 
 pub mod authorize;
+#[cfg(feature = "upstream-pool")]
+pub mod pool;
 pub mod resolve;
+#[cfg(feature = "routes")]
+pub mod routes;
 pub mod tcp;
 pub mod upstream;

@@ -129,19 +129,20 @@ impl Rules {
         Moment::new(&self.list.clock)
     }
 
-    fn judge(&self, facts: &Facts<'_>) -> Result<(), Denied> {
+    /// The rule that allows it, from 0; none if no rule is about it.
+    fn decide(&self, facts: &Facts<'_>) -> Result<Option<usize>, Denied> {
         if let Some(ip) = facts.ip {
             self.list.judge_special(ip, facts.command)?;
         }
         match self.list.first(facts) {
-            Some((_, Verdict::Allow)) => Ok(()),
+            Some((number, Verdict::Allow)) => Ok(Some(number)),
             Some((number, Verdict::Deny)) => Err(Denied::ByRule {
                 rule: number.saturating_add(1),
                 target: target(facts),
                 group: self.list.group_of(number, facts),
             }),
             None if self.list.deny_by_default => Err(Denied::ByDefault(target(facts))),
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 
@@ -168,7 +169,7 @@ impl Rules {
                 port: addr.port(),
                 moment: &moment,
             };
-            let verdict = self.judge(&facts);
+            let verdict = self.decide(&facts);
             let passes = verdict.is_ok();
             first = first.take().or(verdict.err());
             passes

@@ -87,7 +87,15 @@ impl NameRules {
         self
     }
 
-    fn judge(&self, request: &Request) -> Result<(), Denied> {
+    /// The same, judged by what `change` makes of its rules.
+    #[cfg(feature = "routes")]
+    pub(in crate::works) fn map(mut self, change: impl FnOnce(Rules) -> Rules) -> Self {
+        self.rules = change(self.rules);
+        self
+    }
+
+    /// The rule that allows the request, from 0; none if no rule is about it.
+    pub(in crate::works) fn decide(&self, request: &Request) -> Result<Option<usize>, Denied> {
         let (name, ip) = match &request.target.host {
             Host::Ip(ip) => (None, Some(IpAddr::to_canonical(ip))),
             Host::Name(name) => (Some(name), None),
@@ -95,7 +103,7 @@ impl NameRules {
         if let Some(name) = name {
             self.judge_name(name)?;
         }
-        self.rules.judge(&Facts {
+        self.rules.decide(&Facts {
             session: &request.session,
             command: request.command,
             name,
@@ -148,8 +156,8 @@ impl Service<Request> for NameRules {
     always_ready!();
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let verdict = self.judge(&request);
-        NameRulesFuture::new(ready(verdict.map(|()| request).map_err(Error::from)))
+        let verdict = self.decide(&request);
+        NameRulesFuture::new(ready(verdict.map(|_| request).map_err(Error::from)))
     }
 }
 
@@ -163,7 +171,8 @@ mod tests {
     fn judge(rules: &NameRules, host: &str) -> Result<(), Denied> {
         let host: Host = host.parse().unwrap();
         let target = Target::new(host, 80);
-        rules.judge(&Request::new(Session::new(), Command::CONNECT, target))
+        let verdict = rules.decide(&Request::new(Session::new(), Command::CONNECT, target));
+        verdict.map(drop)
     }
 
     #[test]
