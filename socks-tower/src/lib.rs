@@ -71,7 +71,7 @@
 //! | ready-made: [`Socks`], [`Socks5`], [`Socks4`] | [`stages`] |
 //! | what serves: [`Server`], [`ThreadedServer`], [`Listener`] | [`server`] |
 //! | the stages: [`HandshakeLayer`], [`AuthenticateLayer`], [`ConnectLayer`], [`Relay`]; [`ByCommand`], [`BindLayer`], [`UdpAssociate`], [`TorResolve`] | [`stages`] |
-//! | who may come: [`Users`], [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
+//! | who may come: [`Users`], [`ReloadUsers`], [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
 //! | the works: [`ResolveLayer`] and [`SystemResolver`], [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
 //! | … through other proxies: [`Socks5Connector`], [`Socks4Connector`], [`ProxyConnector`] and [`ProxyUrl`] | [`works::upstream`] |
 //! | … through one of many: `UpstreamPool`, `Routes` | [`works`] |
@@ -270,7 +270,7 @@ pub use stages::{
     ListenAddrs, Socks, Socks4, Socks5, UnspecifiedError,
     authenticate::{
         Admitted, Attempt, AuthMethod, Authenticate, AuthenticateLayer, IntoAdmitted, NoAuth,
-        UsernamePassword, Users, UsersError, WrongCredentials,
+        ReloadUsers, UsernamePassword, Users, UsersError, WrongCredentials,
     },
     bind::{Bind, BindError, BindLayer},
     command::ByCommand,

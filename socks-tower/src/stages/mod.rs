@@ -15,4 +15,4 @@ mod socks;
 pub mod udp;
 
 pub use listen_addrs::{ListenAddrs, UnspecifiedError};
-pub use socks::{Socks, Socks4, Socks5, SocksFuture};
+pub use socks::{EndsFuture, Socks, Socks4, Socks5, SocksFuture};

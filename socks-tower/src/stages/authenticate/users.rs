@@ -65,6 +65,53 @@ impl Users {
         Ok(self)
     }
 
+    /// Lists all of them: pairs of a username and a password.
+    ///
+    /// ```
+    /// use socks_tower::Users;
+    ///
+    /// let file = "joe:secret\nann:s3cret\n";
+    /// let lines = file.lines().filter_map(|line| line.split_once(':'));
+    /// let users = Users::try_from_iter(lines)?.with("bob", "53cret")?;
+    /// # Ok::<(), socks_tower::UsersError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`with`](Self::with), of the first that cannot be listed.
+    pub fn try_from_iter<U, P>(users: impl IntoIterator<Item = (U, P)>) -> Result<Self, UsersError>
+    where
+        U: AsRef<str>,
+        P: AsRef<str>,
+    {
+        let mut all = Self::new();
+        all.try_extend(users)?;
+        Ok(all)
+    }
+
+    /// Lists these, too. Clones that were made before do not.
+    ///
+    /// # Errors
+    ///
+    /// As [`with`](Self::with), of the first that cannot be listed; none of these
+    /// is, then.
+    pub fn try_extend<U, P>(
+        &mut self,
+        users: impl IntoIterator<Item = (U, P)>,
+    ) -> Result<(), UsersError>
+    where
+        U: AsRef<str>,
+        P: AsRef<str>,
+    {
+        let more = users
+            .into_iter()
+            .try_fold(self.clone(), |all, (username, password)| {
+                all.with(username.as_ref(), password.as_ref())
+            })?;
+        *self = more;
+        Ok(())
+    }
+
     /// Whether nobody is listed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -118,5 +165,24 @@ mod tests {
         ] {
             assert_eq!(Users::new().with(username, password).err(), expected);
         }
+    }
+
+    #[test]
+    fn users_are_listed_all_or_none() {
+        let pairs = |pairs: &[(&'static str, &'static str)]| pairs.to_vec();
+        let mut users = Users::try_from_iter(pairs(&[("joe", "1"), ("ann", "2")])).unwrap();
+        let clone = users.clone();
+
+        users.try_extend([("joe".to_owned(), "3")]).unwrap();
+        let error = users.try_extend(pairs(&[("bob", "4"), ("", "5")]));
+
+        assert_eq!(error, Err(UsersError::Empty));
+        let knows = |users: &Users, name, password| {
+            let given = Credentials::new(name, password).unwrap();
+            users.check(&given).is_ok()
+        };
+        assert!(knows(&users, "joe", "3") && knows(&users, "ann", "2"));
+        assert!(!knows(&users, "bob", "4"));
+        assert!(knows(&clone, "joe", "1") && !knows(&clone, "joe", "3"));
     }
 }
