@@ -79,7 +79,7 @@
 //! | the two ends: [`Inbound`], [`Outbound`]; [`Stream`] | [`session`] |
 //! | what fails: [`Error`], [`ErrorKind`], [`Refusal`], [`DialError`] | [`session`] |
 //! | bounds said once: [`Stage`], [`Work`], [`Connector`], [`Resolver`], [`Authorizer`], [`Judge`], [`Proxy`] | [`session`] |
-//! | bytes seen and held back: [`Policy`], [`Meter`], [`Throttle`] | [`session::policy`] |
+//! | bytes seen and held back: [`Policy`], [`Meter`], [`Throttle`], [`Tap`], [`Look`] | [`session::policy`] |
 //!
 //! Middleware is in [`middleware`], what stands before the first stage in
 //! [`front`].
@@ -100,6 +100,7 @@
 //! | `RegisterLayer` | behind authentication | a close, if its session is ended |
 //! | `QuotaLayer` | behind authentication | 02, and a close where the last byte was |
 //! | `BandwidthLayer` | between the stages | nothing: it is slow |
+//! | `TapLayer` | behind authentication | a close, if its session is ended |
 //! | `SendProxyHeaderLayer` | around the connector | what a failed dial is |
 //! | [`Rules`], [`NameRules`], [`ReloadRules`], `LoopGuard` | in an [`AuthorizeLayer`], around the connector | 02 |
 //!
@@ -215,6 +216,7 @@
 //! | `metrics` | no | `MetricsLayer`: sessions, bytes, failures and latencies, by the `metrics` facade |
 //! | `bandwidth` | no | `BandwidthLayer`: bytes per second of a tunnel, a client, a user, and all |
 //! | `quota` | no | `QuotaLayer`: bytes per day or month of a client, a user, or all |
+//! | `tap` | no | `TapLayer`: looks at the first bytes of tunnels, for TLS server names and HTTP hosts |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS; `HttpConnector`: through a proxy that speaks it |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 //! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
@@ -248,9 +250,9 @@ pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServe
 pub use session::{
     Accepted, AuthenticatedBy, Authorizer, BoxError, BoxStream, ClientStream, Connected, Connector,
     DialError, Dialect, Direction, End, Error, ErrorKind, Grant, Greeted, HasSession, Identity,
-    Inbound, IntoOutbound, Judge, Keepalive, Meter, Negotiation, Outbound, Pinned, Policy,
+    Inbound, IntoOutbound, Judge, Keepalive, Look, Meter, Negotiation, Outbound, Pinned, Policy,
     Protocol, Refusal, RefusalError, Reply, Request, Requested, Resolver, Rewind, Session,
-    SessionId, Stage, StageFuture, State, Stream, Throttle, Transfer, Work,
+    SessionId, Stage, StageFuture, State, Stream, Tap, Throttle, Transfer, Work,
 };
 /// The protocol by itself. It is re-exported whole, so that its version is ours.
 pub use socks_core;

@@ -250,7 +250,7 @@ async fn the_layer_stands_between_any_stages() {
     let layer = BandwidthLayer::per_tunnel(ByteRate::per_second(1))
         .and(BandwidthLayer::overall(ByteRate::per_second(1)));
     // Its limits are one throttle.
-    let expected = "Policy { meters: 0, throttles: 1 }";
+    let expected = "Policy { meters: 0, throttles: 1, taps: 0 }";
     let (io, _far) = duplex(1);
     let accepted = socks_tower::Accepted::new(io, Session::new());
     let outermost = layer.layer(tower::service_fn(policy_of));

@@ -23,6 +23,8 @@ pub mod quota;
 pub mod sessions;
 #[cfg(any(feature = "bandwidth", feature = "rate-limit", feature = "lockout"))]
 mod table;
+#[cfg(feature = "tap")]
+pub mod tap;
 
 #[cfg(feature = "access-log")]
 pub use access_log::AccessLogLayer;
@@ -41,5 +43,7 @@ pub use observe::{Observe, ObserveLayer, Observer};
 pub use quota::{MemoryQuota, QuotaKey, QuotaLayer, QuotaStore};
 #[cfg(feature = "sessions")]
 pub use sessions::{Ban, LiveSession, Register, RegisterLayer, Sessions};
+#[cfg(feature = "tap")]
+pub use tap::TapLayer;
 
 pub use crate::session::ClientKey;

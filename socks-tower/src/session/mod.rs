@@ -58,7 +58,7 @@ pub(crate) use negotiation::{DEFAULT_TIMEOUT, ReceiveError, receive};
 pub use options::Keepalive;
 pub(crate) use options::{needed, or_without};
 pub use outbound::{IntoOutbound, Outbound};
-pub use policy::{Direction, Grant, Meter, Policy, Throttle};
+pub use policy::{Direction, Grant, Look, Meter, Policy, Tap, Throttle};
 pub use protocol::{AuthenticatedBy, Protocol};
 pub use reply::{Dialect, Reply};
 pub(crate) use reply::{EAFNOSUPPORT, ReplyHook, Words};

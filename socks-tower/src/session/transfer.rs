@@ -42,6 +42,8 @@ pub enum End {
     LifetimeExceeded,
     /// A throttle of the session's [`Policy`](crate::Policy) grants no more.
     QuotaExceeded,
+    /// A [`Tap`](crate::Tap) saw what must not pass.
+    EndedByTap,
 }
 
 impl End {
@@ -56,6 +58,7 @@ impl End {
             Self::HalfClosedTimeout => "half_closed_timeout",
             Self::LifetimeExceeded => "lifetime_exceeded",
             Self::QuotaExceeded => "quota_exceeded",
+            Self::EndedByTap => "ended_by_tap",
         }
     }
 }
@@ -70,6 +73,7 @@ impl fmt::Display for End {
             Self::HalfClosedTimeout => "half-closed and idle for too long",
             Self::LifetimeExceeded => "open for too long",
             Self::QuotaExceeded => "its quota is used up",
+            Self::EndedByTap => "ended for what was seen in it",
         })
     }
 }

@@ -125,6 +125,7 @@ fn code(outcome: Outcome<'_>) -> u16 {
             End::UpstreamReset => 96,
             End::IdleTimeout | End::HalfClosedTimeout | End::LifetimeExceeded => 92,
             End::QuotaExceeded => 10,
+            End::EndedByTap => 1,
         },
         Outcome::Failed(failure) => match failure.kind() {
             ErrorKind::Denied => 1,

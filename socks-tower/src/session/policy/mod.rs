@@ -1,7 +1,8 @@
 //! What the relays do to a session's bytes besides carrying them.
 //!
 //! A [`Policy`] stands in every [`Session`](crate::Session): [`Meter`]s that are
-//! told of bytes, and [`Throttle`]s that are asked for them. Layers *set* it,
+//! told of bytes, [`Throttle`]s that are asked for them, and [`Tap`]s that are
+//! shown the first of them. Layers *set* it,
 //! anywhere between the stages; the relays, of TCP and of UDP, *carry it out*.
 //! So no layer has to wrap a stream to see its bytes, and between two plain
 //! sockets the kernel goes on carrying them ([`Relay`](crate::Relay)).
@@ -42,13 +43,15 @@
 //! # check(proxy);
 //! ```
 
+mod tap;
 mod throttle;
 
 use std::{
     fmt,
-    sync::{Arc, Once},
+    sync::{Arc, Mutex, Once, PoisonError},
 };
 
+pub use tap::{Look, Tap, Taps};
 pub use throttle::{Grant, Throttle};
 
 /// Which way bytes go.
@@ -87,7 +90,7 @@ impl<M: Meter + ?Sized> Meter for Arc<M> {
     }
 }
 
-/// Meters and throttles of a session. See the [module's page](self).
+/// Meters, throttles and taps of a session. See the [module's page](self).
 ///
 /// A clone is a pointer to the same; what is added to it is added to it alone.
 #[derive(Clone, Default)]
@@ -101,6 +104,8 @@ pub struct Policy {
 struct Parts {
     meters: Vec<Arc<dyn Meter>>,
     throttles: Vec<Arc<dyn Throttle>>,
+    /// Each is there until a relay takes it.
+    taps: Vec<Arc<Mutex<Option<Box<dyn Tap>>>>>,
 }
 
 impl Policy {
@@ -132,6 +137,27 @@ impl Policy {
     /// already. The session holds it until its relay ends.
     pub fn add_throttle(&mut self, throttle: impl Throttle) {
         self.parts_mut().throttles.push(Arc::new(throttle));
+    }
+
+    /// Shows `tap` the first bytes of the session's tunnel.
+    pub fn add_tap(&mut self, tap: impl Tap) {
+        let tap: Box<dyn Tap> = Box::new(tap);
+        self.parts_mut().taps.push(Arc::new(Mutex::new(Some(tap))));
+    }
+
+    /// The taps, for a relay that is about to carry bytes: to whom it shows them.
+    /// Who comes second, with a clone of this policy, is given none.
+    #[must_use = "they are gone from the policy"]
+    pub fn take_taps(&self) -> Taps {
+        let taps = self.parts.iter().flat_map(|parts| &parts.taps);
+        // Nothing panics while it is held.
+        Taps::new(taps.filter_map(|tap| tap.lock().unwrap_or_else(PoisonError::into_inner).take()))
+    }
+
+    /// Whether bytes are told of, or asked for.
+    pub(crate) fn counts(&self) -> bool {
+        let parts = self.parts.as_ref();
+        parts.is_some_and(|parts| !(parts.meters.is_empty() && parts.throttles.is_empty()))
     }
 
     fn parts_mut(&mut self) -> &mut Parts {
@@ -239,10 +265,12 @@ impl fmt::Display for Direction {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let meters = self.parts.as_ref().map_or(0, |parts| parts.meters.len());
+        let lens = |parts: &Arc<Parts>| [parts.meters.len(), parts.taps.len()];
+        let [meters, taps] = self.parts.as_ref().map_or([0; 2], lens);
         f.debug_struct("Policy")
             .field("meters", &meters)
             .field("throttles", &self.throttles().len())
+            .field("taps", &taps)
             .finish()
     }
 }

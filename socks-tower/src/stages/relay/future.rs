@@ -44,7 +44,7 @@ impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
             // One that fails is broken, which will be seen.
             let _ = SockRef::from(tcp).set_out_of_band_inline(true);
         }
-        let lanes = Lanes::new(request.session.policy, client.early.len());
+        let lanes = Lanes::new(request.session.policy, &client.early);
         let up = Flow::starting_with(client.early, client.eof, splice);
         let guard = upstream.guard.map(SyncWrapper::into_inner);
         let flows = (up, Flow::new(splice));

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::session::policy::{Direction, Grant, Policy};
+use crate::session::{
+    End,
+    policy::{Direction, Grant, Look, Policy, Taps},
+};
 
 /// How soon to ask a throttle again that names no instant to come.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -17,20 +20,31 @@ pub(super) struct Lanes {
     until: [Option<Instant>; 2],
     /// Bytes that the client sent early and no throttle has been asked for.
     early: usize,
-    exhausted: bool,
+    taps: Taps,
+    /// Somebody ends the session.
+    end: Option<End>,
 }
 
 impl Lanes {
     /// None if there is nothing to carry out.
-    pub(super) fn new(policy: Policy, early: usize) -> Option<Box<Self>> {
-        (!policy.is_empty()).then(|| {
-            Box::new(Self {
-                policy,
-                until: [None; 2],
-                early,
-                exhausted: false,
-            })
-        })
+    pub(super) fn new(policy: Policy, early: &[u8]) -> Option<Box<Self>> {
+        if policy.is_empty() {
+            return None;
+        }
+        let mut lanes = Self {
+            taps: policy.take_taps(),
+            policy,
+            until: [None; 2],
+            early: early.len(),
+            end: None,
+        };
+        lanes.show(Direction::Up, early);
+        Some(Box::new(lanes))
+    }
+
+    /// There is nothing left to carry out.
+    pub(super) fn is_done(&self) -> bool {
+        self.taps.is_empty() && self.end.is_none() && !self.policy.counts()
     }
 
     /// Until when the direction is held back.
@@ -38,9 +52,22 @@ impl Lanes {
         self.until.get(index(direction)).copied().flatten()
     }
 
-    /// No more is granted, ever.
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.exhausted
+    /// How the session ends, if nothing more is granted, ever, or a tap says so.
+    pub(super) fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Shows what has been read to whom wants to see it. True if somebody wants to
+    /// see what follows, too, or nothing may pass any more.
+    fn show(&mut self, direction: Direction, bytes: &[u8]) -> bool {
+        if self.taps.is_empty() {
+            return false;
+        }
+        let look = self.taps.show(direction, bytes);
+        if look == Look::End {
+            self.end = Some(End::EndedByTap);
+        }
+        look != Look::Enough
     }
 
     pub(super) fn record(&self, direction: Direction, bytes: u64) {
@@ -59,10 +86,8 @@ impl Lanes {
     }
 
     fn take(&mut self, direction: Direction, want: usize) -> Option<usize> {
-        if self
-            .until(direction)
-            .is_some_and(|until| Instant::now() < until)
-        {
+        let until = self.until(direction);
+        if self.end.is_some() || until.is_some_and(|until| Instant::now() < until) {
             return None;
         }
         let until = match self.policy.take(direction, want as u64) {
@@ -75,7 +100,7 @@ impl Lanes {
             // Past instants would have the timer fire for ever.
             Grant::Wait(until) => until.max(Instant::now() + MOMENT),
             Grant::Exhausted => {
-                self.exhausted = true;
+                self.end = Some(End::QuotaExceeded);
                 return None;
             }
         };
@@ -119,13 +144,13 @@ impl<'a> Lane<'a> {
         let Some(lanes) = self.lanes.as_deref_mut() else {
             return Some(Allowance {
                 bytes: want,
-                policy: None,
+                lanes: None,
             });
         };
         let bytes = lanes.take(self.direction, want)?;
         Some(Allowance {
             bytes,
-            policy: Some((&lanes.policy, self.direction)),
+            lanes: Some((lanes, self.direction)),
         })
     }
 }
@@ -134,7 +159,18 @@ impl<'a> Lane<'a> {
 #[derive(Debug)]
 pub(super) struct Allowance<'a> {
     bytes: usize,
-    policy: Option<(&'a Policy, Direction)>,
+    lanes: Option<(&'a mut Lanes, Direction)>,
+}
+
+/// What becomes of what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It goes on.
+    Passes,
+    /// It does, and somebody wants to see what follows.
+    Watched,
+    /// It goes nowhere.
+    Stops,
 }
 
 impl Allowance<'_> {
@@ -143,16 +179,30 @@ impl Allowance<'_> {
         self.bytes
     }
 
-    /// So many have been.
+    /// So many have been, unseen.
     pub(super) fn spend(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// These have been.
+    pub(super) fn settle(mut self, read: &[u8]) -> Fate {
+        let Some((lanes, direction)) = self.lanes.take() else {
+            return Fate::Passes;
+        };
+        let unread = self.bytes.saturating_sub(read.len());
+        lanes.policy.give_back(direction, unread as u64);
+        match lanes.show(direction, read) {
+            _ if lanes.end.is_some() => Fate::Stops,
+            true => Fate::Watched,
+            false => Fate::Passes,
+        }
     }
 }
 
 impl Drop for Allowance<'_> {
     fn drop(&mut self) {
-        if let Some((policy, direction)) = self.policy {
-            policy.give_back(direction, self.bytes as u64);
+        if let Some((lanes, direction)) = &self.lanes {
+            lanes.policy.give_back(*direction, self.bytes as u64);
         }
     }
 }

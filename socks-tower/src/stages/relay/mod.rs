@@ -29,7 +29,7 @@
 //! * A tunnel that is cut resets both sides, so that half of a transfer does not
 //!   look like the whole: one whose session is ended from outside (the server's
 //!   shutdown, [`Sessions`](crate::middleware::Sessions)), whose lifetime or quota
-//!   is used up, or whose future is dropped.
+//!   is used up, that a [`Tap`](crate::Tap) ends, or whose future is dropped.
 //! * One in which nothing moves for too long is closed in order, or reset if a side
 //!   has not taken all that was sent to it. The idle timeout (2 hours and 4
 //!   minutes unless set, from RFC 5382) counts from the last byte either way. The
@@ -62,7 +62,8 @@
 //! The session's [`Policy`](crate::Policy) is carried out without getting in
 //! the way of that: meters hear of each wake-up once, and throttles say how much
 //! a read or a splice may bring. A flow that they hold back reads nothing, so
-//! that its sender is held back in turn, and is not idle.
+//! that its sender is held back in turn, and is not idle. Taps are shown the first
+//! bytes, which are copied for that.
 //!
 //! `splice` can raise SIGPIPE, which Rust programs ignore unless they choose
 //! otherwise. In one that does, flows copy, and the log says so once: what is

@@ -115,8 +115,11 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         if let Some(lanes) = &self.lanes {
             lanes.record(Direction::Up, after.up - before.up);
             lanes.record(Direction::Down, after.down - before.down);
-            if lanes.is_exhausted() {
-                return Poll::Ready(End::QuotaExceeded);
+            if let Some(end) = lanes.end() {
+                return Poll::Ready(end);
+            }
+            if lanes.is_done() {
+                self.lanes = None;
             }
         }
         if !(self.up.has_ended() && self.down.has_ended()) {

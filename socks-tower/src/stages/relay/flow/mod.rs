@@ -16,7 +16,7 @@ use std::{
 use tokio::io::ReadBuf;
 
 use self::{pipe::Pipe, read::poll_read};
-use super::lane::{Allowance, Lane};
+use super::lane::{Allowance, Fate, Lane};
 use crate::session::{Stream, bulk, tcp};
 
 /// Reads in a row before the other direction, and other tasks, have their turn.
@@ -172,7 +172,7 @@ impl Flow {
             if self.splicing && self.splice(source, destination, &mut allowance)? {
                 continue;
             }
-            ready!(self.poll_copy(cx, source, destination, &mut allowance))?;
+            ready!(self.poll_copy(cx, source, destination, allowance))?;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -184,7 +184,7 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut S,
         destination: &mut D,
-        allowance: &mut Allowance<'_>,
+        allowance: Allowance<'_>,
     ) -> Poll<Result<(), Broken>> {
         scratch::with(|buffer| {
             let most = buffer.len().min(allowance.bytes());
@@ -208,9 +208,13 @@ impl Flow {
             if rest.len() < MESSAGE {
                 bulk::talked();
             }
-            // There may be much more where this came from.
-            self.splicing |= self.may_splice && rest.len() == most && most >= splice::LEAST;
-            allowance.spend(rest.len());
+            let fate = allowance.settle(rest);
+            if fate == Fate::Stops {
+                return Poll::Pending;
+            }
+            // There may be much more where this came from, which nobody would see.
+            let is_bulk = rest.len() == most && most >= splice::LEAST;
+            self.splicing |= self.may_splice && is_bulk && fate == Fate::Passes;
             while !rest.is_empty() {
                 let Poll::Ready(taken) = self.poll_write(cx, destination, rest) else {
                     self.held = Held::new(rest.into());

@@ -1,5 +1,6 @@
 mod doubles;
 mod policy;
+mod tap;
 mod timers;
 
 use std::{
