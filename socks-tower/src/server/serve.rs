@@ -233,7 +233,7 @@ where
     L: Listener,
     S: Proxy<L::Io>,
 {
-    let access: Arc<dyn Observer> = Arc::new(AccessEvents);
+    let access: Arc<dyn Observer> = Arc::new(AccessEvents::new());
     let mut retry = Retry::default();
     let mut pulse = Pulse::default();
     loop {
@@ -264,8 +264,9 @@ where
             continue;
         };
         drop(entered);
-        let task = SessionTask::new(ObserveFuture::new(session, watching), cut);
-        sessions.spawn(task.instrument(span));
+        // Its end is told outside of its span, whose fields the event has.
+        let session = ObserveFuture::new(session.instrument(span), watching);
+        sessions.spawn(SessionTask::new(session, cut));
     }
 }
 

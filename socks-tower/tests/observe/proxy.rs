@@ -26,6 +26,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tracing::Instrument;
 
 /// Longer than anything takes here, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -148,7 +149,8 @@ impl Proxy {
             .with_grace(Duration::from_millis(50))
             .with_shutdown(async { drop(stopped.await) });
         let addr = server.local_addr();
-        let task = tokio::spawn(async { server.serve(stack).await.unwrap() });
+        let serving = async { server.serve(stack).await.unwrap() };
+        let task = tokio::spawn(serving.in_current_span());
         Self {
             addr,
             sessions,

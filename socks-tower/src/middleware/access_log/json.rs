@@ -18,8 +18,8 @@ use crate::session::{
 /// ```
 ///
 /// Its members are the fields of the event `socks::access`, which the page of
-/// [`observe`](crate::middleware::observe) lists, and `time`, when it ended, in seconds
-/// since 1970. What is not known is left out. A parser gives back names, user ids
+/// [`observe`](crate::middleware::observe) lists, peer and upstream too where others say the same, and `time`, when it ended, in
+/// seconds since 1970. What is not known is left out. A parser gives back names, user ids
 /// and errors as they were; what is not UTF-8 in a user id is U+FFFD.
 #[derive(Clone, Debug)]
 pub struct Json<'a>(&'a Summary<'a>);

@@ -64,19 +64,23 @@
 //! tunnel that carries bytes has none.
 //!
 //! When a session ends, it emits one event at the level info, with the target
-//! `socks::access`. Its fields, left out where nothing is known:
+//! `socks::access`. It stands outside of the session's span, and says all by itself.
+//! Its fields, left out where nothing is known:
 //!
 //! | field | what |
 //! |---|---|
-//! | `network.peer.address`, `.port` | the other end of the socket |
+//! | `session.id` | [`Session::id`](crate::Session::id), which the span has, too |
+//! | `network.peer.address`, `.port` | the other end of the socket, if that is not the client |
 //! | `client.address`, `.port` | the client, by a PROXY header if one was believed |
 //! | `network.local.address`, `.port` | where it reached us |
 //! | `network.protocol.name`, `.version` | `socks` and `4`, `4a`, `5`; `http` and `1.1` |
 //! | `user.name` | who it was shown to be |
+//! | `user.claimed` | the username that it gave and that was not believed |
+//! | `socks.method` | by what it has shown that: `none`, `password`, `certificate` |
 //! | `socks.user_id` | who a SOCKS4 client says it is, which nothing backs |
 //! | `socks.command` | `connect`, `bind`, `udp associate` |
 //! | `server.address`, `.port` | the target, as the client named it |
-//! | `socks.upstream.address`, `.port` | the other end of the tunnel |
+//! | `socks.upstream.address`, `.port` | the other end of the tunnel, if the target does not say it |
 //! | `socks.reply` | what the client was told last, RFC 1928's code |
 //! | `bytes_up`, `bytes_down` | from and to the client, once its request is granted |
 //! | `datagrams_up`, `_down`, `_dropped` | of a UDP association |

@@ -18,6 +18,7 @@ use crate::session::{Protocol, Request, Session};
 pub(crate) fn span(session: &Session) -> Span {
     let span = tracing::info_span!(
         "session",
+        session.id = session.id().get(),
         network.peer.address = Empty,
         network.peer.port = Empty,
         client.address = Empty,
