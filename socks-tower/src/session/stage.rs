@@ -173,20 +173,28 @@ where
 {
     type Output = Result<R, Error>;
 
+    // Of a tunnel nothing is left but `next`, whose every wake-up comes by here.
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        loop {
-            match state.as_mut().project() {
-                StateProjection::Own { own } => {
-                    let next = ready!(own.as_mut().poll(cx))?;
-                    state.set(State::Next { next });
-                }
-                StateProjection::Next { next } => {
-                    let done = ready!(next.poll(cx));
-                    return Poll::Ready(done.map_err(Error::passed));
-                }
-            }
+        if matches!(*state, State::Own { .. }) {
+            ready!(state.as_mut().poll_own(cx))?;
         }
+        match state.project() {
+            StateProjection::Next { next } => next.poll(cx).map_err(Error::passed),
+            StateProjection::Own { .. } => Poll::Pending,
+        }
+    }
+}
+
+impl<F> State<F> {
+    /// Ready once it is the next stage's future.
+    fn poll_own(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let StateProjection::Own { own } = self.as_mut().project() {
+            let next = ready!(own.as_mut().poll(cx))?;
+            self.set(Self::Next { next });
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -258,6 +266,7 @@ macro_rules! opaque_future {
     };
 
     (@poll) => {
+        #[inline]
         fn poll(
             self: std::pin::Pin<&mut Self>,
             cx: &mut std::task::Context<'_>,

@@ -47,44 +47,48 @@ pub(super) fn poll_read<S: Stream>(
         && !REFUSED.load(Ordering::Relaxed)
         && let Some(tcp) = tcp(source)
     {
-        match ready!(poll_read_twice(cx, tcp, buffer, failed)) {
-            Err(error) if is_refusal(&error) => REFUSED.store(true, Ordering::Relaxed),
-            read => return Poll::Ready(read),
+        loop {
+            ready!(tcp.poll_read_ready(cx))?;
+            match try_read(tcp, buffer, failed) {
+                Some(Err(error)) if is_refusal(&error) => break,
+                Some(read) => return Poll::Ready(read),
+                None => {}
+            }
         }
+        REFUSED.store(true, Ordering::Relaxed);
     }
     plain_read(cx, source, buffer, failed)
 }
 
-fn poll_read_twice(
-    cx: &mut Context<'_>,
+/// None if `source`, which counts as ready, was not.
+fn try_read(
     source: &TcpStream,
     buffer: &mut [u8],
     failed: &mut Option<io::ErrorKind>,
-) -> Poll<io::Result<Read>> {
-    loop {
-        ready!(source.poll_read_ready(cx))?;
-        let mut read = Read::default();
-        let emptied = source.try_io(Interest::READABLE, || {
-            let emptied;
-            (read, emptied) = read_twice(source, buffer)?;
-            match emptied {
-                true => Err(io::ErrorKind::WouldBlock.into()),
-                false => Ok(()),
-            }
-        });
+) -> Option<io::Result<Read>> {
+    let mut came = None;
+    let tried = source.try_io(Interest::READABLE, || {
+        let (read, emptied) = read_twice(source, buffer)?;
+        came = (read.len > 0 || !emptied).then_some(read);
         match emptied {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                // This call tells of an error first, and of it once, though what
-                // came before is yet to be read.
-                if is_refusal(&error) || failed.is_some() {
-                    return Poll::Ready(Err(error));
-                }
-                *failed = Some(error.kind());
-            }
-            Err(_) if read.len == 0 => {}
-            _ => return Poll::Ready(end_of(read, *failed)),
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => Ok(()),
         }
+    });
+    if let Some(read) = came {
+        return Some(end_of(read, *failed));
     }
+    let error = tried.err()?;
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return None;
+    }
+    // This call tells of an error first, and of it once, though what came before is
+    // yet to be read.
+    if is_refusal(&error) || failed.is_some() {
+        return Some(Err(error));
+    }
+    *failed = Some(error.kind());
+    None
 }
 
 /// How the source's end is to be taken, if this is it.
