@@ -218,6 +218,7 @@
 //! | `quota` | no | `QuotaLayer`: bytes per day or month of a client, a user, or all |
 //! | `tap` | no | `TapLayer`: looks at the first bytes of tunnels, for TLS server names and HTTP hosts |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS; `HttpConnector`: through a proxy that speaks it |
+//! | `hyper` | no | connectors through proxies, for the clients of hyper-util and tonic |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 //! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
 //! | `x509` | no | `PeerCertificates::serial` and `common_name`: what a client's certificate says; turns `tls` on |

@@ -57,6 +57,8 @@ pub(crate) use negotiation::READ_SIZE;
 pub(crate) use negotiation::{DEFAULT_TIMEOUT, ReceiveError, receive};
 pub use options::Keepalive;
 pub(crate) use options::{needed, or_without};
+#[cfg(feature = "hyper")]
+pub(crate) use outbound::Guard;
 pub use outbound::{IntoOutbound, Outbound};
 pub use policy::{Direction, Grant, Look, Meter, Policy, Tap, Throttle};
 pub use protocol::{AuthenticatedBy, Protocol};

@@ -91,12 +91,10 @@ impl Socks5 {
 impl Protocol {
     /// What the proxy is to be told, of a target that has been looked up.
     fn choose(&self, pinned: &Pinned) -> Option<SocketAddr> {
+        let only_v4 = matches!(self, Self::Socks4(_));
         let addrs = pinned.addrs();
-        let first = addrs.first().copied();
-        match self {
-            Self::Socks4(_) => addrs.iter().find(|addr| addr.is_ipv4()).copied().or(first),
-            _ => first,
-        }
+        let sayable = addrs.iter().find(|addr| addr.is_ipv4() || !only_v4);
+        sayable.or(addrs.first()).copied()
     }
 
     async fn connect<Io: Stream>(

@@ -27,8 +27,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! From a URL, whatever kind of proxy it names: [`ProxyConnector`]. On a stream that
-//! is there already: [`connect`].
+//! From a URL, whatever kind of proxy it names: [`ProxyConnector`]. As the environment
+//! says: [`EnvConnector`]. On a stream that is there already: [`connect`].
+//!
+//! # For hyper
+//!
+//! With the feature `hyper`, each is a `Service<Uri>` too, as the clients of
+//! hyper-util and tonic take it:
+#![cfg_attr(
+    feature = "hyper",
+    doc = r#"
+```
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use socks_tower::{Socks5Connector, works::upstream::direct};
+
+let proxy = "192.0.2.1:1080".parse()?;
+let connector = Socks5Connector::new(proxy, direct());
+let client = Client::builder(TokioExecutor::new()).build::<_, String>(connector);
+# Ok::<(), socks_tower::ParseTargetError>(())
+```
+"#
+)]
+//! A proxy that wants TLS: `TlsConnector`, with the feature `tls`, in the place of
+//! `C`. TLS to the target is the client's affair.
 //!
 //! # Who looks names up
 //!
@@ -64,19 +85,26 @@
 //!
 //! [`UpstreamError`] tells them apart.
 
+mod env;
 mod error;
 mod handshake;
 mod hop;
 #[cfg(feature = "http-connect")]
 mod http;
 mod method;
+mod no_proxy;
 mod proxy;
 mod socks4;
 mod socks5;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "hyper")]
+pub(crate) mod uri;
 mod url;
 
+pub use env::{EnvConnector, EnvConnectorFuture, EnvError, EnvProxies};
 pub use error::{UpstreamError, UpstreamFailure};
 pub use handshake::connect;
 pub use hop::UpstreamFuture;
@@ -87,7 +115,11 @@ pub use proxy::ProxyConnector;
 pub use socks_core::client::Offer;
 pub use socks4::Socks4Connector;
 pub use socks5::Socks5Connector;
+#[cfg(feature = "tls")]
+pub use tls::{TlsConnector, TlsConnectorFuture};
 use tower_layer::Layer;
+#[cfg(feature = "hyper")]
+pub use uri::{HyperStream, UriFuture};
 pub use url::{ParseProxyUrlError, ProxyUrl};
 
 use crate::works::{

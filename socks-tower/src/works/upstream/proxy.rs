@@ -71,6 +71,9 @@ impl<C> ProxyConnector<C> {
     }
 }
 
+#[cfg(feature = "hyper")]
+super::uri::uri_connector!(ProxyConnector);
+
 impl<C: Connector<Request>> Service<Request> for ProxyConnector<C> {
     type Response = Outbound<BoxStream>;
     type Error = Error;

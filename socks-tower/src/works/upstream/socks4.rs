@@ -14,6 +14,8 @@ pub struct Socks4Connector<C> {
 }
 
 hop_connector!(Socks4Connector);
+#[cfg(feature = "hyper")]
+super::uri::uri_connector!(Socks4Connector);
 
 impl<C> Socks4Connector<C> {
     /// Through the proxy at `proxy`, with an empty user id.

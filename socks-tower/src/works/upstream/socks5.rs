@@ -15,6 +15,8 @@ pub struct Socks5Connector<C> {
 }
 
 hop_connector!(Socks5Connector);
+#[cfg(feature = "hyper")]
+super::uri::uri_connector!(Socks5Connector);
 
 impl<C> Socks5Connector<C> {
     /// Through the proxy at `proxy`, without authentication.

@@ -123,6 +123,14 @@ impl ProxyUrl {
         matches!(self.scheme, Scheme::Socks4 | Scheme::Socks5)
     }
 
+    /// As curl reads it: without a scheme, it is HTTP.
+    pub(super) fn parse_or_http(url: &str) -> Result<Self, ParseProxyUrlError> {
+        match url.contains("://") {
+            true => url.parse(),
+            false => format!("http://{url}").parse(),
+        }
+    }
+
     fn read(url: &str) -> Result<Self, Reason> {
         let (scheme, rest) = url.split_once("://").ok_or(Reason::NoScheme)?;
         let scheme = Scheme::parse(scheme).ok_or(Reason::UnknownScheme)?;

@@ -24,6 +24,8 @@ pub struct HttpConnector<C> {
 }
 
 hop_connector!(HttpConnector);
+#[cfg(feature = "hyper")]
+super::uri::uri_connector!(HttpConnector);
 
 impl<C> HttpConnector<C> {
     /// Through the proxy at `proxy`, without authentication.
