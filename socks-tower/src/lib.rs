@@ -174,6 +174,13 @@
 //! A layer that wants no more than to know the client stands anywhere: see
 //! [`HasSession`].
 //!
+//! How it refuses: [`Error::new`] with [`ErrorKind::Denied`] is 02 to the client and
+//! `denied` in the log; with a [`Refusal`] as its source, the code is that one's and
+//! the kind still yours. [`HandshakeLayer::with_reply`] has the last word for
+//! everything that fails, our own middleware too. Days on which a proxy is closed
+//! need no layer: [`Match::during`] is a condition of a rule, and
+//! [`Rules::with_clock`] tests it.
+//!
 //! # In operation
 //!
 //! - [`ReloadRules`] are replaced while tunnels live; a [`Group`] comes from a

@@ -108,7 +108,8 @@ impl<'a> Negotiation<'a> {
         self.is_gone
     }
 
-    /// Reads one message.
+    /// Reads one message: of a type of your own that is [`Decode`], which is at this
+    /// crate's root with all that it names, or of [`socks_core`].
     ///
     /// # Errors
     ///

@@ -46,11 +46,98 @@
 //! is not needed; without it, locked-out clients may still use what needs no
 //! verifier.
 //!
+//! What a refused client hears is the method's to say, and
+//! [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply) is not asked.
+//!
+//! # Around a method of your own
+//!
+//! A method asks a service about its claim, as ours does, by
+//! [`Work::run`](crate::Work::run); then a lock-out, or any middleware, stands
+//! around that.
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use socks_tower::{
+//!     Admitted, Attempt, AuthMethod, AuthenticateLayer, BoxError, Decode, Decoded, Identity,
+//!     Method, Negotiation, Work, async_trait, middleware::LockoutLayer,
+//! };
+//! use tokio::io::AsyncWriteExt;
+//! use tower::{Layer, service_fn};
+//!
+//! /// What a client claims: a token of four bytes, its message.
+//! struct Token([u8; 4]);
+//!
+//! impl Decode for Token {
+//!     type Error = Infallible;
+//!     const MIN_LEN: usize = 4;
+//!     const MAX_LEN: usize = 4;
+//!
+//!     fn decode(input: &[u8]) -> Result<Decoded<Self>, Infallible> {
+//!         Ok(match input.first_chunk() {
+//!             Some(token) => Decoded::Complete { message: Self(*token), consumed: 4 },
+//!             None => Decoded::Incomplete { needed: 4 - input.len() },
+//!         })
+//!     }
+//! }
+//!
+//! /// Lets in whose token `V` knows; the client hears a byte.
+//! struct ByToken<V>(V);
+//!
+//! #[async_trait]
+//! impl<V> AuthMethod for ByToken<V>
+//! where
+//!     V: Work<Attempt<Token>, Response = Identity> + Sync,
+//! {
+//!     fn code(&self) -> Method {
+//!         Method(0x80)
+//!     }
+//!
+//!     async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+//!         // What the client sent behind its token stays where it is.
+//!         let token = client.read_message::<Token>().await?;
+//!         let attempt = Attempt::new(client.session().clone(), token);
+//!         let verdict = self.0.clone().run(attempt).await;
+//!         client.write_all(&[u8::from(verdict.is_err())]).await?;
+//!         Ok(verdict?.into())
+//!     }
+//! }
+//!
+//! let check = service_fn(|attempt: Attempt<Token>| async move {
+//!     match &attempt.credentials.0 {
+//!         b"open" => Ok(Identity::new("joe")),
+//!         _ => Err("no such token"),
+//!     }
+//! });
+//! let method = ByToken(LockoutLayer::new().layer(check));
+//!
+//! # let client_of_all = async || {
+//! // What a client hears of it, without a proxy: five failures, and it is locked out.
+//! use socks_tower::Session;
+//! let session = Session::new().with_client_addr("192.0.2.1:4000".parse()?);
+//! for (said, lets_in) in [(b"open", true), (b"shut", false), (b"shut", false), (b"shut", false),
+//!     (b"shut", false), (b"shut", false), (b"open", false)]
+//! {
+//!     let mut io = tokio_test::io::Builder::new().write(&[u8::from(!lets_in)]).build();
+//!     let mut came = said.to_vec();
+//!     let mut client = Negotiation::new(&session, &mut came, &mut io);
+//!     assert_eq!(method.authenticate(&mut client).await.is_ok(), lets_in);
+//! }
+//! # Ok::<(), BoxError>(())
+//! # };
+//! # tokio_test::block_on(client_of_all())?;
+//!
+//! let layer = AuthenticateLayer::new(method);
+//! # Ok::<(), BoxError>(())
+//! ```
+//!
 //! # What counts as a failure
 //!
 //! Every error of the verifier that does not look like the verifier's own
 //! trouble: I/O errors, time-outs and overload, anywhere among the causes, do
-//! not count, or an outage of a user database would lock everybody out.
+//! not count, or an outage of a user database would lock everybody out. Nor does a
+//! refusal by a limit of ours around the verifier
+//! ([`ErrorKind::Limited`](crate::ErrorKind::Limited)): who comes too often has not
+//! failed yet.
 //! [`LockoutLayer::with_counted`] sets another rule.
 //!
 //! # What it does not do

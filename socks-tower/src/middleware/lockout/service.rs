@@ -344,6 +344,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_refusal_by_a_limit_locks_nobody_out() {
+        let limited = service_fn(|_: Attempt| {
+            let error = Error::new(ErrorKind::Limited, "too many");
+            ready(Err::<Identity, _>(error))
+        });
+        let auth = AuthenticateLayer::password(lockout().layer(limited));
+        for _ in 0..5 {
+            let error = socks5(&auth, "192.0.2.1", b"good", false).await;
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Limited);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn clients_without_an_address_are_never_locked_out() {
         let mut verifier = lockout().layer(users());
         for _ in 0..5 {

@@ -72,6 +72,7 @@
 //!
 //! Over quota: `CONNECTION_NOT_ALLOWED` (02), SOCKS4's 91. A quota that fails,
 //! or says nothing for 5 seconds, lets nobody in: general failure (01), 91.
+//! Another reply is [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply)'s.
 //! Tunnels that stand wait for it once their lease is used up; when it has
 //! failed ten times in a row, a second apart, they end.
 //!

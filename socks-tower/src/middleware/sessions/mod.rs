@@ -48,6 +48,8 @@
 //!
 //! [`Sessions::end_where`] ends those that live, and a [`Ban`] keeps others
 //! from coming: also those that were still negotiating, which no list has.
+//! These hear 02, or what [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply)
+//! says.
 //!
 //! # What an ended session sees
 //!

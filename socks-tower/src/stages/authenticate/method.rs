@@ -36,6 +36,11 @@ use crate::session::{BoxError, HasSession, Negotiation, Session};
 ///
 /// let layer = AuthenticateLayer::new(Magic);
 /// ```
+///
+/// A claim that comes as a message is read by
+/// [`Negotiation::read_message`](crate::Negotiation::read_message), and is best judged by a
+/// service of an [`Attempt`], around which other middleware may stand: the page of
+/// `middleware::lockout` (feature `lockout`) has such a method, whole.
 #[async_trait]
 pub trait AuthMethod: Send + Sync + 'static {
     /// The method's code.

@@ -59,7 +59,9 @@
 //! # Replies
 //!
 //! Success carries the local address of the stream to the target as BND.ADDR;
-//! [`Error::reply`](crate::Error::reply) says what a failure is called. While
+//! [`Error::reply`](crate::Error::reply) says what a failure is called, and
+//! [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply) has the last
+//! word. While
 //! the connector works the client is watched: if it resets the connection, the
 //! work is dropped. What it sends early goes to the target, and the end of its
 //! stream too.

@@ -45,6 +45,19 @@ impl HandshakeLayer {
 
     /// Has the last word on what a client hears when its request fails:
     /// `None` leaves it at [`Error::reply`].
+    ///
+    /// It is told of whatever fails behind authentication, in a stage, a work or a
+    /// middleware around one; the causes say which.
+    ///
+    /// ```
+    /// use socks_tower::{ErrorKind, HandshakeLayer, ReplyCode};
+    ///
+    /// let handshake = HandshakeLayer::new().with_reply(|error| match error.kind() {
+    ///     ErrorKind::Limited => Some(ReplyCode::CONNECTION_NOT_ALLOWED), // 02, not 01
+    ///     ErrorKind::Denied => Some(ReplyCode::HOST_UNREACHABLE), // as if it were not there
+    ///     _ => None,
+    /// });
+    /// ```
     #[must_use]
     pub fn with_reply(
         mut self,

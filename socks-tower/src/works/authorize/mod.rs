@@ -84,7 +84,8 @@
 //! or, with the feature `time-zones`, where this machine is or in a named zone.
 //! It is judged when a request is, not again: a tunnel outlives the window that
 //! it was granted in, while a UDP association then reaches no destination that
-//! is new to it. Tests set the clock.
+//! is new to it. Tests set the clock. No layer is needed for days on which a proxy
+//! is closed: a rule that denies [during](Match::during) them is one.
 //!
 //! ```
 //! use std::time::{Duration, UNIX_EPOCH};
@@ -176,7 +177,9 @@
 //! What the rules deny is 02, connection not allowed by ruleset; SOCKS4 says
 //! 91. The log says why ([`Denied`]), the client does not hear it. An
 //! authorizer chooses another reply with a [`Refusal`](crate::Refusal); any
-//! other error means that it broke, which is 01.
+//! other error means that it broke, which is 01. What clients hear of the rules'
+//! own denials, [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply)
+//! may change, and `HttpConnectLayer::with_response`.
 //!
 //! # What they cost
 //!
