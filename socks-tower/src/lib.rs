@@ -232,7 +232,8 @@
 //! | `upstream-pool` | no | `UpstreamPool`: many upstream proxies as one connector |
 //! | `routes` | no | `Routes`: one of several connectors, by what is asked for |
 //! | `time-zones` | no | windows of rules in local time and in named time zones; UTC and fixed offsets need nothing |
-//! | `full` | no | all of these |
+//! | `test-util` | no | `test_util`: a client in memory, and what clients hear of an error; for tests. Turns `http-connect` on |
+//! | `full` | no | all of these but `test-util` |
 
 // docs.rs says of each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -244,6 +245,8 @@ pub mod session;
 pub mod stages;
 #[cfg(test)]
 mod test_support;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 pub mod works;
 
 /// For an [`AuthMethod`] of your own.

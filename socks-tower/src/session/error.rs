@@ -163,6 +163,11 @@ impl Error {
         self.kind.unwrap_or(ErrorKind::Other)
     }
 
+    /// What failed, if somebody has said so.
+    pub(crate) fn named(&self) -> Option<ErrorKind> {
+        self.kind
+    }
+
     /// An `Error` stays what it is. Anything else is of kind
     /// [`ErrorKind::Other`], unless it passes a stage that knows better: what
     /// comes out of a connector, through whatever layers, is

@@ -15,8 +15,11 @@ impl Error {
     ///
     /// In this order: the code of a [`Refusal`] among the causes; what failed;
     /// and for a failed dial or lookup its cause, the first time-out or
-    /// [`DialError`] within. The first of our own errors on the way decides, so that the
-    /// refused connection of a user database never reads as a refusing target.
+    /// [`DialError`] within. An error of [`from_box`](Self::from_box), of which nobody
+    /// has said what failed, reads as a failed dial; `test_util::replies`, of the
+    /// feature `test-util`, takes a work's error as its stage would. The first of our
+    /// own errors on the way decides, so that the refused connection of a user
+    /// database never reads as a refusing target.
     /// SOCKS4 says 91 whatever the code. A time-out of
     /// [`ConnectLayer::with_timeout`](crate::ConnectLayer::with_timeout) reads as
     /// 06 whatever version of tower you use; another tower's `Timeout` does not.
@@ -46,7 +49,8 @@ impl Error {
                 return error.reply();
             }
         }
-        match self.kind() {
+        // Of what nobody has named, the causes still tell.
+        match self.named().unwrap_or(ErrorKind::Connect) {
             ErrorKind::Denied => ReplyCode::CONNECTION_NOT_ALLOWED,
             ErrorKind::Resolve => match self.causes().find_map(dial_reply) {
                 Some(ReplyCode::TTL_EXPIRED) => ReplyCode::TTL_EXPIRED,
@@ -418,6 +422,29 @@ mod tests {
             Error::of_work(ErrorKind::Connect, broken.into()).kind(),
             ErrorKind::Authorize
         );
+    }
+
+    #[test]
+    fn an_error_that_nobody_named_reads_as_a_failed_dial() {
+        for (name, cause) in causes() {
+            let [_, _, by_connector] = expected(name);
+            assert_eq!(Error::from_box(cause()).reply().0, by_connector, "{name}");
+        }
+    }
+
+    #[cfg(feature = "test-util")]
+    #[test]
+    fn what_a_test_is_told_of_an_error_is_what_clients_hear() {
+        use crate::test_util::replies;
+
+        let works = [ErrorKind::Resolve, ErrorKind::Authorize, ErrorKind::Connect];
+        for (name, cause) in causes() {
+            for (work, code) in works.into_iter().zip(expected(name)) {
+                let [socks5, socks4, http] = replies(work, cause());
+                assert_eq!((socks5, socks4), (code.into(), 91), "{work}, {name}");
+                assert!((403..=504).contains(&http), "{work}, {name}: {http}");
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::session::{HasSession, Session, canonical};
 ///
 /// `T` says how much is known of the target: [`Target`] as the client named
 /// it, [`Pinned`] once its addresses are known.
-#[derive(Clone, Debug)]
+///
+/// It is equal to another that asks the same for the same [`Session`].
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Request<T = Target> {
     /// Who asks.
@@ -58,7 +60,7 @@ impl<T> HasSession for Request<T> {
 /// A target and the addresses that it has: what rules judge, and all that a
 /// connector may dial. A name that resolves differently a moment later changes
 /// nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
     target: Target,
     addrs: Arc<[SocketAddr]>,
@@ -100,5 +102,27 @@ impl From<SocketAddr> for Pinned {
             target: addr.into(),
             addrs: Arc::new([addr]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Identity;
+
+    #[test]
+    fn a_request_is_equal_to_one_that_asks_the_same_for_the_same_session() {
+        let target = |port| Target::new(std::net::IpAddr::from([192, 0, 2, 1]), port);
+        let session = Session::new();
+        let request = |port| Request::new(session.clone(), Command::CONNECT, target(port));
+        assert_eq!(request(80), request(80));
+        assert_ne!(request(80), request(81));
+        assert_ne!(
+            request(80),
+            Request::new(Session::new(), Command::CONNECT, target(80))
+        );
+        let mut joe = request(80);
+        joe.session.identity = Some(Identity::new("joe"));
+        assert_ne!(request(80), joe);
     }
 }

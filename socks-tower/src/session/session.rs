@@ -164,6 +164,17 @@ pub struct Session {
     pub(crate) watch: Watch,
 }
 
+/// By number, and by all that is known but what knows no equality: `policy` and
+/// `extensions`.
+impl PartialEq for Session {
+    fn eq(&self, other: &Self) -> bool {
+        let known = |it: &Self| (it.id, it.client_addr, it.local_addr, it.protocol, it.method);
+        known(self) == known(other)
+            && self.identity == other.identity
+            && self.user_id == other.user_id
+    }
+}
+
 /// The number of a session: no other of this process has or had it, and it is
 /// the same in logs, records and the list of live sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -106,3 +106,5 @@ pub use by_protocol::{ByProtocol, ByProtocolFuture, ByProtocolLayer};
 pub use http;
 pub use layer::HttpConnectLayer;
 pub use service::{HttpConnect, HttpConnectFuture};
+#[cfg(feature = "test-util")]
+pub(crate) use words::Http;

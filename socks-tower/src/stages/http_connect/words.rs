@@ -11,7 +11,7 @@ use crate::session::{Dialect, Error, ErrorKind, Reply, Session};
 pub(super) type Respond = Arc<dyn Fn(&Error, &Session) -> Option<Response<String>> + Send + Sync>;
 
 /// The later stages' yes and no.
-pub(super) struct Http {
+pub(crate) struct Http {
     /// The user's, and whom they are about.
     respond: Option<Box<(Respond, Session)>>,
 }
@@ -20,6 +20,12 @@ impl Http {
     pub(super) fn new(respond: Option<&Respond>, session: &Session) -> Self {
         let respond = respond.map(|respond| Box::new((Arc::clone(respond), session.for_work())));
         Self { respond }
+    }
+
+    /// Says no more than we do.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn ours() -> Self {
+        Self { respond: None }
     }
 
     /// What the user has to say; none if it does not read as a refusal.
