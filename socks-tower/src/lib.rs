@@ -33,6 +33,8 @@
 //!
 //! In a hurry? [`Socks5`], [`Socks4`] and [`Socks`] (all versions on one port)
 //! are this stack with safe defaults: `Server::bind(addr).await?.serve(Socks::new()).await?`.
+//! [`with_bind`](Socks::with_bind), [`with_udp`](Socks::with_udp) and
+//! [`with_lookups`](Socks::with_lookups) serve the other commands.
 //!
 //! # Two stacks: one owns the wire, one never sees it
 //!

@@ -10,8 +10,8 @@ use std::{
 
 use fast_socks5::client::Socks5Datagram;
 use socks_tower::{
-    BoxError, DomainName, Error, ErrorKind, Proxy, ReplyCode, Request, Rules, Server, Socks,
-    Socks4, Socks5,
+    BoxError, DomainName, Error, ErrorKind, ListenAddrs, Proxy, ReplyCode, Request, Rules, Server,
+    Socks, Socks4, Socks5,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -99,6 +99,15 @@ async fn with_bind_a_peer_comes_to_the_client_in_either_version() {
     let mut client = listener.accept().await.unwrap();
     peer.write_all(b"hello").await.unwrap();
     client.read_exact(&mut [0; 5]).await.unwrap();
+}
+
+#[tokio::test]
+async fn behind_a_nat_clients_are_told_another_address() {
+    let told: IpAddr = "203.0.113.7".parse().unwrap();
+    let addrs = ListenAddrs::new().with_advertised(told).unwrap();
+    let proxy = serve(here!(Socks).with_listen_addrs(addrs).with_bind()).await;
+    let listener = Socks5Listener::bind(proxy, "127.0.0.1:21").await.unwrap();
+    assert_eq!(bound(&listener.bind_addr()).ip(), told);
 }
 
 #[tokio::test]

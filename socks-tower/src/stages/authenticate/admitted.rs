@@ -69,6 +69,19 @@ impl Admitted {
         self
     }
 
+    /// Who it is; none if nobody asked.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// What else is known of it: for tests of a verifier, and for middleware around
+    /// one.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
     /// Leaves in `session` what is known now, and gives the client's stream, of
     /// which `buffered` has been read, to go on with.
     pub(in crate::stages) fn enter<Io: Stream>(
@@ -233,6 +246,8 @@ mod tests {
             .with_extension(Tenant("first"))
             .with_extension(Tenant("last"))
             .with_extension(7_u8);
+        assert_eq!(admitted.identity(), None);
+        assert_eq!(admitted.extensions().get(), Some(&Tenant("last")));
 
         let io = script().build();
         let _io = admitted.enter(Method::NONE.into(), &mut session, &mut Vec::new(), io);

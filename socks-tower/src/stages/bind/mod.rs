@@ -7,6 +7,8 @@
 //! [`Connected`](crate::Connected): the same relay carries the bytes. It stands
 //! behind [`ByCommand`](crate::ByCommand).
 //!
+//! [`Socks::with_bind`](crate::Socks::with_bind) is the short way to it.
+//!
 //! # Example
 //!
 //! ```

@@ -10,6 +10,8 @@
 //! The answer stands where BND.ADDR does, with port 0, and then the connection
 //! ends.
 //!
+//! [`Socks::with_lookups`](crate::Socks::with_lookups) is the short way to it.
+//!
 //! # Example
 //!
 //! ```

@@ -8,6 +8,8 @@
 //! with a [`Transfer`](crate::Transfer), which counts datagrams, and what was
 //! dropped by [reason](crate::session::DropReason).
 //!
+//! [`Socks::with_udp`](crate::Socks::with_udp) is the short way to it.
+//!
 //! # Example
 //!
 //! ```
