@@ -64,12 +64,25 @@ pub struct Args {
     #[arg(long, value_name = "CIDR", value_parser = cidr)]
     pub proxy_protocol: Vec<IpNet>,
 
+    /// Reach all targets through this proxy: socks5h, socks5, socks4a, socks4 or
+    /// http `://[NAME:PASSWORD@]HOST[:PORT]` (others on this machine can see
+    /// arguments). Given again, they are a pool: each connection takes one, and
+    /// another if that fails. CONNECT alone is served then
+    #[arg(long, value_name = "URL")]
+    pub upstream: Vec<String>,
+
+    /// Reach targets in a domain or a network directly, through a proxy or not at
+    /// all; may be given again, and the first that matches counts. What none
+    /// matches goes through --upstream, or directly. CONNECT alone is served then
+    #[arg(long, value_name = "SUFFIX|CIDR=URL|direct|deny")]
+    pub route: Vec<String>,
+
     /// Let clients reach loopback, private and other special-purpose addresses
     #[arg(long)]
     pub allow_private: bool,
 
     /// Serve BIND, too: listen for a peer that the client expects
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["upstream", "route"])]
     pub bind: bool,
 
     /// Address by which peers (BIND) and clients' datagrams reach this machine
@@ -82,7 +95,7 @@ pub struct Args {
     ports: Option<RangeInclusive<u16>>,
 
     /// Serve Tor's RESOLVE and RESOLVE_PTR, too: look names and addresses up
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["upstream", "route"])]
     pub resolve_commands: bool,
 
     /// Time from accept to the request

@@ -15,6 +15,7 @@ mod serve;
 mod shutdown;
 mod stack;
 mod users;
+mod ways_out;
 
 use std::{error::Error, process::ExitCode};
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
 fn run(args: Args, log: &Log) -> Result<(), Box<dyn Error>> {
     log.begin(&args)?;
     let users = users::read(&args)?;
+    let ways_out = ways_out::read(&args)?;
     listen::check(&args, users.is_some())?;
     let max_connections = match args.max_connections {
         // More than a semaphore can count is no limit.
@@ -44,7 +46,7 @@ fn run(args: Args, log: &Log) -> Result<(), Box<dyn Error>> {
         None => descriptors::max_connections(),
     };
     let threads = args.threads(max_connections);
-    let proxy = |addrs: &[_]| stack::stack(&args, users, max_connections, addrs);
+    let proxy = |addrs: &[_]| stack::stack(&args, users, ways_out, max_connections, addrs);
     match args.runtime {
         Runtime::PerThread => serve::per_thread(&args, threads, proxy),
         Runtime::Shared => serve::shared(&args, threads, proxy),

@@ -1,10 +1,10 @@
 //! The proxy itself: a stack of layers.
 
-use std::{net::SocketAddr, sync::Once, time::Duration};
+use std::{error::Error as StdError, net::SocketAddr, sync::Once, time::Duration};
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
-    Error, ErrorKind, HandshakeLayer, HttpConnectLayer, LoopGuard, NoAuth, Permit, Proxy, Relay,
+    Denied, Error, HandshakeLayer, HttpConnectLayer, LoopGuard, NoAuth, Permit, Proxy, Relay,
     ResolveLayer, Rules, SystemResolver, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate,
     Users,
     front::proxy_protocol::ProxyProtocolLayer,
@@ -14,11 +14,15 @@ use socks_tower::{
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder, util::Either};
 
-use crate::args::Args;
+use crate::{
+    args::Args,
+    ways_out::{Shared, WaysOut},
+};
 
 pub fn stack(
     args: &Args,
     users: Option<Users>,
+    ways_out: Option<WaysOut>,
     max_connections: usize,
     listening_on: &[SocketAddr],
 ) -> impl Proxy<TcpStream> + Clone + Send + use<> {
@@ -36,18 +40,32 @@ pub fn stack(
         .timeout(args.connect_timeout())
         .layer(ResolveLayer::new(resolver.clone()))
         // Outside of the rules: nothing lets a loop through.
-        .layer(AuthorizeLayer::new(guard))
-        .map_err(explain_denial)
-        .layer(AuthorizeLayer::new(rules));
-    let connector = TcpConnector::new().with_keepalive(args.keepalive());
-    let connector = judged.clone().service(connector);
-    let permit = judged.service(Permit::new());
+        .layer(AuthorizeLayer::new(guard.clone()))
+        .layer(AuthorizeLayer::new(rules.clone()));
+    let tcp = TcpConnector::new().with_keepalive(args.keepalive());
+    let direct = judged.clone().service(tcp.clone());
+    let explained = ServiceBuilder::new().map_err(explain_denial);
+    let permit = explained.clone().service(judged.service(Permit::new()));
 
     // What clients may ask for. All tunnels end at the same relay.
     let relay = Relay::new()
         .with_idle_timeout(args.idle_timeout())
         .with_half_closed_timeout(args.half_closed_timeout());
-    let connect = ConnectLayer::new(connector).layer(relay.clone());
+    let is_direct = ways_out.is_none();
+    let connect = match ways_out {
+        None => Either::Left(ConnectLayer::new(explained.service(direct)).layer(relay.clone())),
+        Some(ways_out) => {
+            let shared = Shared {
+                resolver: resolver.clone(),
+                guard,
+                rules,
+                tcp,
+                timeout: args.connect_timeout(),
+            };
+            let routes = ways_out.connector(args.allow_private, direct, &shared);
+            Either::Right(ConnectLayer::new(explained.service(routes)).layer(relay.clone()))
+        }
+    };
     let bind = BindLayer::new(permit.clone())
         .with_listen_addrs(args.listen_addrs())
         .with_keepalive(args.keepalive())
@@ -62,7 +80,8 @@ pub fn stack(
     let commands = ByCommand::new()
         .on(Command::RESOLVE, asked_for(lookups, lookup_addr))
         .on(Command::RESOLVE_PTR, asked_for(lookups, lookup_name))
-        .udp_associate(udp_associate)
+        // Nothing leaves by a way that the operator did not name.
+        .udp_associate(asked_for(is_direct, udp_associate))
         .bind(asked_for(args.bind, bind))
         .connect(connect);
 
@@ -139,10 +158,15 @@ fn asked_for<S>(asked: bool, stack: S) -> Either<S, RefuseCommand> {
 fn explain_denial(error: BoxError) -> BoxError {
     static FIRST: Once = Once::new();
 
-    let denied = error
-        .downcast_ref::<Error>()
-        .filter(|error| error.kind() == ErrorKind::Denied);
-    if let Some(reason) = denied.and_then(std::error::Error::source) {
+    let source = error.downcast_ref::<Error>().and_then(StdError::source);
+    let denied = source.and_then(|source| source.downcast_ref());
+    let reason = denied.filter(|denied| {
+        matches!(
+            denied,
+            Denied::SpecialPurpose { .. } | Denied::LocalName(_) | Denied::UnclearName(_)
+        )
+    });
+    if let Some(reason) = reason {
         FIRST.call_once(
             || tracing::warn!(%reason, "target denied; --allow-private lets such targets through"),
         );

@@ -9,3 +9,4 @@ mod logging;
 mod signals;
 mod stopped;
 mod users;
+mod ways_out;

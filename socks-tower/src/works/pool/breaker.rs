@@ -34,17 +34,17 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Three failures in a row, five seconds, at most a minute.
+    /// Three failures in a row, five seconds, at most thirty.
     ///
     /// One failure may be the network's, and three requests are not lost: each goes on
     /// to another upstream. A trial costs a client at most half of the pool's
-    /// time-out, so it is not made more often than once a minute for long.
+    /// time-out, so that should be few; and whoever is back should not wait for long.
     #[must_use]
     pub fn new() -> Self {
         Self {
             failures: NonZeroU32::MIN.saturating_add(2),
             first_pause: Duration::from_secs(5),
-            longest_pause: Duration::from_secs(60),
+            longest_pause: Duration::from_secs(30),
         }
     }
 
@@ -55,7 +55,7 @@ impl Breaker {
         self
     }
 
-    /// How long it is out at first, and at most: 5 and 60 seconds, unless set.
+    /// How long it is out at first, and at most: 5 and 30 seconds, unless set.
     #[must_use]
     pub fn with_pause(mut self, first: Duration, longest: Duration) -> Self {
         self.first_pause = first;

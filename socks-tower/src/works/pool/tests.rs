@@ -332,7 +332,7 @@ async fn one_that_is_out_is_tried_by_one_request_after_a_pause_that_grows() {
         ask(&pool).await.unwrap();
     }
     one.asked();
-    for pause in [5, 10, 20, 40, 60, 60] {
+    for pause in [5, 10, 20, 30, 30] {
         advance(pause * SECOND - Duration::from_millis(1)).await;
         for _ in 0..20 {
             ask(&pool).await.unwrap();
@@ -585,7 +585,7 @@ async fn under_load_no_request_is_lost_to_one_killed_one_hung_and_one_slow() {
         upstream.now(Does::Connect);
         upstream.asked();
     }
-    assert!(timeout(90 * SECOND, load(80)).await.is_ok());
+    assert!(timeout(60 * SECOND, load(50)).await.is_ok());
     assert_eq!(out(&pool), [false; 4]);
     let (lost, longest) = load(10).await;
     assert_eq!((lost, longest), (0, Duration::ZERO));

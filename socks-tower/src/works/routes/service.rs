@@ -38,7 +38,7 @@ fn end<C: Connector<Request>>(connector: C) -> End {
         let connecting = connector.clone().run(request);
         Box::pin(async move {
             let outbound = connecting.await?.into_outbound();
-            Ok(outbound.map_io(BoxStream::new))
+            Ok(outbound.boxed())
         })
     })
 }

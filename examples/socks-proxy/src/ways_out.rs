@@ -1,0 +1,176 @@
+//! How targets are reached: directly, through other proxies, or not at all.
+
+use std::{error::Error, time::Duration};
+
+use socks_tower::{
+    AuthorizeLayer, BoxError, BoxStream, Connector, DomainName, Host, IpNet, LoopGuard, Match,
+    ProxyConnector, ProxyUrl, Request, ResolveLayer, Routes, Rules, SystemResolver, TcpConnector,
+    UpstreamPool,
+};
+use tower::{ServiceBuilder, util::Either};
+
+use crate::args::Args;
+
+/// What `--upstream` and `--route` say.
+#[derive(Clone)]
+pub struct WaysOut {
+    upstreams: Vec<ProxyUrl>,
+    routes: Vec<Route>,
+}
+
+#[derive(Clone)]
+struct Route {
+    on: Match,
+    to: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Through(ProxyUrl),
+    Direct,
+    Nowhere,
+}
+
+/// None if everything goes out directly. No error shows a password.
+pub fn read(args: &Args) -> Result<Option<WaysOut>, Box<dyn Error>> {
+    if args.upstream.is_empty() && args.route.is_empty() {
+        return Ok(None);
+    }
+    let upstreams = args.upstream.iter().map(|url| {
+        let url: ProxyUrl = url.parse().map_err(|error| format!("--upstream {error}"))?;
+        Ok(url)
+    });
+    let routes = (1..).zip(&args.route).map(|(number, route)| {
+        let route = Route::parse(route);
+        route.map_err(|error| format!("--route (number {number}): {error}").into())
+    });
+    Ok(Some(WaysOut {
+        upstreams: upstreams.collect::<Result<_, Box<dyn Error>>>()?,
+        routes: routes.collect::<Result<_, Box<dyn Error>>>()?,
+    }))
+}
+
+impl Route {
+    fn parse(text: &str) -> Result<Self, Box<dyn Error>> {
+        let (on, to) = text
+            .split_once('=')
+            .ok_or("not SUFFIX=WAY or CIDR=WAY, where WAY is a URL, direct or deny")?;
+        Ok(Self {
+            // It is not shown: of a URL in its place, it may be half of the password.
+            on: matching(on)?,
+            to: match to {
+                "direct" => Way::Direct,
+                "deny" => Way::Nowhere,
+                url => Way::Through(url.parse()?),
+            },
+        })
+    }
+}
+
+/// `example.com`, `*.example.com` and `.example.com` are all the same, as `*` is
+/// everything.
+fn matching(on: &str) -> Result<Match, Box<dyn Error>> {
+    if on == "*" {
+        return Ok(Match::any());
+    }
+    if on.contains('/') {
+        let net: IpNet = on.parse()?;
+        return Ok(Match::any().network(net));
+    }
+    let suffix = on.strip_prefix('*').unwrap_or(on);
+    let suffix = suffix.strip_prefix('.').unwrap_or(suffix);
+    if suffix.contains('*') {
+        return Err("an asterisk stands in front of a suffix only".into());
+    }
+    Ok(match Host::parse(suffix)? {
+        Host::Ip(ip) => Match::any().network(ip.into()),
+        Host::Name(_) => Match::any().domain(DomainName::new(suffix)?),
+    })
+}
+
+/// What all ways out share.
+pub struct Shared {
+    pub resolver: SystemResolver,
+    pub guard: LoopGuard,
+    pub rules: Rules,
+    pub tcp: TcpConnector,
+    pub timeout: Duration,
+}
+
+impl WaysOut {
+    /// The first route that matches; else the upstreams; else `direct`.
+    pub fn connector(
+        self,
+        allow_private: bool,
+        direct: impl Connector<Request>,
+        shared: &Shared,
+    ) -> Routes {
+        let mut routes = match shared.through_all(self.upstreams) {
+            Some(upstreams) => Routes::new(upstreams),
+            None => Routes::new(direct.clone()),
+        };
+        if allow_private {
+            routes = routes.permit_all_special();
+        }
+        self.routes
+            .into_iter()
+            .fold(routes, |routes, Route { on, to }| match to {
+                Way::Through(url) => routes.to(on, shared.through(url, shared.timeout)),
+                Way::Direct => routes.to(on, direct.clone()),
+                Way::Nowhere => routes.deny(on),
+            })
+    }
+}
+
+impl Shared {
+    fn through_all(
+        &self,
+        urls: Vec<ProxyUrl>,
+    ) -> Option<impl Connector<Request, Io = BoxStream> + use<>> {
+        let mut urls = urls.into_iter();
+        let first = urls.next()?;
+        if urls.len() == 0 {
+            // Its failures are told as they come: there is nobody else to ask.
+            return Some(Either::Left(self.through(first, self.timeout)));
+        }
+        let mut pool = UpstreamPool::new().with_timeout(self.timeout);
+        for (number, url) in (1..).zip([first].into_iter().chain(urls)) {
+            let name = format!("{number} ({url})");
+            pool = pool.with_upstream(name, self.through(url, self.timeout / 2));
+        }
+        Some(Either::Right(pool))
+    }
+
+    /// Through the proxy at `url`, with as much time as that.
+    fn through(
+        &self,
+        url: ProxyUrl,
+        time: Duration,
+    ) -> impl Connector<
+        Request,
+        Io = BoxStream,
+        Response = socks_tower::Outbound<BoxStream>,
+        Error = BoxError,
+    > + use<> {
+        // No rules: the operator may mean a proxy on this machine or in its networks.
+        let to_proxy = ServiceBuilder::new()
+            .layer(ResolveLayer::new(self.resolver.clone()))
+            .layer(AuthorizeLayer::new(self.guard.clone()))
+            .service(self.tcp.clone());
+        let looks_up = url.resolves_locally();
+        // Before the time is up for everything: it knows whose fault that is.
+        let through = ProxyConnector::new(url, to_proxy).with_timeout(time - time / 20);
+        let through = ServiceBuilder::new()
+            .map_err(BoxError::from)
+            .service(through);
+        let timed = ServiceBuilder::new().timeout(time);
+        if looks_up {
+            let judged = timed
+                .layer(ResolveLayer::new(self.resolver.clone()))
+                .layer(AuthorizeLayer::new(self.rules.clone()));
+            Either::Left(judged.service(through))
+        } else {
+            Either::Right(timed.service(through))
+        }
+    }
+}
