@@ -53,6 +53,18 @@ impl Dropped {
         count.copied().unwrap_or_default()
     }
 
+    /// Each reason, and how many were dropped for it, 0 included.
+    ///
+    /// ```
+    /// # let datagrams = socks_tower::session::Datagrams::default();
+    /// for (reason, count) in datagrams.dropped.iter().filter(|(_, count)| *count > 0) {
+    ///     println!("{reason}: {count}");
+    /// }
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + use<> {
+        DropReason::ALL.iter().copied().zip(self.counts)
+    }
+
     /// How many were dropped in all.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -152,5 +164,7 @@ mod tests {
             assert_eq!(dropped.of(reason), datagrams, "{reason}");
         }
         assert_eq!(dropped.total(), 66);
+        let listed = dropped.iter().map(|(reason, count)| (count, reason));
+        assert!(listed.eq((1..).zip(DropReason::ALL.iter().copied())));
     }
 }

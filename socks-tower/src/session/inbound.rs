@@ -86,6 +86,20 @@ impl<Io: Stream> Inbound<Io> {
         tcp(&self.io)
     }
 
+    /// The same over another stream, which `wrap` makes of this one: its reply, and
+    /// all that follows, goes through that. What the client sent early has been read
+    /// already, and is not.
+    pub fn map_io<New: Stream>(self, wrap: impl FnOnce(Io) -> New) -> Inbound<New> {
+        Inbound {
+            io: wrap(self.io),
+            early: self.early,
+            eof: self.eof,
+            words: self.words,
+            hook: self.hook,
+            watch: self.watch,
+        }
+    }
+
     /// The stream, to go on with once the request is granted: for a command or a
     /// relay of your own. What the client sent early is read first.
     pub fn into_stream(self) -> Rewind<Io> {

@@ -20,15 +20,19 @@ pub enum Protocol {
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// Another, which a first stage of one's own speaks, by the name that logs are to
+    /// have for it.
+    Other(&'static str),
 }
 
 impl Protocol {
-    /// The name that logs have for it: `socks`, `http`.
+    /// The name that logs have for it: `socks`, `http`, or that of another.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Socks | Self::Socks4 | Self::Socks4a | Self::Socks5 => "socks",
             Self::Http | Self::Http10 | Self::Http11 => "http",
+            Self::Other(name) => name,
         }
     }
 
@@ -41,7 +45,7 @@ impl Protocol {
             Self::Socks5 => Some("5"),
             Self::Http10 => Some("1.0"),
             Self::Http11 => Some("1.1"),
-            Self::Socks | Self::Http => None,
+            Self::Socks | Self::Http | Self::Other(_) => None,
         }
     }
 

@@ -13,7 +13,7 @@ use std::{
 use http::Extensions;
 use socks_core::v4::UserId;
 
-use crate::session::{AuthenticatedBy, Protocol, policy::Policy, watch::Watch};
+use crate::session::{AuthenticatedBy, Protocol, policy::Policy, trace, watch::Watch};
 
 /// Who a client has been shown to be.
 ///
@@ -247,6 +247,24 @@ impl Session {
     pub fn with_method(mut self, method: impl Into<AuthenticatedBy>) -> Self {
         self.method = Some(method.into());
         self
+    }
+
+    /// Says what the client speaks, to the log and to whoever observes: for a first
+    /// stage to do as soon as it is called, which then hands on the session that it
+    /// came with.
+    ///
+    /// ```
+    /// use socks_tower::{Accepted, Protocol};
+    ///
+    /// # fn own_first_stage<Io>(mut accepted: Accepted<Io>) {
+    /// accepted.session.speaks(Protocol::Other("transparent"));
+    /// # }
+    /// ```
+    pub fn speaks(&mut self, protocol: Protocol) {
+        self.protocol = Some(protocol);
+        self.watch.learn(self);
+        // A PROXY header that says where the client is has been read by now.
+        trace::speaks(protocol, self);
     }
 
     /// The copy that a work is handed.

@@ -11,7 +11,7 @@ use socks_core::{
 use tokio::time::Instant;
 
 use crate::session::{
-    DEFAULT_TIMEOUT, HasSession, Inbound, Outbound, Protocol, ReplyHook, Request, Session,
+    DEFAULT_TIMEOUT, HasSession, Inbound, Outbound, Protocol, ReplyHook, Request, Session, Stream,
 };
 
 /// A connection that has been accepted, and nothing more.
@@ -38,10 +38,25 @@ impl<Io> Accepted<Io> {
         }
     }
 
-    /// The same connection over another stream, as a TLS layer makes it.
-    pub fn with_io<New>(self, io: New) -> Accepted<New> {
+    /// The same connection over another stream, which `wrap` makes of this one.
+    /// What is `buffered` is read before that.
+    ///
+    /// ```
+    /// use socks_tower::Accepted;
+    /// use tokio::{io::BufStream, net::TcpStream};
+    ///
+    /// fn buffered(accepted: Accepted<TcpStream>) -> Accepted<BufStream<TcpStream>> {
+    ///     accepted.map_io(BufStream::new)
+    /// }
+    /// ```
+    ///
+    /// A stream that is wrapped is not spliced: what is to see, count or hold back
+    /// bytes is a [`Policy`](crate::Policy). A wrapping that has to wait, as
+    /// for a handshake, moves the fields into [`new`](Self::new), and `accepted_at` and
+    /// `buffered` into what that gives.
+    pub fn map_io<New>(self, wrap: impl FnOnce(Io) -> New) -> Accepted<New> {
         Accepted {
-            io,
+            io: wrap(self.io),
             buffered: self.buffered,
             session: self.session,
             accepted_at: self.accepted_at,
@@ -96,6 +111,20 @@ impl<Io> Greeted<Io> {
             hook: None,
         })
     }
+
+    /// The same connection over another stream, which `wrap` makes of this one. What
+    /// has been read too far is read before that.
+    pub fn map_io<New>(self, wrap: impl FnOnce(Io) -> New) -> Greeted<New> {
+        Greeted {
+            io: wrap(self.io),
+            session: self.session,
+            buffered: self.buffered,
+            server: self.server,
+            offer: self.offer,
+            deadline: self.deadline,
+            hook: self.hook,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -120,6 +149,16 @@ impl<Io> Requested<Io> {
     }
 }
 
+impl<Io: Stream> Requested<Io> {
+    /// The same over another stream to the client: see [`Inbound::map_io`].
+    pub fn map_io<New: Stream>(self, wrap: impl FnOnce(Io) -> New) -> Requested<New> {
+        Requested {
+            client: self.client.map_io(wrap),
+            request: self.request,
+        }
+    }
+}
+
 /// A connection with a stream to its target. The client has had its reply.
 #[non_exhaustive]
 pub struct Connected<Io, Up> {
@@ -138,6 +177,18 @@ impl<Io, Up> Connected<Io, Up> {
             client,
             upstream,
             request,
+        }
+    }
+}
+
+impl<Io: Stream, Up> Connected<Io, Up> {
+    /// The same over another stream to the client: see [`Inbound::map_io`]. That to
+    /// the target is the connector's, and wrapped there: [`Outbound::map_io`].
+    pub fn map_io<New: Stream>(self, wrap: impl FnOnce(Io) -> New) -> Connected<New, Up> {
+        Connected {
+            client: self.client.map_io(wrap),
+            upstream: self.upstream,
+            request: self.request,
         }
     }
 }

@@ -3,10 +3,14 @@
 
 use socks_tower::{
     Accepted, BoxError, ClientStream, Command, ConnectLayer, Dialect, Error, ErrorKind, Inbound,
-    Refusal, Relay, Reply, Request, Requested, Stage, StageFuture, Stream, Target,
+    Protocol, Refusal, Relay, Reply, Request, Requested, Stage, StageFuture, Stream, Target,
+    middleware::{ObserveLayer, Observer, observe::Summary},
 };
 use std::task::{Context, Poll};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::mpsc,
+};
 use tower::{Layer, Service, ServiceBuilder, layer::layer_fn, service_fn};
 
 use crate::{client_of, connector, hears};
@@ -47,6 +51,7 @@ impl<Io: Stream, S: Stage<Requested<ClientStream<Io>>>> Service<Accepted<Io>> fo
 async fn read_head<Io: Stream>(
     mut accepted: Accepted<Io>,
 ) -> Result<Requested<ClientStream<Io>>, Error> {
+    accepted.session.speaks(Protocol::Other("own-http"));
     let broken = |error: BoxError| Error::new(ErrorKind::Protocol, error);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -97,4 +102,34 @@ async fn it_hears_of_failures_in_its_own_words() {
     client.write_all(HEAD).await.unwrap();
 
     hears(&mut client, b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn a_log_has_its_protocol_by_the_name_that_it_gave_whatever_becomes_of_it() {
+    /// What a session spoke, and how it ended.
+    struct Note(mpsc::UnboundedSender<(Option<Protocol>, &'static str)>);
+
+    impl Observer for Note {
+        fn ended(&self, summary: &Summary<'_>) {
+            let ended = (summary.record.protocol, summary.outcome.as_str());
+            self.0.send(ended).unwrap();
+        }
+    }
+
+    let (note, mut noted) = mpsc::unbounded_channel();
+    let proxy = ServiceBuilder::new()
+        .layer(ObserveLayer::new(Note(note)))
+        .layer(layer())
+        .layer(ConnectLayer::new(connector()))
+        .service(Relay::new());
+    for (head, outcome) in [(HEAD, "closed"), (b"BROKEN\r\n\r\n", "protocol")] {
+        let (mut client, session) = client_of(proxy.clone());
+        client.write_all(head).await.unwrap();
+        client.shutdown().await.unwrap();
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        let _ = session.await.unwrap();
+        let protocol = Protocol::Other("own-http");
+        assert_eq!(noted.recv().await.unwrap(), (Some(protocol), outcome));
+        assert_eq!(protocol.to_string(), "own-http");
+    }
 }

@@ -13,6 +13,7 @@ mod http_connect;
 mod protected;
 mod udp;
 mod upstream;
+mod wrapping;
 
 use std::convert::Infallible;
 

@@ -37,11 +37,8 @@ pub(crate) fn span(session: &Session) -> Span {
     span
 }
 
-/// The first stage begins, in the connection's span: the client speaks
-/// `protocol`, and a PROXY header that says where it is has been read.
-pub(crate) fn speaks(protocol: Protocol, session: &mut Session) {
-    session.protocol = Some(protocol);
-    session.watch.learn(session);
+/// The client speaks `protocol`, as the span is to say.
+pub(crate) fn speaks(protocol: Protocol, session: &Session) {
     let span = Span::current();
     if span.is_disabled() {
         return;

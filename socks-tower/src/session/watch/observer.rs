@@ -77,6 +77,10 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
         O::carried(self, record, report);
     }
 
+    fn datagrams(&self, record: &Record, more: &Datagrams) {
+        O::datagrams(self, record, more);
+    }
+
     fn ended(&self, summary: &Summary<'_>) {
         O::ended(self, summary);
     }

@@ -33,7 +33,7 @@ where
     always_ready!();
 
     fn call(&mut self, mut accepted: Accepted<Io>) -> Self::Future {
-        trace::speaks(Protocol::Socks, &mut accepted.session);
+        accepted.session.speaks(Protocol::Socks);
         let stage = trace::stage(StageKind::Handshake, &accepted.session);
         let config = self.config.clone();
         // What is captured is used where it lies: moved into a variable, it

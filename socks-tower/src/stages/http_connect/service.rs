@@ -43,7 +43,7 @@ where
     always_ready!();
 
     fn call(&mut self, mut accepted: Accepted<Io>) -> Self::Future {
-        trace::speaks(Protocol::Http, &mut accepted.session);
+        accepted.session.speaks(Protocol::Http);
         let own = negotiate(self.config.clone(), accepted);
         HttpConnectFuture::new(StageFuture::new(own, self.inner.clone()))
     }
