@@ -223,7 +223,7 @@
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
 //! | `access-log` | no | `AccessLogLayer`: a line for each session, in 3proxy's form or JSON |
 //! | `metrics` | no | `MetricsLayer`: sessions, bytes, failures and latencies, by the `metrics` facade |
-//! | `bandwidth` | no | `BandwidthLayer`: bytes per second of a tunnel, a client, a user, and all |
+//! | `bandwidth` | no | `BandwidthLayer`: bytes and datagrams per second of a tunnel, a client, a user, and all |
 //! | `quota` | no | `QuotaLayer`: bytes per day or month of a client, a user, or all |
 //! | `tap` | no | `TapLayer`: looks at the first bytes of tunnels, for TLS server names and HTTP hosts |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS; `HttpConnector`: through a proxy that speaks it |

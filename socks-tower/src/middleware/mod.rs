@@ -29,7 +29,7 @@ pub mod tap;
 #[cfg(feature = "access-log")]
 pub use access_log::AccessLogLayer;
 #[cfg(feature = "bandwidth")]
-pub use bandwidth::{Bandwidth, BandwidthLayer, ByteRate};
+pub use bandwidth::{Bandwidth, BandwidthLayer, ByteRate, DatagramRate};
 #[cfg(feature = "limit")]
 pub use limit::{Limited, LiveLimit, LiveLimitLayer};
 #[cfg(feature = "rate-limit")]

@@ -163,3 +163,53 @@ async fn the_associations_of_a_client_share_its_bandwidth() {
         assert_eq!(dropped.of(DropReason::Throttled), throttled);
     }
 }
+
+/// Grants all, and tells of each datagram that comes up.
+#[cfg(feature = "bandwidth")]
+struct Asked(tokio::sync::mpsc::UnboundedSender<()>);
+
+#[cfg(feature = "bandwidth")]
+impl Throttle for Asked {
+    fn take(&self, direction: Direction, want: u64) -> Grant {
+        if direction == Direction::Up {
+            self.0.send(()).unwrap();
+        }
+        Grant::Bytes(want)
+    }
+
+    fn give_back(&self, _: Direction, _: u64) {}
+}
+
+#[cfg(feature = "bandwidth")]
+#[tokio::test]
+async fn the_associations_of_a_client_share_its_rate_of_datagrams() {
+    use socks_tower::middleware::{BandwidthLayer, DatagramRate};
+
+    // So slow that the burst is all there is; answers are not limited.
+    let rate = DatagramRate::per_second(1).with_down(None).with_burst(3);
+    let limit = behind(BandwidthLayer::per_client(rate));
+    let (asked, mut is_asked) = tokio::sync::mpsc::unbounded_channel();
+    let asked = Arc::new(Asked(asked));
+    let front = move |mut accepted: Accepted<_>| {
+        accepted.session.policy.add_throttle(asked.clone());
+        limit(accepted)
+    };
+    let target = echo("127.0.0.1").await;
+    let mut proxy = Proxy::start_behind(front, UdpAssociate::new(judge())).await;
+    for (echoed, throttled) in [(2, 0), (1, 2)] {
+        let client = Client::new(&proxy).await;
+        for len in [0, 1000].into_iter().take(echoed) {
+            client.echo(&target.into(), target, &vec![7; len]).await;
+        }
+        for _ in 0..throttled {
+            client.send(&target.into(), b"one too many").await;
+        }
+        for _ in 0..echoed as u64 + throttled {
+            is_asked.recv().await.unwrap();
+        }
+        drop(client);
+        let datagrams = proxy.ended().await.unwrap().datagrams.unwrap();
+        assert_eq!(datagrams.up, echoed as u64);
+        assert_eq!(datagrams.dropped.of(DropReason::Throttled), throttled);
+    }
+}

@@ -1,4 +1,4 @@
-//! A bucket of bytes that fills with time.
+//! A bucket of bytes, or of datagrams, that fills with time.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,9 +10,6 @@ use tokio::time::Instant;
 use crate::session::policy::Grant;
 
 const NANOS: u128 = 1_000_000_000;
-
-/// A burst holds at least a packet.
-const LEAST_BURST: u64 = 1500;
 
 /// What a turn is worth, if that is a hundredth of a second's rate: at least
 /// what is worth a splice, at most what does not keep others waiting.
@@ -44,9 +41,9 @@ struct State {
 }
 
 impl Bucket {
-    /// A full bucket.
-    pub(super) fn new(rate: u64, burst: Option<u64>) -> Self {
-        let least = if rate == 0 { 0 } else { LEAST_BURST };
+    /// A full bucket, whose burst is at least `least` unless it is set.
+    pub(super) fn new(rate: u64, burst: Option<u64>, least: u64) -> Self {
+        let least = if rate == 0 { 0 } else { least };
         let burst = burst.unwrap_or((rate / 10).max(least));
         // What holds nothing lets nothing through, however fast it fills.
         let rate = if burst == 0 { 0 } else { rate };
@@ -167,6 +164,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn bucket(rate: u64, burst: Option<u64>) -> Bucket {
+        Bucket::new(rate, burst, 1500)
+    }
+
     fn wait(grant: Grant) -> Duration {
         match grant {
             Grant::Wait(at) => at - Instant::now(),
@@ -176,7 +177,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_passes_at_once_and_then_the_rate() {
-        let bucket = Bucket::new(1_000_000, Some(300_000));
+        let bucket = bucket(1_000_000, Some(300_000));
         assert_eq!(
             bucket.take(Instant::now(), 1_000_000),
             Grant::Bytes(300_000)
@@ -195,7 +196,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_given_back_was_never_taken() {
-        let bucket = Bucket::new(1000, Some(5000));
+        let bucket = bucket(1000, Some(5000));
         assert_eq!(bucket.take(Instant::now(), 5000), Grant::Bytes(5000));
         bucket.give_back(4990);
         assert_eq!(bucket.take(Instant::now(), 4990), Grant::Bytes(4990));
@@ -206,7 +207,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_fraction_of_a_byte_is_lost_however_often_one_looks() {
-        let bucket = Bucket::new(4000, Some(5000));
+        let bucket = bucket(4000, Some(5000));
         assert!(bucket.try_take(Instant::now(), 5000));
         for _ in 0..1_000 {
             advance(Duration::from_micros(1001)).await;
@@ -217,7 +218,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn turns_follow_one_another_up_to_a_second() {
-        let bucket = Bucket::new(1_000_000, Some(100_000));
+        let bucket = bucket(1_000_000, Some(100_000));
         assert!(bucket.try_take(Instant::now(), 100_000));
         let waits: Vec<_> = (0..100)
             .map(|_| wait(bucket.take(Instant::now(), 100_000)))
@@ -230,7 +231,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_datagram_larger_than_the_burst_passes_when_that_is_full_and_is_paid_off() {
-        let bucket = Bucket::new(1000, Some(2000));
+        let bucket = bucket(1000, Some(2000));
         assert!(bucket.try_take(Instant::now(), 10_000));
         advance(8 * SECOND).await;
         assert!(!bucket.try_take(Instant::now(), 1));
@@ -243,17 +244,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rate_or_a_burst_of_0_lets_nothing_through() {
-        for bucket in [
-            Bucket::new(0, None),
-            Bucket::new(0, Some(0)),
-            Bucket::new(1000, Some(0)),
-        ] {
+        for bucket in [bucket(0, None), bucket(0, Some(0)), bucket(1000, Some(0))] {
             advance(1_000_000 * SECOND).await;
             assert!(wait(bucket.take(Instant::now(), 1)) > 1_000_000 * SECOND);
             assert!(!bucket.try_take(Instant::now(), 1));
             assert!(bucket.is_full());
         }
-        let once = Bucket::new(0, Some(5));
+        let once = bucket(0, Some(5));
         assert_eq!(once.take(Instant::now(), 9), Grant::Bytes(5));
         advance(1_000_000 * SECOND).await;
         assert!(wait(once.take(Instant::now(), 1)) > 1_000_000 * SECOND);
@@ -261,10 +258,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn extremes_are_no_trouble() {
-        let slow = Bucket::new(1, Some(1));
+        let slow = bucket(1, Some(1));
         assert_eq!(slow.take(Instant::now(), u64::MAX), Grant::Bytes(1));
         assert_eq!(wait(slow.take(Instant::now(), u64::MAX)), SECOND);
-        let fast = Bucket::new(u64::MAX, Some(u64::MAX));
+        let fast = bucket(u64::MAX, Some(u64::MAX));
         for _ in 0..3 {
             assert!(matches!(
                 fast.take(Instant::now(), u64::MAX),

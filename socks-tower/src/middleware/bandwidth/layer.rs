@@ -2,43 +2,51 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{Bandwidth, ByteRate, limits::Limits, shaper::Shaper, table::Table};
+use super::{
+    Bandwidth, BandwidthRate, ByteRate, DatagramRate, limits::Limits, shaper::Shaper, table::Table,
+};
 use crate::session::{ClientKey, Identity, Session};
 
 /// Finds a session's limit; none if it is not limited.
 type Find = Arc<dyn Fn(&Session) -> Option<Arc<Shaper>> + Send + Sync>;
 
-/// Limits the bytes per second of sessions. See the
+/// Limits the bytes, and the datagrams, per second of sessions. See the
 /// [module's page](crate::middleware::bandwidth).
 ///
 /// Its clones, and all that it is wrapped around, count together.
 #[derive(Clone)]
 pub struct BandwidthLayer {
     per_tunnel: Option<ByteRate>,
+    per_association: Option<DatagramRate>,
     shared: Vec<Find>,
 }
 
 impl BandwidthLayer {
     /// What each tunnel, or UDP association, may move.
     #[must_use]
-    pub fn per_tunnel(rate: ByteRate) -> Self {
+    pub fn per_tunnel(rate: impl Into<BandwidthRate>) -> Self {
+        let (per_tunnel, per_association) = match rate.into() {
+            BandwidthRate::Bytes(rate) => (Some(rate), None),
+            BandwidthRate::Datagrams(rate) => (None, Some(rate)),
+        };
         Self {
-            per_tunnel: Some(rate),
+            per_tunnel,
+            per_association,
             shared: Vec::new(),
         }
     }
 
     /// What all tunnels may move together.
     #[must_use]
-    pub fn overall(rate: ByteRate) -> Self {
-        let all = Arc::new(Shaper::new(rate));
+    pub fn overall(rate: impl Into<BandwidthRate>) -> Self {
+        let all = Arc::new(Shaper::new(rate.into()));
         Self::found(move |_| Some(Arc::clone(&all)))
     }
 
     /// What all tunnels of a client, by its address, may move together. Those
     /// without an address (Unix sockets) count as one.
     #[must_use]
-    pub fn per_client(rate: ByteRate) -> Self {
+    pub fn per_client(rate: impl Into<BandwidthRate>) -> Self {
         Self::by(rate, |session| Some(ClientKey::of_session(session)))
     }
 
@@ -46,7 +54,7 @@ impl BandwidthLayer {
     /// who they are count as one. It stands behind
     /// [`AuthenticateLayer`](crate::AuthenticateLayer).
     #[must_use]
-    pub fn per_identity(rate: ByteRate) -> Self {
+    pub fn per_identity(rate: impl Into<BandwidthRate>) -> Self {
         Self::by(rate, |session| -> Option<Option<Identity>> {
             Some(session.identity.clone())
         })
@@ -56,13 +64,13 @@ impl BandwidthLayer {
     /// it says `None` are not limited.
     #[must_use]
     pub fn by<K>(
-        rate: ByteRate,
+        rate: impl Into<BandwidthRate>,
         key: impl Fn(&Session) -> Option<K> + Send + Sync + 'static,
     ) -> Self
     where
         K: Clone + Eq + std::hash::Hash + Send + Sync + 'static,
     {
-        let table = Table::new(rate);
+        let table = Table::new(rate.into());
         Self::found(move |session| Some(table.get(key(session)?)))
     }
 
@@ -72,7 +80,11 @@ impl BandwidthLayer {
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.per_tunnel = match (self.per_tunnel, other.per_tunnel) {
-            (Some(one), Some(other)) => Some(one.narrowest(other)),
+            (Some(one), Some(other)) => Some(ByteRate(one.0.narrowest(other.0))),
+            (one, other) => one.or(other),
+        };
+        self.per_association = match (self.per_association, other.per_association) {
+            (Some(one), Some(other)) => Some(DatagramRate(one.0.narrowest(other.0))),
             (one, other) => one.or(other),
         };
         self.shared.extend(other.shared);
@@ -82,15 +94,19 @@ impl BandwidthLayer {
     fn found(find: impl Fn(&Session) -> Option<Arc<Shaper>> + Send + Sync + 'static) -> Self {
         Self {
             per_tunnel: None,
+            per_association: None,
             shared: vec![Arc::new(find)],
         }
     }
 
     /// Leaves in `session` what the relay is to carry out.
     pub(super) fn apply(&self, session: &mut Session) {
-        let tunnel = self.per_tunnel.map(Shaper::new);
+        let tunnel = self.per_tunnel.map(|rate| Shaper::new(rate.into()));
+        let own = self
+            .per_association
+            .map(|rate| Arc::new(Shaper::new(rate.into())));
         let shared = self.shared.iter().filter_map(|find| find(session));
-        if let Some(limits) = Limits::new(tunnel, shared.collect()) {
+        if let Some(limits) = Limits::new(tunnel, own.into_iter().chain(shared).collect()) {
             session.policy.add_throttle(limits);
         }
     }
@@ -100,6 +116,7 @@ impl fmt::Debug for BandwidthLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BandwidthLayer")
             .field("per_tunnel", &self.per_tunnel)
+            .field("per_association", &self.per_association)
             .field("shared", &self.shared.len())
             .finish()
     }

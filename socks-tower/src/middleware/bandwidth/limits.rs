@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{bucket::Bucket, shaper::Shaper};
+use super::{
+    bucket::Bucket,
+    shaper::{Shaper, Unit},
+};
 use crate::session::policy::{Direction, Grant, Throttle};
 
 /// All that holds one session back, as one throttle: the relay asks for each
@@ -22,10 +25,16 @@ impl Limits {
     }
 
     /// The narrowest first: who is held back by its own troubles nobody else.
-    fn buckets(&self, direction: Direction) -> impl Iterator<Item = &Bucket> {
+    fn all(&self, direction: Direction) -> impl Iterator<Item = (Unit, &Bucket)> {
         let shared = self.shared.iter().map(|shaper| &**shaper);
         let all = self.tunnel.iter().chain(shared);
-        all.filter_map(move |shaper| shaper.bucket(direction))
+        all.filter_map(move |shaper| Some((shaper.unit(), shaper.bucket(direction)?)))
+    }
+
+    /// Those that hold bytes.
+    fn buckets(&self, direction: Direction) -> impl Iterator<Item = &Bucket> {
+        let all = self.all(direction);
+        all.filter_map(|(unit, bucket)| (unit == Unit::Bytes).then_some(bucket))
     }
 
     /// Gives back to the first `count`.
@@ -57,17 +66,20 @@ impl Throttle for Limits {
         Grant::Bytes(granted)
     }
 
+    /// Of bytes alone: how many datagrams they were, nobody says.
     fn give_back(&self, direction: Direction, bytes: u64) {
         self.give_back_to(usize::MAX, direction, bytes);
     }
 
     fn try_take(&self, direction: Direction, bytes: u64) -> bool {
         let now = Instant::now();
-        let mut buckets = self.buckets(direction);
-        let Some(refused) = buckets.position(|bucket| !bucket.try_take(now, bytes)) else {
+        let takes = |(unit, bucket): (Unit, &Bucket)| bucket.try_take(now, unit.of_datagram(bytes));
+        let Some(refused) = self.all(direction).position(|one| !takes(one)) else {
             return true;
         };
-        self.give_back_to(refused, direction, bytes);
+        for (unit, bucket) in self.all(direction).take(refused) {
+            bucket.give_back(unit.of_datagram(bytes));
+        }
         false
     }
 }
@@ -77,14 +89,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::middleware::bandwidth::ByteRate;
+    use crate::middleware::bandwidth::{ByteRate, DatagramRate};
 
     const RATE: ByteRate = ByteRate::per_second(1000);
 
     /// A tunnel's own burst of 5000 bytes, and one of 300 up that is shared.
     fn limits() -> (Limits, Arc<Shaper>) {
-        let tunnel = Shaper::new(RATE.with_burst(5000));
-        let shared = Arc::new(Shaper::new(RATE.with_down(None).with_burst(300)));
+        let tunnel = Shaper::new(RATE.with_burst(5000).into());
+        let shared = Arc::new(Shaper::new(RATE.with_down(None).with_burst(300).into()));
         let limits = Limits::new(Some(tunnel), vec![shared.clone()]);
         (limits.unwrap(), shared)
     }
@@ -123,5 +135,37 @@ mod tests {
     #[test]
     fn without_any_limit_there_is_nothing_to_ask() {
         assert!(Limits::new(None, vec![]).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn datagrams_are_counted_whatever_their_size_and_streams_are_not() {
+        let datagrams = Shaper::new(DatagramRate::per_second(10).with_burst(3).into());
+        let bytes = Arc::new(Shaper::new(RATE.with_burst(2000).into()));
+        let limits = Limits::new(Some(datagrams), vec![bytes]).unwrap();
+        assert_eq!(limits.take(Direction::Up, 9000), Grant::Bytes(2000));
+        limits.give_back(Direction::Up, 2000);
+
+        assert!(limits.try_take(Direction::Up, 1500));
+        // What the bytes have no room for is no datagram either.
+        for _ in 0..9 {
+            assert!(!limits.try_take(Direction::Up, 1500));
+        }
+        assert!(limits.try_take(Direction::Up, 1));
+        assert!(limits.try_take(Direction::Up, 1));
+        assert!(!limits.try_take(Direction::Up, 1), "the fourth");
+        assert!(limits.try_take(Direction::Down, 1));
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert!(limits.try_take(Direction::Up, 1));
+        assert!(!limits.try_take(Direction::Up, 1));
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_datagrams_is_a_tenth_of_a_second_s_and_ten_at_least() {
+        for (rate, burst) in [(1, 10), (1000, 100)] {
+            let shaper = Shaper::new(DatagramRate::per_second(rate).into());
+            let bucket = shaper.bucket(Direction::Up).unwrap();
+            let now = Instant::now();
+            assert_eq!(bucket.take(now, 1_000_000), Grant::Bytes(burst));
+        }
     }
 }

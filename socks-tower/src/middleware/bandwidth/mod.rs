@@ -1,5 +1,5 @@
-//! Limits how many bytes per second a tunnel, a client, a user and all together
-//! may move.
+//! Limits how many bytes, and how many datagrams, per second a tunnel, a client, a
+//! user and all together may move.
 //!
 //! [`BandwidthLayer`] stands anywhere between the stages; behind
 //! [`AuthenticateLayer`](crate::AuthenticateLayer) if it is to know users. It
@@ -37,6 +37,9 @@
 //!
 //! # Which limits, and for whom
 //!
+//! * To a [`ByteRate`], or to a [`DatagramRate`], which counts the datagrams of UDP
+//!   associations whatever their size, and no TCP: small ones cost a proxy as much as
+//!   large ones.
 //! * Each limit holds for up and for down by themselves. Bytes pass if every
 //!   limit lets them: none is charged for what another holds back.
 //! * A client is an IPv4 address or an IPv6 network of 64 bits. Clients of whom
@@ -60,7 +63,8 @@
 //!
 //! A datagram that finds too little is dropped, and counted as
 //! [`DropReason::Throttled`](crate::session::DropReason::Throttled). One without
-//! payload takes a byte.
+//! payload takes a byte. Of a rate of datagrams each takes one, also one that the system
+//! would not send then.
 //!
 //! Nobody is refused, so there is no reply: a client sees a slow tunnel.
 //!
@@ -80,5 +84,5 @@ mod shaper;
 mod table;
 
 pub use layer::BandwidthLayer;
-pub use rate::ByteRate;
+pub use rate::{BandwidthRate, ByteRate, DatagramRate};
 pub use service::Bandwidth;

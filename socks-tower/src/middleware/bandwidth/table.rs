@@ -5,7 +5,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{rate::ByteRate, shaper::Shaper};
+use super::{rate::BandwidthRate, shaper::Shaper};
 use crate::middleware::table;
 
 /// As many are remembered.
@@ -14,12 +14,12 @@ const MOST: usize = 65_536;
 /// A limit for each of many.
 #[derive(Debug)]
 pub(super) struct Table<K> {
-    rate: ByteRate,
+    rate: BandwidthRate,
     entries: Mutex<table::Table<K, Arc<Shaper>>>,
 }
 
 impl<K: Clone + Eq + Hash> Table<K> {
-    pub(super) fn new(rate: ByteRate) -> Self {
+    pub(super) fn new(rate: BandwidthRate) -> Self {
         Self {
             rate,
             entries: Mutex::new(table::Table::new(MOST)),
@@ -57,10 +57,11 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::middleware::bandwidth::ByteRate;
     use crate::session::policy::Direction;
 
     fn table() -> Table<usize> {
-        Table::new(ByteRate::per_second(1000).with_burst(1000))
+        Table::new(ByteRate::per_second(1000).with_burst(1000).into())
     }
 
     fn takes(table: &Table<usize>, key: usize, bytes: u64) -> bool {
