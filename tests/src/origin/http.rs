@@ -1,15 +1,12 @@
 //! As much of HTTP/1.1 as a client needs to fetch a body.
 
-use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
-};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, split};
 
 use crate::content::Content;
 
 /// Answers GET after GET until the client hangs up.
-pub(super) async fn serve(mut stream: TcpStream, content: Content) {
-    let (from, mut to) = stream.split();
+pub async fn serve<Io: AsyncRead + AsyncWrite>(stream: Io, content: Content) {
+    let (from, mut to) = split(stream);
     let mut lines = BufReader::new(from).lines();
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
@@ -28,5 +25,7 @@ pub(super) async fn serve(mut stream: TcpStream, content: Content) {
                 return;
             }
         }
+        // TLS holds some back.
+        let _ = to.flush().await;
     }
 }

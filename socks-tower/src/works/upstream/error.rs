@@ -71,6 +71,12 @@ impl UpstreamError {
         self
     }
 
+    /// Whether the proxy would have connected, if the target had let it.
+    pub(super) fn is_unreached(&self) -> bool {
+        self.failure == UpstreamFailure::RefusedTarget
+            && self.code() != Some(ReplyCode::CONNECTION_NOT_ALLOWED)
+    }
+
     /// What failed.
     #[must_use]
     pub fn failure(&self) -> UpstreamFailure {

@@ -8,6 +8,7 @@ use socks_core::{
     v4::UserId,
     v5::{Command, Method, ReplyCode},
 };
+use tokio::time::Instant;
 
 #[cfg(feature = "http-connect")]
 use super::http;
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     session::{
         Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request, Session, Stream,
-        opaque_future, timeout,
+        opaque_future, timeout_at,
     },
     works::tcp::ConnectError,
 };
@@ -26,6 +27,9 @@ use crate::{
 /// How long dial and handshake may take together, unless set: an upstream that
 /// waits for its target for as long as most do, has time to say so.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many of a target's addresses a proxy is asked for, one after the other.
+const MAX_TRIES: usize = 4;
 
 /// A way to a proxy, `C`, and what to say to it.
 #[derive(Clone, Debug)]
@@ -89,12 +93,9 @@ impl Socks5 {
 }
 
 impl Protocol {
-    /// What the proxy is to be told, of a target that has been looked up.
-    fn choose(&self, pinned: &Pinned) -> Option<SocketAddr> {
-        let only_v4 = matches!(self, Self::Socks4(_));
-        let addrs = pinned.addrs();
-        let sayable = addrs.iter().find(|addr| addr.is_ipv4() || !only_v4);
-        sayable.or(addrs.first()).copied()
+    /// Whether there are words for `addr`.
+    fn can_say(&self, addr: &SocketAddr) -> bool {
+        addr.is_ipv4() || !matches!(self, Self::Socks4(_))
     }
 
     async fn connect<Io: Stream>(
@@ -159,28 +160,56 @@ impl<C> Hop<C> {
 impl<C: Connector<Request>> Hop<C> {
     /// Connects to `request.target`, whoever looks it up.
     pub(super) async fn connect(self, request: Request) -> Result<Outbound<C::Io>, Error> {
-        let proxy = self.proxy.clone();
-        let connected = self.through(request).await;
-        connected.map_err(|error| error.of(proxy).into())
+        let deadline = Instant::now() + self.timeout;
+        Ok(self.connect_by(deadline, request).await?)
     }
 
-    /// Connects to one of the addresses that a target has.
+    /// Connects to the first of a target's addresses that the proxy reaches.
     pub(super) async fn connect_pinned(
         self,
         request: Request<Pinned>,
     ) -> Result<Outbound<C::Io>, Error> {
-        match self.protocol.choose(&request.target) {
-            Some(addr) => self.connect(request.with_target(addr.into())).await,
-            None => Err(Error::new(ErrorKind::Connect, ConnectError::NoAddress)),
+        let deadline = Instant::now() + self.timeout;
+        let pinned = request.target.clone();
+        let all = || pinned.addrs().iter().copied();
+        let mut addrs = all().filter(|addr| self.protocol.can_say(addr)).peekable();
+        let none = Error::new(ErrorKind::Connect, ConnectError::NoAddress);
+        // If there are words for none of them, the error says so.
+        let Some(mut addr) = addrs.next().or(all().next()) else {
+            return Err(none);
+        };
+        let mut tries = 1;
+        loop {
+            let request = request.clone().with_target(addr.into());
+            let connected = self.clone().connect_by(deadline, request).await;
+            addr = match (connected, addrs.next()) {
+                (Err(error), Some(next)) if error.is_unreached() && tries < MAX_TRIES => next,
+                (connected, _) => return Ok(connected?),
+            };
+            tries += 1;
         }
     }
 
-    async fn through(self, request: Request) -> Result<Outbound<C::Io>, UpstreamError> {
+    async fn connect_by(
+        self,
+        deadline: Instant,
+        request: Request,
+    ) -> Result<Outbound<C::Io>, UpstreamError> {
+        let proxy = self.proxy.clone();
+        let connected = self.through(deadline, request).await;
+        connected.map_err(|error| error.of(proxy))
+    }
+
+    async fn through(
+        self,
+        deadline: Instant,
+        request: Request,
+    ) -> Result<Outbound<C::Io>, UpstreamError> {
         let Self {
             proxy,
             protocol,
-            timeout: within,
             inner,
+            ..
         } = self;
         let Request {
             session,
@@ -195,7 +224,8 @@ impl<C: Connector<Request>> Hop<C> {
             protocol.connect(&mut upstream.io, target, &asked).await?;
             Ok(upstream)
         };
-        timeout(within, connecting).await.unwrap_or_else(|elapsed| {
+        let connected = timeout_at(deadline, connecting).await;
+        connected.unwrap_or_else(|elapsed| {
             let failure = match asked.get() {
                 true => UpstreamFailure::NoAnswer,
                 false => UpstreamFailure::Unreachable,
@@ -242,7 +272,8 @@ macro_rules! hop_connector {
             }
         }
 
-        /// The proxy is told an address: the first one that it has words for.
+        /// The proxy is told addresses, that it has words for: one after the other, while
+        /// it says that it reaches none; four at most.
         impl<C: crate::session::Connector<crate::session::Request>>
             tower_service::Service<crate::session::Request<crate::session::Pinned>> for $name<C>
         {

@@ -54,8 +54,8 @@ let client = Client::builder(TokioExecutor::new()).build::<_, String>(connector)
 //! # Who looks names up
 //!
 //! The last proxy of a chain: it is handed the name. With
-//! [`ResolveLayer`](crate::ResolveLayer) around the connector, it is handed an
-//! address: the first one, of those that rules between the two let through.
+//! [`ResolveLayer`](crate::ResolveLayer) around the connector, it is handed the
+//! addresses that rules between the two let through, one after the other.
 //! [`Rules`](crate::Rules) judge addresses, [`NameRules`](crate::NameRules) what is
 //! known of a name.
 //!

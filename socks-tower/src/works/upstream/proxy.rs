@@ -96,7 +96,8 @@ impl<C: Connector<Request>> Service<Request> for ProxyConnector<C> {
     }
 }
 
-/// The proxy is told an address: the first one that it has words for.
+/// The proxy is told addresses, that it has words for: one after the other, while it
+/// says that it reaches none; four at most.
 impl<C: Connector<Request>> Service<Request<Pinned>> for ProxyConnector<C> {
     type Response = Outbound<BoxStream>;
     type Error = Error;

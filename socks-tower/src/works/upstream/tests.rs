@@ -204,6 +204,40 @@ async fn of_what_was_looked_up_the_proxy_is_told_the_first_that_it_has_words_for
     connector.run(pinned()).await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_several_addresses_one_that_the_proxy_reaches_is_found() {
+    let tried = |code: u8, count: u8| async move {
+        let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = asked.clone();
+        let inner = service_fn(move |_: Request| {
+            let (near, mut far) = duplex(64);
+            let seen = seen.clone();
+            tokio::spawn(async move {
+                let mut heard = [0; 10];
+                far.read_exact(&mut heard[..3]).await.unwrap();
+                far.write_all(b"\x05\x00").await.unwrap();
+                far.read_exact(&mut heard).await.unwrap();
+                seen.lock().unwrap().push(heard[7]);
+                let code = if heard[7] == 3 { 0 } else { code };
+                far.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0])
+                    .await
+                    .unwrap();
+            });
+            async move { Ok::<_, Infallible>(near) }
+        });
+        let addrs = (1..=count).map(|last| ([192, 0, 2, last], 80).into());
+        let pinned = Pinned::new(target("example.com:80"), addrs);
+        let connector = Socks5Connector::new(target(PROXY), inner);
+        let connected = connector.run(to("a:1").with_target(pinned)).await;
+        let asked = asked.lock().unwrap().clone();
+        (connected.is_ok(), asked)
+    };
+    assert_eq!(tried(4, 5).await, (true, vec![1, 2, 3]));
+    assert_eq!(tried(5, 2).await, (false, vec![1, 2]));
+    // A rule of the proxy's is an answer.
+    assert_eq!(tried(2, 5).await, (false, vec![1]));
+}
+
 #[tokio::test]
 async fn the_longest_names_and_passwords_fit() {
     let name = ["a".repeat(63).as_str(); 4].join(".");
