@@ -4,7 +4,7 @@
 use std::{io, net::SocketAddr};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -147,7 +147,7 @@ pub fn datagram(target: SocketAddr, data: &[u8]) -> Vec<u8> {
 }
 
 /// Sends `message` and gets it back: the other end is an echo.
-pub async fn assert_echoes(stream: &mut TcpStream, message: &[u8]) {
+pub async fn assert_echoes(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), message: &[u8]) {
     stream.write_all(message).await.expect("the tunnel is up");
     let mut echo = vec![0; message.len()];
     stream
