@@ -2,7 +2,7 @@
 //! itself, for it counts the pipes of its process.
 
 #![cfg(all(target_os = "linux", feature = "splice"))]
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 #[allow(dead_code, reason = "pairs are made elsewhere")]
 mod pipes;
