@@ -31,6 +31,17 @@
 //! }
 //! ```
 //!
+//! ```toml
+//! [dependencies]
+//! socks-tower = "0.1.0"
+//! tokio = { version = "1.49", features = ["macros", "rt-multi-thread"] }
+//! tower = { version = "0.5.2", features = ["limit", "timeout", "util"] }
+//! ```
+//!
+//! The examples of these pages use these and, some of them, `tracing`, Tokio's
+//! features `io-util`, `net`, `signal` and `time`, and tower's `filter`. Each page of a
+//! feature names it.
+//!
 //! In a hurry? [`Socks5`], [`Socks4`] and [`Socks`] (all versions on one port)
 //! are this stack with safe defaults: `Server::bind(addr).await?.serve(Socks::new()).await?`.
 //! [`with_bind`](Socks::with_bind), [`with_udp`](Socks::with_udp) and
@@ -127,7 +138,7 @@
 //! };
 //! use socks_tower::{
 //!     AuthenticateLayer, ConnectLayer, Error, ErrorKind, HandshakeLayer, NoAuth, Relay, Requested,
-//!     Stage, StageFuture, State, Stream,
+//!     Stage, StageFuture, Stream,
 //! };
 //! # use socks_tower::{BoxError, Request};
 //! use tower::{Service, ServiceBuilder, layer::layer_fn};

@@ -34,7 +34,6 @@ use crate::session::{Keepalive, bulk};
 /// where no other thread wants its core.
 ///
 /// ```no_run
-/// use std::num::NonZeroUsize;
 /// use socks_tower::{Socks5, ThreadedServer};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {

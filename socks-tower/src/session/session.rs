@@ -100,7 +100,7 @@ impl NameSuffix {
 ///
 /// ```
 /// use socks_tower::{Refusal, Request};
-/// use tower::{ServiceBuilder, service_fn};
+/// use tower::service_fn;
 ///
 /// /// What a verifier left there, by `Admitted::with_extension`.
 /// #[derive(Clone)]

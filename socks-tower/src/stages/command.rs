@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use socks_tower::{
-//!     AuthenticateLayer, ByCommand, ClientStream, Command, ConnectLayer, End, Error,
+//!     AuthenticateLayer, ByCommand, ClientStream, Command, ConnectLayer, Error,
 //!     HandshakeLayer, NoAuth, Relay, Request, Requested, Target, Transfer,
 //! };
 //! use tokio::{io::duplex, net::TcpStream};

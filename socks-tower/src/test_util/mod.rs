@@ -13,7 +13,7 @@
 //!     Command, ErrorKind, Refusal, Request, Session, test_util::replies,
 //! };
 //! use tokio::io::duplex;
-//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
@@ -47,7 +47,6 @@
 //! [`Heard`] its reply and what the target said.
 //!
 //! ```
-//! use std::convert::Infallible;
 //! use socks_tower::{
 //!     AuthenticateLayer, ConnectLayer, Credentials, HandshakeLayer, HttpConnectLayer, Relay,
 //!     Request, Users, test_util::Client,

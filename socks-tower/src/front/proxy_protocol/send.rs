@@ -25,7 +25,8 @@ use crate::session::{
 /// to servers of your own, that await one.
 ///
 /// ```
-/// use socks_tower::{Pinned, Request, TcpConnector, front::proxy_protocol::SendProxyHeaderLayer};
+/// use socks_tower::{TcpConnector, front::proxy_protocol::SendProxyHeaderLayer};
+/// # use socks_tower::{Pinned, Request};
 /// use tower::ServiceBuilder;
 ///
 /// let connector = ServiceBuilder::new()

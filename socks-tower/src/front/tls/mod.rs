@@ -14,22 +14,18 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use socks_tower::{Identity, Socks, front::tls::{TlsLayer, rustls::ServerConfig}};
+//! use socks_tower::{Identity, Proxy, Socks, front::tls::{TlsLayer, rustls::ServerConfig}};
+//! use tokio::net::TcpStream;
 //! use tower::ServiceBuilder;
 //!
-//! # fn proxy(config: ServerConfig, joes: Vec<u8>) {
-//! let proxy = ServiceBuilder::new()
-//!     .layer(
-//!         // Who has this certificate is joe.
-//!         TlsLayer::new(Arc::new(config)).with_identity(move |shown, _| {
-//!             let is_joe = shown.leaf() == joes;
-//!             is_joe.then(|| Identity::new("joe")).ok_or("a certificate of nobody")
-//!         }),
-//!     )
-//!     .service(Socks::new());
-//! # fn check(_: impl tower::Service<socks_tower::Accepted<tokio::net::TcpStream>>) {}
-//! # check(proxy);
-//! # }
+//! fn proxy(config: ServerConfig, joes: Vec<u8>) -> impl Proxy<TcpStream> {
+//!     // Who has this certificate is joe.
+//!     let tls = TlsLayer::new(Arc::new(config)).with_identity(move |shown, _| {
+//!         let is_joe = shown.leaf() == joes;
+//!         is_joe.then(|| Identity::new("joe")).ok_or("a certificate of nobody")
+//!     });
+//!     ServiceBuilder::new().layer(tls).service(Socks::new())
+//! }
 //! ```
 //!
 //! # Who the client is

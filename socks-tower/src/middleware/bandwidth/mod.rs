@@ -11,11 +11,13 @@
 //!
 //! ```
 //! use socks_tower::{
-//!     AuthenticateLayer, ConnectLayer, HandshakeLayer, NameRules, Relay, Request, Users,
+//!     AuthenticateLayer, ConnectLayer, HandshakeLayer, Relay, Users,
 //!     middleware::{BandwidthLayer, ByteRate},
 //! };
+//! use tower::ServiceBuilder;
+//! # use socks_tower::Request;
 //! # use tokio::{io::duplex, net::TcpStream};
-//! use tower::{ServiceBuilder, service_fn};
+//! # use tower::service_fn;
 //!
 //! let of_user = ByteRate::per_second(10_000_000).with_burst(20_000_000);
 //! let of_tunnel = ByteRate::per_second(5_000_000).with_up(1_000_000);

@@ -21,7 +21,7 @@
 //!     .layer(AuthorizeLayer::new(Rules::new()))
 //!     .service(TcpConnector::new());
 //!
-//! # let users = Users::new();
+//! let users = Users::new().with("joe", "secret")?;
 //! let proxy = ServiceBuilder::new()
 //!     .layer(LiveLimitLayer::per_client(100)) // hangs up
 //!     .layer(HandshakeLayer::new())
@@ -30,6 +30,7 @@
 //!     .service(Relay::new());
 //! # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
 //! # check(proxy);
+//! # Ok::<(), socks_tower::UsersError>(())
 //! ```
 #![cfg_attr(
     feature = "rate-limit",

@@ -11,7 +11,7 @@
 //! ```
 //! use std::time::Duration;
 //! use socks_tower::{
-//!     AuthenticateLayer, ConnectLayer, HandshakeLayer, Relay, Request, Users,
+//!     AuthenticateLayer, ConnectLayer, HandshakeLayer, Relay, Users,
 //!     middleware::LockoutLayer,
 //! };
 //! use tower::{Layer, ServiceBuilder};
@@ -22,7 +22,7 @@
 //!     .with_longest_lock(Duration::from_secs(24 * 60 * 60));
 //!
 //! let users = Users::new().with("joe", "secret")?;
-//! # let connector = tower::service_fn(|_: Request| async { Ok::<_, std::io::Error>(tokio::io::duplex(1).0) });
+//! # let connector = tower::service_fn(|_: socks_tower::Request| async { Ok::<_, std::io::Error>(tokio::io::duplex(1).0) });
 //! let proxy = ServiceBuilder::new()
 //!     .layer(lockout.gate()) // hangs up on those that are locked out
 //!     .layer(HandshakeLayer::new())

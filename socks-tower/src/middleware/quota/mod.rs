@@ -12,11 +12,13 @@
 //! ```
 //! use std::time::Duration;
 //! use socks_tower::{
-//!     AuthenticateLayer, ConnectLayer, HandshakeLayer, Relay, Request, Users,
+//!     AuthenticateLayer, ConnectLayer, HandshakeLayer, Relay, Users,
 //!     middleware::{MemoryQuota, QuotaLayer},
 //! };
+//! use tower::ServiceBuilder;
+//! # use socks_tower::Request;
 //! # use tokio::{io::duplex, net::TcpStream};
-//! use tower::{ServiceBuilder, service_fn};
+//! # use tower::service_fn;
 //!
 //! let day = Duration::from_secs(24 * 60 * 60);
 //! # let connector = service_fn(|_: Request| async { Ok::<_, std::io::Error>(duplex(64).0) });
@@ -42,8 +44,7 @@
 //! last of these tunnels ends is given back.
 //!
 //! ```
-//! use async_trait::async_trait;
-//! use socks_tower::{BoxError, middleware::{QuotaStore, QuotaKey, QuotaLayer}};
+//! use socks_tower::{BoxError, async_trait, middleware::{QuotaStore, QuotaKey, QuotaLayer}};
 //!
 //! # #[derive(Clone)] struct Database;
 //! # impl Database {

@@ -9,14 +9,14 @@
 //! ```
 //! use std::time::Duration;
 //! use socks_tower::{
-//!     AuthenticateLayer, ConnectLayer, Direction, HandshakeLayer, NoAuth, Relay, Request,
+//!     AuthenticateLayer, ConnectLayer, Direction, HandshakeLayer, NoAuth, Relay,
 //!     middleware::{RegisterLayer, Sessions},
 //! };
 //! use tower::ServiceBuilder;
 //!
 //! let sessions = Sessions::new();
 //!
-//! # let connector = tower::service_fn(|_: Request| async { Ok::<_, std::io::Error>(tokio::io::duplex(1).0) });
+//! # let connector = tower::service_fn(|_: socks_tower::Request| async { Ok::<_, std::io::Error>(tokio::io::duplex(1).0) });
 //! let proxy = ServiceBuilder::new()
 //!     .layer(HandshakeLayer::new())
 //!     .layer(AuthenticateLayer::new(NoAuth))

@@ -17,7 +17,7 @@
 //! use socks_tower::{
 //!     Attempt, AuthenticateLayer, Credentials, Identity, NoAuth, UsernamePassword, Users,
 //! };
-//! use tower::{ServiceBuilder, service_fn};
+//! use tower::ServiceBuilder;
 //!
 //! // A list of users. An empty one lets nobody in.
 //! let users = Users::new().with("joe", "secret")?;

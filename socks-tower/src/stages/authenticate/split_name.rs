@@ -17,7 +17,7 @@ use crate::session::{BoxError, BoxWork, NameSuffix, Work, always_ready, opaque_f
 ///
 /// ```
 /// use socks_tower::{
-///     Attempt, AuthenticateLayer, Request, Users,
+///     AuthenticateLayer, Request, Users,
 ///     session::NameSuffix,
 ///     stages::authenticate::SplitName,
 /// };

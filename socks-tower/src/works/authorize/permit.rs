@@ -10,14 +10,11 @@ use crate::session::{Pinned, Request, always_ready, opaque_future};
 /// The end of a stack that decides and does not connect: it answers with the
 /// request that has come this far.
 ///
-/// BIND and UDP ASSOCIATE ask such a stack about each peer, so that the same
+/// BIND and UDP ASSOCIATE ask such a stack, a [`Judge`](crate::Judge), about each peer, so that the same
 /// resolver and the same rules serve them and CONNECT.
 ///
 /// ```
-/// use socks_tower::{
-///     AuthorizeLayer, Permit, Pinned, Request, ResolveLayer, Rules, SystemResolver, TcpConnector,
-///     Work,
-/// };
+/// use socks_tower::{AuthorizeLayer, Permit, ResolveLayer, Rules, SystemResolver, TcpConnector};
 /// use tower::ServiceBuilder;
 ///
 /// let judged = ServiceBuilder::new()
@@ -26,7 +23,7 @@ use crate::session::{Pinned, Request, always_ready, opaque_future};
 ///
 /// let connector = judged.clone().service(TcpConnector::new()); // for CONNECT
 /// let permit = judged.service(Permit::new());                  // for BIND and UDP ASSOCIATE
-/// # fn check(_: impl Work<Request, Response = Request<Pinned>>) {}
+/// # fn check(_: impl socks_tower::Judge) {}
 /// # check(permit);
 /// # let _ = connector;
 /// ```

@@ -21,18 +21,15 @@ use crate::session::{
 /// ```
 /// use std::sync::Arc;
 /// use socks_tower::{
-///     Socks5Connector,
+///     Connector, Request, Socks5Connector, Target,
 ///     front::tls::rustls::ClientConfig,
 ///     works::upstream::{TlsConnector, direct},
 /// };
 ///
-/// # fn through(config: ClientConfig) -> Result<(), socks_tower::ParseTargetError> {
-/// let to_proxy = TlsConnector::new(Arc::new(config), direct());
-/// let connector = Socks5Connector::new("proxy.example:1080".parse()?, to_proxy);
-/// # fn check(_: impl socks_tower::Connector<socks_tower::Request>) {}
-/// # check(connector);
-/// # Ok(())
-/// # }
+/// fn through(proxy: Target, config: ClientConfig) -> impl Connector<Request> {
+///     let to_proxy = TlsConnector::new(Arc::new(config), direct());
+///     Socks5Connector::new(proxy, to_proxy)
+/// }
 /// ```
 #[derive(Clone, Debug)]
 pub struct TlsConnector<C> {
