@@ -117,6 +117,8 @@
 //! | `SendProxyHeaderLayer` | around the connector | what a failed dial is |
 //! | [`Rules`], [`NameRules`], [`ReloadRules`], `LoopGuard` | in an [`AuthorizeLayer`], around the connector | 02 |
 //!
+//! Most come with features: the [list](#features) says which with which.
+//!
 //! A close is a reset where the client has sent what nobody has read: before the
 //! first stage, once its greeting has come.
 //!

@@ -49,3 +49,30 @@ fn the_readme_and_the_front_page_have_every_feature_in_the_same_words() {
     assert!(expected.remove("full") && expected.remove("test-util"));
     assert_eq!(expected, quoted(full, '"'));
 }
+
+/// A module's page is there with its feature alone: whoever reads it must hear that
+/// from it, since only docs.rs says so by itself.
+#[test]
+fn the_page_of_a_feature_names_it() {
+    let mut pages = 0;
+    for folder in ["middleware", "front", "stages", "works"] {
+        let folder = format!("socks-tower/src/{folder}");
+        let parent = read(&format!("{folder}/mod.rs"));
+        for gated in parent.split("#[cfg(feature = \"").skip(1) {
+            let (feature, rest) = gated.split_once("\")]\n").unwrap();
+            let line = rest.lines().next().unwrap();
+            let Some(name) = line.strip_prefix("pub mod ") else {
+                continue;
+            };
+            let page = read(&format!("{folder}/{}/mod.rs", name.trim_end_matches(';')));
+            let mut docs = page.lines().filter(|line| line.starts_with("//!"));
+            let told = docs.any(|line| line.contains(&format!("`{feature}`")));
+            assert!(
+                told,
+                "{folder}: {line} comes with {feature}, and its page does not say so"
+            );
+            pages += 1;
+        }
+    }
+    assert!(pages > 10, "{pages}");
+}

@@ -256,9 +256,9 @@ impl Session {
     /// ```
     /// use socks_tower::{Accepted, Protocol};
     ///
-    /// # fn own_first_stage<Io>(mut accepted: Accepted<Io>) {
-    /// accepted.session.speaks(Protocol::Other("transparent"));
-    /// # }
+    /// fn own_first_stage<Io>(mut accepted: Accepted<Io>) {
+    ///     accepted.session.speaks(Protocol::Other("transparent"));
+    /// }
     /// ```
     pub fn speaks(&mut self, protocol: Protocol) {
         self.protocol = Some(protocol);

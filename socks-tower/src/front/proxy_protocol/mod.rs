@@ -1,6 +1,8 @@
 //! Who the client is, where a load balancer stands in front: the PROXY
 //! protocol, in and out.
 //!
+//! It comes with the feature `proxy-protocol`.
+//!
 //! [`ProxyProtocolLayer`] stands first of all, before TLS and the first stage:
 //! it takes an [`Accepted`](crate::Accepted) and hands on an `Accepted`.
 //! Connections of the senders that it trusts begin with a header of version 1

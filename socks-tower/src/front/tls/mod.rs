@@ -1,9 +1,11 @@
 //! TLS in front of everything, by [rustls].
 //!
+//! It comes with the feature `tls`.
+//!
 //! [`TlsLayer`] takes an [`Accepted`](crate::Accepted) and hands on an
 //! `Accepted` over the stream within: SOCKS, and HTTP CONNECT, run inside TLS,
 //! passwords and all. It stands before the first stage, and behind
-//! `ProxyProtocolLayer`, whose headers are not encrypted.
+//! `ProxyProtocolLayer` (feature `proxy-protocol`), whose headers are not encrypted.
 //!
 //! The configuration is the caller's: certificates, versions, ALPN, whether
 //! clients show a certificate, and the provider of cryptography, which rustls's

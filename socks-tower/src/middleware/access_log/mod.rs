@@ -1,5 +1,7 @@
 //! An access log: a line for each session, when it ends.
 //!
+//! It comes with the feature `access-log`.
+//!
 //! [`AccessLogLayer`] hands each line to a sink, in one of two forms:
 //! [`ThreeProxy`], which tools that read 3proxy's log understand, and [`Json`].
 //! Both print a [`Summary`](crate::session::watch::Summary), so that an

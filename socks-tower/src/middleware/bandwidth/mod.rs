@@ -1,6 +1,8 @@
 //! Limits how many bytes, and how many datagrams, per second a tunnel, a client, a
 //! user and all together may move.
 //!
+//! It comes with the feature `bandwidth`.
+//!
 //! [`BandwidthLayer`] stands anywhere between the stages; behind
 //! [`AuthenticateLayer`](crate::AuthenticateLayer) if it is to know users. It
 //! leaves its limits in the session's [`Policy`](crate::Policy), and the relays

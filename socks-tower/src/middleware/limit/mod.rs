@@ -1,5 +1,7 @@
 //! Limits: how many connections at once, and how many new ones in a time.
 //!
+//! It comes with the feature `limit`.
+//!
 //! [`LiveLimitLayer`] counts what is live: sessions or tunnels, until they end.
 //! `RateLimitLayer` (feature `rate-limit`) counts what is new. Each counts all
 //! together (`overall`), by where the client is (`per_client`, IPv6 by /64), by
@@ -86,7 +88,7 @@ let per_client_and_address = LiveLimitLayer::by(2, |session| {
 //! client hears 01 of it, as SOCKS has no code for it. The first stage has the last
 //! word on that, whatever fails:
 //! [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply), and
-//! `HttpConnectLayer::with_reply` and `with_response`. HTTP says 429 unless told
+//! `HttpConnectLayer::with_reply` and `with_response` (feature `http-connect`). HTTP says 429 unless told
 //! otherwise, and when to come again if a rate was reached.
 //!
 //! ```

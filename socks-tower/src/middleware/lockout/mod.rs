@@ -1,5 +1,7 @@
 //! Locks out clients that fail to authenticate again and again.
 //!
+//! It comes with the feature `lockout`.
+//!
 //! [`LockoutLayer`] stands around a verifier, and counts how often it says no
 //! to a client (IPv6 by /64). After 5 failures the client is locked out for a
 //! minute: it is refused without asking the verifier, in the method's own

@@ -1,5 +1,7 @@
 //! Metrics, by the facade of the crate [metrics](https://docs.rs/metrics).
 //!
+//! It comes with the feature `metrics`.
+//!
 //! [`MetricsLayer`] counts. Where the numbers go, to Prometheus, StatsD or a
 //! terminal, is the business of the recorder that the program installs.
 //!

@@ -1,6 +1,8 @@
 //! Limits how many bytes a client, a user, or all together may move in a
 //! period: a day, a month.
 //!
+//! It comes with the feature `quota`.
+//!
 //! [`QuotaLayer`] stands between the stages, behind
 //! [`AuthenticateLayer`](crate::AuthenticateLayer) and in front of
 //! [`ConnectLayer`](crate::ConnectLayer) or [`ByCommand`](crate::ByCommand). Who has nothing left is refused; and a tunnel that uses up the last of it

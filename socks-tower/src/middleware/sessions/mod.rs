@@ -1,5 +1,7 @@
 //! Lists the live sessions, and ends one.
 //!
+//! It comes with the feature `sessions`.
+//!
 //! [`RegisterLayer`] enters each session into a [`Sessions`], where it stays
 //! until it ends: who it is, where it goes, since when, and how many bytes it
 //! has carried. For whoever looks after a proxy.

@@ -1,6 +1,8 @@
 //! Looks at the first bytes of tunnels: for a log, or to end those that are not to
 //! go on.
 //!
+//! It comes with the feature `tap`.
+//!
 //! [`TapLayer`] gives each session a [`Tap`](crate::Tap), which is shown the first
 //! bytes of each direction before the other side is given them. It leaves it in the
 //! session's [`Policy`](crate::Policy), and the relay carries that out: nothing is

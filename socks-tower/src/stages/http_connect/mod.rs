@@ -1,6 +1,8 @@
 //! Another first stage: HTTP CONNECT (RFC 9110 section 9.3.6), alone or on the
 //! same port as SOCKS.
 //!
+//! It comes with the feature `http-connect`.
+//!
 //! [`HttpConnectLayer`] takes an [`Accepted`](crate::Accepted) and hands on the
 //! same [`Requested`](crate::Requested) as
 //! [`AuthenticateLayer`](crate::AuthenticateLayer) does: it stands in the place

@@ -42,7 +42,7 @@ use crate::session::{Error, Pinned, Request, Session, always_ready, canonical, o
 /// [`ResolveLayer`](crate::ResolveLayer), before or behind them. `Rules` alone
 /// deny loopback and private addresses; the guard is for when these are lifted,
 /// and for public ones. The client hears 02, connection not allowed by ruleset
-/// (SOCKS4: 91).
+/// (SOCKS4: 91). It comes with the feature `loop-guard`.
 ///
 /// # What it knows
 ///

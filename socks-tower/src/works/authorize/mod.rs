@@ -179,7 +179,8 @@
 //! authorizer chooses another reply with a [`Refusal`](crate::Refusal); any
 //! other error means that it broke, which is 01. What clients hear of the rules'
 //! own denials, [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply)
-//! may change, and `HttpConnectLayer::with_response`.
+//! may change, and `HttpConnectLayer::with_response` (feature
+//! `http-connect`).
 //!
 //! # What they cost
 //!

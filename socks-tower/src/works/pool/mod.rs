@@ -1,5 +1,7 @@
 //! Many upstream proxies as one connector.
 //!
+//! It comes with the feature `upstream-pool`.
+//!
 //! [`UpstreamPool`] is a connector over any connectors: for each request it takes one of
 //! them, by load or by a key that keeps to it, goes on to another where one fails, and
 //! leaves alone for a while those that fail again and again.

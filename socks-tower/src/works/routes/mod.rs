@@ -1,6 +1,8 @@
 //! Chooses how a target is reached: directly, through one proxy or another, or not at
 //! all.
 //!
+//! It comes with the feature `routes`.
+//!
 //! [`Routes`] is a connector over others, of any kinds. It speaks the language of
 //! [`Rules`](crate::Rules): the first [`Match`](crate::Match) that holds decides.
 //!

@@ -12,7 +12,7 @@ use crate::session::{
 };
 
 /// Connects by `C`, and speaks TLS from then on: for proxies that want it, be it
-/// HTTP ("HTTPS proxies") or SOCKS.
+/// HTTP ("HTTPS proxies") or SOCKS. It comes with the feature `tls`.
 ///
 /// It stands between a connector through a proxy and what reaches that proxy, whose
 /// name, or address, the certificate must be for. The configuration is the caller's,
