@@ -1,0 +1,221 @@
+//! Through proxies that we did not write: Dante, microsocks, OpenSSH, Tor, Tinyproxy.
+//!
+//! Ignored unless asked for: `cargo test -p socks-tests -- --ignored`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what fails here fails the test"
+)]
+
+mod server;
+
+use std::net::SocketAddr;
+
+use server::Server;
+use socks_tests::{
+    client::assert_echoes,
+    content::Content,
+    origin::{ClosedPort, Origin, V4},
+    patiently,
+};
+use socks_tower::{
+    BoxError, Command, Connector, Credentials, Error, HttpConnector, IntoOutbound, ReplyCode,
+    Request, Session, Socks4Connector, Socks5Connector, Target, UpstreamError, UpstreamFailure,
+    works::upstream::direct,
+};
+use tokio::{io::AsyncReadExt, net::TcpStream};
+
+const PAGE: Content = Content::mib(8);
+
+async fn connect<C: Connector<Request, Io = TcpStream>>(
+    connector: &C,
+    target: &str,
+) -> Result<TcpStream, BoxError> {
+    let target = target.parse::<Target>().unwrap();
+    let request = Request::new(Session::new(), Command::CONNECT, target);
+    let connecting = connector.clone().run(request);
+    Ok(patiently("a connection", connecting)
+        .await?
+        .into_outbound()
+        .io)
+}
+
+/// Goes through to a server that speaks first, that echoes, and that has a page.
+async fn assert_carries<C: Connector<Request, Io = TcpStream>>(connector: &C, by_name: bool) {
+    let host = if by_name { "localhost" } else { "127.0.0.1" };
+    let speaks = Origin::banner(V4, "220 hello").await;
+    let mut stream = connect(connector, &format!("{host}:{}", speaks.port()))
+        .await
+        .unwrap();
+    let mut banner = [0; 9];
+    stream.read_exact(&mut banner).await.unwrap();
+    assert_eq!(&banner, b"220 hello");
+    assert_echoes(&mut stream, b"and back").await;
+
+    let pages = Origin::serve(V4, |mut stream| async move {
+        for chunk in PAGE.chunks() {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &chunk).await;
+        }
+    })
+    .await;
+    let mut stream = connect(connector, &format!("{host}:{}", pages.port()))
+        .await
+        .unwrap();
+    let mut page = Vec::new();
+    patiently("a page", stream.read_to_end(&mut page))
+        .await
+        .unwrap();
+    PAGE.assert_is(&page);
+}
+
+/// Why `target` is not reached.
+async fn failure<C: Connector<Request, Io = TcpStream>>(
+    connector: &C,
+    target: &str,
+) -> (UpstreamFailure, Option<ReplyCode>) {
+    let error = connect(connector, target).await.unwrap_err();
+    let error = error.downcast::<Error>().unwrap();
+    let said = error
+        .get_ref()
+        .unwrap()
+        .downcast_ref::<UpstreamError>()
+        .unwrap();
+    (said.failure(), said.code())
+}
+
+fn socks5(proxy: SocketAddr) -> Socks5Connector<impl Connector<Request, Io = TcpStream>> {
+    Socks5Connector::new(proxy.into(), direct())
+}
+
+fn joe() -> Credentials {
+    Credentials::new("joe", "s3cret@!").unwrap()
+}
+
+const REFUSED: (UpstreamFailure, Option<ReplyCode>) = (
+    UpstreamFailure::RefusedTarget,
+    Some(ReplyCode::CONNECTION_REFUSED),
+);
+const NOT_US: (UpstreamFailure, Option<ReplyCode>) = (UpstreamFailure::RefusedUs, None);
+
+#[tokio::test]
+#[ignore = "needs microsocks"]
+async fn microsocks_is_gone_through() {
+    let closed = ClosedPort::new().addr().to_string();
+    let start = async |more: &[&str]| {
+        let args = [&["-i", "127.0.0.1", "-p", "{port}"], more].concat();
+        Server::start("microsocks", "microsocks", &args).await
+    };
+    let open = start(&[]).await;
+    assert_carries(&socks5(open.addr()), false).await;
+    assert_carries(&socks5(open.addr()), true).await;
+    assert_carries(&socks5(open.addr()).with_credentials(joe()), true).await;
+    assert_eq!(failure(&socks5(open.addr()), &closed).await, REFUSED);
+    assert_eq!(
+        failure(&socks5(open.addr()), "no-such-name.invalid:80")
+            .await
+            .0,
+        UpstreamFailure::RefusedTarget
+    );
+
+    let guarded = start(&["-u", "joe", "-P", "s3cret@!"]).await;
+    assert_carries(&socks5(guarded.addr()).with_credentials(joe()), true).await;
+    assert_eq!(failure(&socks5(guarded.addr()), &closed).await, NOT_US);
+    let wrong = Credentials::new("joe", "guess").unwrap();
+    let wrong = socks5(guarded.addr()).with_credentials(wrong);
+    assert_eq!(failure(&wrong, &closed).await, NOT_US);
+}
+
+#[tokio::test]
+#[ignore = "needs dante-server"]
+async fn dante_is_gone_through_by_socks5_and_socks4() {
+    let config = "internal: 127.0.0.1 port = {port}\nexternal: lo\n\
+        clientmethod: none\nsocksmethod: none\nuser.privileged: root\nuser.unprivileged: nobody\n\
+        client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n\
+        socks block { from: 0.0.0.0/0 to: 127.0.0.7/32 }\n\
+        socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n";
+    let dante = Server::start_configured("danted", "dante-server", &["-f", "{config}"], config);
+    let dante = dante.await;
+    let closed = ClosedPort::new().addr().to_string();
+    assert_carries(&socks5(dante.addr()), false).await;
+    assert_carries(&socks5(dante.addr()), true).await;
+    let socks4 = Socks4Connector::new(dante.addr().into(), direct());
+    assert_carries(&socks4, false).await;
+    assert_eq!(failure(&socks5(dante.addr()), &closed).await, REFUSED);
+    let rejected = (
+        UpstreamFailure::RefusedTarget,
+        Some(ReplyCode::GENERAL_FAILURE),
+    );
+    assert_eq!(failure(&socks4, &closed).await, rejected);
+    let ruled_out = failure(&socks5(dante.addr()), "127.0.0.7:80").await;
+    let by_rule = Some(ReplyCode::CONNECTION_NOT_ALLOWED);
+    assert_eq!(ruled_out, (UpstreamFailure::RefusedTarget, by_rule));
+}
+
+#[tokio::test]
+#[ignore = "needs openssh-server"]
+async fn ssh_s_dynamic_forwarding_is_gone_through_by_all_versions() {
+    let ssh = server::ssh().await;
+    assert_carries(&socks5(ssh.addr()), false).await;
+    assert_carries(&socks5(ssh.addr()), true).await;
+    let socks4 = Socks4Connector::new(ssh.addr().into(), direct());
+    assert_carries(&socks4, false).await;
+    assert_carries(&socks4, true).await;
+    // It grants before it knows, and hangs up.
+    let closed = ClosedPort::new().addr().to_string();
+    match connect(&socks5(ssh.addr()), &closed).await {
+        Ok(mut stream) => assert!(stream.read_u8().await.is_err()),
+        Err(error) => assert!(error.is::<Error>()),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs tor"]
+async fn tor_s_refusals_are_told_apart() {
+    let tor = server::tor().await;
+    let why = async |target: &str| failure(&socks5(tor.addr()), target).await;
+    // What needs no network to know.
+    let (failed, code) = why("no.onion:80").await;
+    assert_eq!(failed, UpstreamFailure::RefusedTarget);
+    assert!(
+        matches!(code, Some(ReplyCode(1 | 2 | 4 | 0xf6))),
+        "{code:?}"
+    );
+    let (failed, code) = why("127.0.0.1:80").await;
+    assert_eq!(failed, UpstreamFailure::RefusedTarget, "{code:?}");
+    let socks4 = Socks4Connector::new(tor.addr().into(), direct());
+    let rejected = (
+        UpstreamFailure::RefusedTarget,
+        Some(ReplyCode::GENERAL_FAILURE),
+    );
+    assert_eq!(failure(&socks4, "no.onion:80").await, rejected);
+}
+
+#[tokio::test]
+#[ignore = "needs tinyproxy"]
+async fn tinyproxy_is_gone_through_by_connect() {
+    let config = |more: &str| format!("Port {{port}}\nListen 127.0.0.1\nTimeout 60\n{more}\n");
+    let start = async |more: &str| {
+        let args = ["-d", "-c", "{config}"];
+        Server::start_configured("tinyproxy", "tinyproxy", &args, &config(more)).await
+    };
+    let open = start("").await;
+    let http = |proxy: &Server| HttpConnector::new(proxy.addr().into(), direct());
+    assert_carries(&http(&open), false).await;
+    assert_carries(&http(&open), true).await;
+    let closed = ClosedPort::new().addr().to_string();
+    let (failed, code) = failure(&http(&open), &closed).await;
+    assert_eq!(failed, UpstreamFailure::RefusedTarget, "{code:?}");
+
+    let guarded = start("BasicAuth joe s3cret").await;
+    let joe = Credentials::new("joe", "s3cret").unwrap();
+    assert_carries(&http(&guarded).with_credentials(&joe), true).await;
+    assert_eq!(failure(&http(&guarded), &closed).await, NOT_US);
+
+    // Not to any port.
+    let narrow = start("ConnectPort 443").await;
+    let (failed, code) = failure(&http(&narrow), "127.0.0.1:80").await;
+    assert_eq!(failed, UpstreamFailure::RefusedTarget, "{code:?}");
+    assert_eq!(code, Some(ReplyCode::CONNECTION_NOT_ALLOWED));
+}
