@@ -174,7 +174,7 @@ async fn the_same_goes_around_a_resolver_and_an_authorizer() {
     let connector = ResolveLayer::new(resolver).layer(service_fn(target::<Pinned>));
     let mut client = Client::of(open(connector));
     client.says(HELLO).await;
-    client.hears(&refused(4)).await;
+    client.hears(&refused(6)).await;
 
     let stuck = |_: Request| pending::<Result<Request, Infallible>>();
     let authorizer = ServiceBuilder::new().timeout(SECOND).service_fn(stuck);

@@ -54,7 +54,7 @@ let client = Client::builder(TokioExecutor::new()).build::<_, String>(connector)
 //! # Who looks names up
 //!
 //! The last proxy of a chain: it is handed the name. With
-//! [`ResolveLayer`](crate::ResolveLayer) around the connector, it is handed the
+//! [`ResolveLayer`] around the connector, it is handed the
 //! addresses that rules between the two let through, one after the other.
 //! [`Rules`](crate::Rules) judge addresses, [`NameRules`](crate::NameRules) what is
 //! known of a name.
