@@ -87,7 +87,7 @@
 //! | who may come: [`Users`], [`ReloadUsers`], [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
 //! | the works: [`ResolveLayer`] and [`SystemResolver`], [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
 //! | … through other proxies: [`Socks5Connector`], [`Socks4Connector`], [`ProxyConnector`] and [`ProxyUrl`] | [`works::upstream`] |
-//! | … through one of many: `UpstreamPool`, `Routes` | [`works`] |
+//! | … through one of many: `UpstreamPool`, `Routes` | [`works`], and the page `guide::through_another_proxy` |
 //! | what travels: [`Accepted`], [`Greeted`], [`Requested`], [`Connected`], [`Transfer`]; [`Session`], [`Request`], [`Pinned`] | [`session`] |
 //! | the two ends: [`Inbound`], [`Outbound`]; [`Stream`] | [`session`] |
 //! | what fails: [`Error`], [`ErrorKind`], [`Refusal`], [`DialError`] | [`session`] |
@@ -254,6 +254,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod front;
+#[cfg(all(
+    feature = "http-connect",
+    feature = "routes",
+    feature = "upstream-pool"
+))]
+pub mod guide;
 pub mod middleware;
 pub mod server;
 pub mod session;
