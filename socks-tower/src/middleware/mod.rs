@@ -21,6 +21,8 @@ pub mod observe;
 pub mod quota;
 #[cfg(feature = "sessions")]
 pub mod sessions;
+#[cfg(any(feature = "rate-limit", feature = "lockout"))]
+mod shows;
 #[cfg(any(feature = "bandwidth", feature = "rate-limit", feature = "lockout"))]
 mod table;
 #[cfg(feature = "tap")]
@@ -43,6 +45,8 @@ pub use observe::{Observe, ObserveLayer, Observer};
 pub use quota::{MemoryQuota, QuotaKey, QuotaLayer, QuotaStore};
 #[cfg(feature = "sessions")]
 pub use sessions::{Ban, LiveSession, Register, RegisterLayer, Sessions};
+#[cfg(any(feature = "rate-limit", feature = "lockout"))]
+pub use shows::Shows;
 #[cfg(feature = "tap")]
 pub use tap::TapLayer;
 

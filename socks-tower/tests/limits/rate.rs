@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use socks_tower::{
-    Attempt, AuthenticateLayer, ConnectLayer, HandshakeLayer, Relay, Session, Users,
+    Attempt, AuthenticateLayer, ConnectLayer, HandshakeLayer, Relay, Request, Session, Users,
     middleware::{Rate, RateLimitLayer},
 };
 use tokio::time::{Instant, advance, sleep};
@@ -132,6 +132,57 @@ async fn a_key_of_one_s_own_has_a_rate_of_its_own_and_what_has_none_is_not_limit
         let mut client = Client::says(&proxy, from, hello).await;
         client.hears(heard).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn around_a_connector_a_target_has_a_rate_of_its_own() {
+    let per_target = RateLimitLayer::by(Rate::per_second(1), |request: &Request| {
+        Some(request.target.host.clone())
+    });
+    let proxy = open(ServiceBuilder::new().layer(per_target).service_fn(target));
+    // Whoever asks for it.
+    for (from, target, code) in [
+        ("192.0.2.1", "a.test", 0),
+        ("192.0.2.2", "a.test", 1),
+        ("192.0.2.1", "b.test", 0),
+    ] {
+        let words = [
+            b"\x05\x01\x00\x05\x01\x00\x03\x06",
+            target.as_bytes(),
+            b"\x00\x50",
+        ];
+        let mut client = Client::says(&proxy, from, &words.concat()).await;
+        client.hears(&[5, 0, 5, code]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn around_a_verifier_a_user_name_has_a_rate_of_its_own() {
+    let per_name = RateLimitLayer::by(Rate::per_second(1), |attempt: &Attempt| {
+        Some(attempt.credentials.username.clone())
+    })
+    .with_max_keys(2);
+    let users = Users::new().with("joe", "good").unwrap();
+    let proxy = ServiceBuilder::new()
+        .layer(HandshakeLayer::new())
+        .layer(AuthenticateLayer::password(per_name.layer(users)))
+        .layer(ConnectLayer::new(service_fn(target)))
+        .service(Relay::new());
+    for (from, name, verdict) in [
+        ("192.0.2.1", "joe", 0),
+        ("192.0.2.2", "joe", 1),
+        // Wrong, and then too often.
+        ("192.0.2.2", "ann", 1),
+        // No room for a third.
+        ("192.0.2.3", "eve", 1),
+    ] {
+        let words = [b"\x05\x01\x02\x01\x03", name.as_bytes(), b"\x04good"].concat();
+        let mut client = Client::says(&proxy, from, &words).await;
+        client.hears(&[5, 2, 1, verdict]).await;
+    }
+    advance(SECOND).await;
+    let mut joe = Client::says(&proxy, "192.0.2.2", b"\x05\x01\x02\x01\x03joe\x04good").await;
+    joe.hears(&[5, 2, 1, 0]).await;
 }
 
 #[tokio::test(start_paused = true)]

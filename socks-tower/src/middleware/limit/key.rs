@@ -11,12 +11,9 @@ impl<T: Clone + Eq + Hash + Send + Sync + 'static> LimitKey for T {}
 /// How many keys are counted, unless set.
 pub(super) const MAX_KEYS: usize = 65_536;
 
-/// Finds a session's key; none if it has none.
-#[derive(Clone)]
-pub(super) struct KeyOf<K> {
-    find: Arc<dyn Fn(&Session) -> Option<K> + Send + Sync>,
-    /// It means something behind authentication alone.
-    is_identity: bool,
+/// Finds the key of what passes; none if it has none.
+pub(super) struct KeyOf<K, Seen = Session> {
+    find: Arc<dyn Fn(&Seen) -> Result<Option<K>, Error> + Send + Sync>,
 }
 
 /// A limit per identity stands where nobody has been asked who it is yet.
@@ -24,22 +21,25 @@ pub(super) struct KeyOf<K> {
 #[error("a limit per identity stands before authentication, where nobody has one")]
 struct Misplaced;
 
-impl<K> KeyOf<K> {
-    pub(super) fn new(key: impl Fn(&Session) -> Option<K> + Send + Sync + 'static) -> Self {
+impl<K, Seen> KeyOf<K, Seen> {
+    pub(super) fn new(key: impl Fn(&Seen) -> Option<K> + Send + Sync + 'static) -> Self {
         Self {
-            find: Arc::new(key),
-            is_identity: false,
+            find: Arc::new(move |seen| Ok(key(seen))),
         }
     }
 
     /// # Errors
     ///
     /// If it can never be known here.
-    pub(super) fn of(&self, session: &Session) -> Result<Option<K>, Error> {
-        let asked = session.method.is_some() || session.identity.is_some();
-        match self.is_identity && !asked {
-            true => Err(Error::new(ErrorKind::Other, Misplaced)),
-            false => Ok((self.find)(session)),
+    pub(super) fn of(&self, seen: &Seen) -> Result<Option<K>, Error> {
+        (self.find)(seen)
+    }
+}
+
+impl<K, Seen> Clone for KeyOf<K, Seen> {
+    fn clone(&self) -> Self {
+        Self {
+            find: Arc::clone(&self.find),
         }
     }
 }
@@ -59,13 +59,18 @@ impl KeyOf<Option<ClientKey>> {
 impl KeyOf<Option<Identity>> {
     pub(super) fn identity() -> Self {
         Self {
-            is_identity: true,
-            ..Self::new(|session| Some(session.identity.clone()))
+            find: Arc::new(|session| {
+                // It means something behind authentication alone.
+                match session.method.is_some() || session.identity.is_some() {
+                    true => Ok(Some(session.identity.clone())),
+                    false => Err(Error::new(ErrorKind::Other, Misplaced)),
+                }
+            }),
         }
     }
 }
 
-impl<K> fmt::Debug for KeyOf<K> {
+impl<K, Seen> fmt::Debug for KeyOf<K, Seen> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyOf(..)")
     }

@@ -41,7 +41,7 @@ New connections, and keys of your own:
 
 ```
 use std::time::Duration;
-use socks_tower::middleware::{ClientKey, LiveLimitLayer, Rate, RateLimitLayer};
+use socks_tower::{Request, middleware::{ClientKey, LiveLimitLayer, Rate, RateLimitLayer}};
 
 let per_user = RateLimitLayer::per_identity(Rate::per_second(5).with_burst(20))
     .with_wait(Duration::from_secs(2));
@@ -49,6 +49,12 @@ let per_user = RateLimitLayer::per_identity(Rate::per_second(5).with_burst(20))
 // Two tunnels for each client on each of our addresses.
 let per_client_and_address = LiveLimitLayer::by(2, |session| {
     Some((ClientKey::of_session(session)?, session.local_addr?.ip()))
+});
+
+// Around a connector a rate may go by the whole request, around a verifier by the
+// whole attempt.
+let per_target = RateLimitLayer::by(Rate::per_second(50), |request: &Request| {
+    Some(request.target.host.clone())
 });
 ```
 "#

@@ -1,9 +1,11 @@
-use std::{error::Error as StdError, fmt, io, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError, fmt, hash::Hash, io, num::NonZeroU32, sync::Arc, time::Duration,
+};
 
 use tower_layer::Layer;
 
 use super::{
-    LockedOut, Lockout, LockoutGate,
+    Lockout, LockoutGate,
     record::{LONGEST, Records, Terms},
 };
 use crate::session::{BoxError, ClientKey, Session, cause_of};
@@ -14,37 +16,96 @@ type Counts = Arc<dyn Fn(&BoxError) -> bool + Send + Sync>;
 /// [module's page](crate::middleware::lockout).
 ///
 /// Its clones, and all that it is wrapped around, count together.
-#[derive(Clone)]
-pub struct LockoutLayer {
+pub struct LockoutLayer<K = ClientKey, Seen = Session> {
+    key: Arc<dyn Fn(&Seen) -> Option<K> + Send + Sync>,
+    ledger: Ledger<K>,
+}
+
+/// Who failed how often, and what follows.
+pub(super) struct Ledger<K> {
     terms: Terms,
     counts: Counts,
-    records: Arc<Records>,
+    pub(super) records: Arc<Records<K>>,
+}
+
+impl<K: Clone + Eq + Hash> Ledger<K> {
+    /// What the verifier said of an attempt of `key`.
+    pub(super) fn note<T>(&self, key: &K, verdict: &Result<T, BoxError>) {
+        match verdict {
+            Ok(_) => self.records.succeeded(key),
+            Err(error) if (self.counts)(error) => self.records.failed(key, &self.terms),
+            Err(_) => {}
+        }
+    }
+}
+
+impl<K> Clone for Ledger<K> {
+    fn clone(&self) -> Self {
+        Self {
+            terms: self.terms,
+            counts: Arc::clone(&self.counts),
+            records: Arc::clone(&self.records),
+        }
+    }
 }
 
 impl LockoutLayer {
-    /// How many clients are kept in mind, unless set.
-    const MAX_CLIENTS: usize = 65_536;
-
     /// Locks a client out after 5 failures, for a minute at first and for an
     /// hour at most, and forgets after 10 minutes.
     #[must_use]
     pub fn new() -> Self {
+        Self::by(ClientKey::of_session)
+    }
+}
+
+impl<K, Seen> LockoutLayer<K, Seen>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+{
+    /// How many keys are kept in mind, unless set.
+    const MAX_KEYS: usize = 65_536;
+
+    /// As [`new`](LockoutLayer::new), but locks out those with the same `key`;
+    /// never those for which it says `None`.
+    ///
+    /// A key may be found in a [`Session`], or in the [`Attempt`](crate::Attempt)
+    /// that the verifier is asked about:
+    ///
+    /// ```
+    /// use socks_tower::{Attempt, Users, middleware::{ClientKey, LockoutLayer}};
+    /// use tower::Layer;
+    ///
+    /// let lockout = LockoutLayer::by(|attempt: &Attempt| {
+    ///     let client = ClientKey::of_session(&attempt.session)?;
+    ///     Some((client, attempt.credentials.username.clone()))
+    /// });
+    /// let verifier = lockout.layer(Users::new());
+    /// # let _ = verifier;
+    /// ```
+    ///
+    /// By a name alone, whoever knows it can lock its owner out.
+    #[must_use]
+    pub fn by(key: impl Fn(&Seen) -> Option<K> + Send + Sync + 'static) -> Self {
+        let terms = Terms {
+            max_failures: 5,
+            first: Duration::from_secs(60),
+            longest: Duration::from_secs(60 * 60),
+            memory: Duration::from_secs(10 * 60),
+        };
         Self {
-            terms: Terms {
-                max_failures: 5,
-                first: Duration::from_secs(60),
-                longest: Duration::from_secs(60 * 60),
-                memory: Duration::from_secs(10 * 60),
+            key: Arc::new(key),
+            ledger: Ledger {
+                terms,
+                counts: Arc::new(is_the_client_s),
+                records: Arc::new(Records::new(Self::MAX_KEYS)),
             },
-            counts: Arc::new(is_the_client_s),
-            records: Arc::new(Records::new(Self::MAX_CLIENTS)),
         }
     }
 
     /// How many failures lock a client out.
     #[must_use]
     pub fn with_max_failures(mut self, max: NonZeroU32) -> Self {
-        self.terms.max_failures = max.get();
+        self.ledger.terms.max_failures = max.get();
         self
     }
 
@@ -52,14 +113,14 @@ impl LockoutLayer {
     /// further one twice as long.
     #[must_use]
     pub fn with_first_lock(mut self, first: Duration) -> Self {
-        self.terms.first = first;
+        self.ledger.terms.first = first;
         self
     }
 
     /// For how long a client is locked out at most.
     #[must_use]
     pub fn with_longest_lock(mut self, longest: Duration) -> Self {
-        self.terms.longest = longest.min(LONGEST);
+        self.ledger.terms.longest = longest.min(LONGEST);
         self
     }
 
@@ -67,15 +128,15 @@ impl LockoutLayer {
     /// good as new.
     #[must_use]
     pub fn with_forget_after(mut self, after: Duration) -> Self {
-        self.terms.memory = after.min(LONGEST);
+        self.ledger.terms.memory = after.min(LONGEST);
         self
     }
 
-    /// Keeps at most `max` clients in mind. The layer counts anew, apart from
-    /// its earlier clones.
+    /// Keeps at most `max` clients, or keys, in mind, 65,536 unless set. The layer
+    /// counts anew, apart from its earlier clones.
     #[must_use]
-    pub fn with_max_clients(mut self, max: usize) -> Self {
-        self.records = Arc::new(Records::new(max));
+    pub fn with_max_keys(mut self, max: usize) -> Self {
+        self.ledger.records = Arc::new(Records::new(max));
         self
     }
 
@@ -85,34 +146,25 @@ impl LockoutLayer {
         mut self,
         counts: impl Fn(&BoxError) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.counts = Arc::new(counts);
+        self.ledger.counts = Arc::new(counts);
         self
     }
 
     /// A layer for between the stages that turns away those that are locked
     /// out.
     #[must_use]
-    pub fn gate(&self) -> LockoutGateLayer {
+    pub fn gate(&self) -> LockoutGateLayer<K, Seen> {
         LockoutGateLayer {
             lockout: self.clone(),
         }
     }
 
-    pub(super) fn check(&self, session: &Session) -> Result<(), LockedOut> {
-        match ClientKey::of_session(session) {
-            Some(client) => self.records.check(client),
-            None => Ok(()),
-        }
+    pub(super) fn key(&self, seen: &Seen) -> Option<K> {
+        (self.key)(seen)
     }
 
-    pub(super) fn succeeded(&self, client: ClientKey) {
-        self.records.succeeded(client);
-    }
-
-    pub(super) fn failed(&self, client: ClientKey, error: &BoxError) {
-        if (self.counts)(error) {
-            self.records.failed(client, &self.terms);
-        }
+    pub(super) fn ledger(&self) -> &Ledger<K> {
+        &self.ledger
     }
 }
 
@@ -141,18 +193,27 @@ impl Default for LockoutLayer {
     }
 }
 
-impl fmt::Debug for LockoutLayer {
+impl<K, Seen> Clone for LockoutLayer<K, Seen> {
+    fn clone(&self) -> Self {
+        Self {
+            key: Arc::clone(&self.key),
+            ledger: self.ledger.clone(),
+        }
+    }
+}
+
+impl<K, Seen> fmt::Debug for LockoutLayer<K, Seen> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockoutLayer")
-            .field("terms", &self.terms)
+            .field("terms", &self.ledger.terms)
             .finish_non_exhaustive()
     }
 }
 
-impl<S> Layer<S> for LockoutLayer {
-    type Service = Lockout<S>;
+impl<K, Seen, S> Layer<S> for LockoutLayer<K, Seen> {
+    type Service = Lockout<S, K, Seen>;
 
-    fn layer(&self, inner: S) -> Lockout<S> {
+    fn layer(&self, inner: S) -> Lockout<S, K, Seen> {
         Lockout {
             lockout: self.clone(),
             inner,
@@ -162,15 +223,23 @@ impl<S> Layer<S> for LockoutLayer {
 
 /// Turns away clients that are locked out. See the
 /// [module's page](crate::middleware::lockout); [`LockoutLayer::gate`] makes it.
-#[derive(Clone, Debug)]
-pub struct LockoutGateLayer {
-    lockout: LockoutLayer,
+#[derive(Debug)]
+pub struct LockoutGateLayer<K = ClientKey, Seen = Session> {
+    lockout: LockoutLayer<K, Seen>,
 }
 
-impl<S> Layer<S> for LockoutGateLayer {
-    type Service = LockoutGate<S>;
+impl<K, Seen> Clone for LockoutGateLayer<K, Seen> {
+    fn clone(&self) -> Self {
+        Self {
+            lockout: self.lockout.clone(),
+        }
+    }
+}
 
-    fn layer(&self, inner: S) -> LockoutGate<S> {
+impl<K, Seen, S> Layer<S> for LockoutGateLayer<K, Seen> {
+    type Service = LockoutGate<S, K, Seen>;
+
+    fn layer(&self, inner: S) -> LockoutGate<S, K, Seen> {
         LockoutGate {
             lockout: self.lockout.clone(),
             inner,

@@ -7,6 +7,8 @@
 //! minute: it is refused without asking the verifier, in the method's own
 //! words. Each failure after that locks it out for twice as long, up to an
 //! hour. A success clears the count; so do 10 minutes without a failure.
+//! [`LockoutLayer::by`] counts by something else, such as the name in an
+//! [`Attempt`](crate::Attempt).
 //!
 //! # Example
 //!

@@ -1,6 +1,7 @@
 //! Who failed how often.
 
 use std::{
+    hash::Hash,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -9,18 +10,15 @@ use tokio::time::Instant;
 
 use crate::{
     middleware::table::Table,
-    session::ClientKey,
     session::{Error, ErrorKind},
 };
 
 /// A client failed to authenticate so often that it is not let try: the source
 /// of an [`Error`] of kind [`ErrorKind::Authentication`].
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{client} is locked out for another {remaining:?}")]
+#[error("locked out for another {remaining:?}")]
 #[non_exhaustive]
 pub struct LockedOut {
-    /// The client.
-    pub client: ClientKey,
     /// For how long.
     pub remaining: Duration,
 }
@@ -54,30 +52,29 @@ struct Record {
 
 /// Those that failed lately.
 #[derive(Debug)]
-pub(super) struct Records {
-    table: Mutex<Table<ClientKey, Record>>,
+pub(super) struct Records<K> {
+    table: Mutex<Table<K, Record>>,
 }
 
-impl Records {
-    pub(super) fn new(max_clients: usize) -> Self {
+impl<K: Clone + Eq + Hash> Records<K> {
+    pub(super) fn new(max_keys: usize) -> Self {
         Self {
-            table: Mutex::new(Table::new(max_clients)),
+            table: Mutex::new(Table::new(max_keys)),
         }
     }
 
-    pub(super) fn check(&self, client: ClientKey) -> Result<(), LockedOut> {
+    pub(super) fn check(&self, key: &K) -> Result<(), LockedOut> {
         let now = Instant::now();
-        let until = self.table().get(&client).map(|record| record.until);
+        let until = self.table().get(key).map(|record| record.until);
         match until {
             Some(until) if until > now => Err(LockedOut {
-                client,
                 remaining: until - now,
             }),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn failed(&self, client: ClientKey, terms: &Terms) {
+    pub(super) fn failed(&self, key: &K, terms: &Terms) {
         let now = Instant::now();
         let new = || Record {
             failures: 0,
@@ -86,11 +83,11 @@ impl Records {
         };
         let idle = |record: &Record| record.forgotten <= now;
         let mut table = self.table();
-        if table.entry(client, now, idle, new).is_none() {
+        if table.entry(key.clone(), now, idle, new).is_none() {
             table.evict(|record| Some(record.forgotten));
         }
         // With no room for a single one, nothing is counted.
-        let Some(record) = table.entry(client, now, idle, new) else {
+        let Some(record) = table.entry(key.clone(), now, idle, new) else {
             return;
         };
         if idle(record) {
@@ -108,17 +105,17 @@ impl Records {
         record.forgotten = record.until.max(now) + terms.memory;
     }
 
-    pub(super) fn succeeded(&self, client: ClientKey) {
+    pub(super) fn succeeded(&self, key: &K) {
         let now = Instant::now();
         let mut table = self.table();
         // One that is locked out stays so, though an earlier guess was right.
-        if table.get(&client).is_some_and(|record| record.until <= now) {
-            table.remove(&client);
+        if table.get(key).is_some_and(|record| record.until <= now) {
+            table.remove(key);
         }
     }
 
     /// Nothing panics while it holds the lock.
-    fn table(&self) -> MutexGuard<'_, Table<ClientKey, Record>> {
+    fn table(&self) -> MutexGuard<'_, Table<K, Record>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,6 +127,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::session::ClientKey;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -144,19 +142,19 @@ mod tests {
         ClientKey::of(Ipv4Addr::from_bits(number).into())
     }
 
-    fn remaining(records: &Records, number: u32) -> Option<Duration> {
-        let locked_out = records.check(client(number)).err();
+    fn remaining(records: &Records<ClientKey>, number: u32) -> Option<Duration> {
+        let locked_out = records.check(&client(number)).err();
         locked_out.map(|locked_out| locked_out.remaining)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lock_doubles_with_each_failure_up_to_the_longest() {
         let records = Records::new(10);
-        records.failed(client(1), &TERMS);
+        records.failed(&client(1), &TERMS);
         assert_eq!(remaining(&records, 1), None);
         for seconds in [1, 2, 4, 5, 5] {
-            records.failed(client(1), &TERMS);
-            records.failed(client(1), &TERMS); // One that was on its way.
+            records.failed(&client(1), &TERMS);
+            records.failed(&client(1), &TERMS); // One that was on its way.
             assert_eq!(remaining(&records, 1), Some(seconds * SECOND));
             assert_eq!(remaining(&records, 2), None);
             advance(seconds * SECOND).await;
@@ -168,15 +166,15 @@ mod tests {
     async fn failures_are_forgotten() {
         let records = Records::new(10);
         for _ in 0..3 {
-            records.failed(client(1), &TERMS);
+            records.failed(&client(1), &TERMS);
             advance(TERMS.memory).await;
         }
         assert_eq!(remaining(&records, 1), None);
-        records.failed(client(1), &TERMS);
-        records.failed(client(1), &TERMS);
+        records.failed(&client(1), &TERMS);
+        records.failed(&client(1), &TERMS);
         assert_eq!(remaining(&records, 1), Some(SECOND));
         advance(TERMS.memory).await;
-        records.failed(client(1), &TERMS);
+        records.failed(&client(1), &TERMS);
         assert_eq!(
             remaining(&records, 1),
             Some(2 * SECOND),
@@ -188,13 +186,13 @@ mod tests {
     async fn a_success_clears_failures_but_no_lock() {
         let records = Records::new(10);
         for _ in 0..5 {
-            records.failed(client(1), &TERMS);
-            records.succeeded(client(1));
+            records.failed(&client(1), &TERMS);
+            records.succeeded(&client(1));
         }
         assert_eq!(remaining(&records, 1), None);
-        records.failed(client(1), &TERMS);
-        records.failed(client(1), &TERMS);
-        records.succeeded(client(1));
+        records.failed(&client(1), &TERMS);
+        records.failed(&client(1), &TERMS);
+        records.succeeded(&client(1));
         assert_eq!(remaining(&records, 1), Some(SECOND));
     }
 
@@ -202,14 +200,14 @@ mod tests {
     async fn a_hundred_thousand_clients_leave_the_table_within_its_bound() {
         let records = Records::new(65_536);
         for number in 0..100_000 {
-            records.failed(client(number), &TERMS);
-            records.failed(client(number), &TERMS);
+            records.failed(&client(number), &TERMS);
+            records.failed(&client(number), &TERMS);
             assert!(remaining(&records, number).is_some(), "newcomers find room");
         }
         assert_eq!(records.table().len(), 65_536);
 
         advance(2 * TERMS.memory).await;
-        records.failed(client(200_000), &TERMS);
+        records.failed(&client(200_000), &TERMS);
 
         assert_eq!(records.table().len(), 1);
     }
@@ -217,8 +215,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_table_without_room_counts_nothing() {
         let records = Records::new(0);
-        records.failed(client(1), &TERMS);
-        records.failed(client(1), &TERMS);
+        records.failed(&client(1), &TERMS);
+        records.failed(&client(1), &TERMS);
         assert_eq!(remaining(&records, 1), None);
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    hash::Hash,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -8,44 +9,57 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::LockoutLayer;
+use super::{LockoutLayer, layer::Ledger};
 use crate::{
-    middleware::admission::{Admission, Admitted},
-    session::{BoxError, ClientKey, Error, HasSession},
+    middleware::{
+        admission::{Admission, Admitted},
+        shows::Shows,
+    },
+    session::{BoxError, ClientKey, Error, Session},
 };
 
 /// Asks the verifier `S`, unless the client is locked out. See the
 /// [module's page](crate::middleware::lockout).
-#[derive(Clone, Debug)]
-pub struct Lockout<S> {
-    pub(super) lockout: LockoutLayer,
+#[derive(Debug)]
+pub struct Lockout<S, K = ClientKey, Seen = Session> {
+    pub(super) lockout: LockoutLayer<K, Seen>,
     pub(super) inner: S,
 }
 
-impl<T, S> Service<T> for Lockout<S>
+impl<S: Clone, K, Seen> Clone for Lockout<S, K, Seen> {
+    fn clone(&self) -> Self {
+        Self {
+            lockout: self.lockout.clone(),
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<T, S, K, Seen> Service<T> for Lockout<S, K, Seen>
 where
-    T: HasSession + Send + 'static,
+    T: Shows<Seen> + Send + 'static,
+    K: Clone + Eq + Hash + Send + Sync + 'static,
     S: Service<T, Error: Into<BoxError>, Future: Send + 'static>,
     S: Clone + Send + 'static,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = LockoutFuture<S::Future>;
+    type Future = LockoutFuture<S::Future, K>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, attempt: T) -> Self::Future {
-        let lockout = self.lockout.clone();
-        let state = match lockout.check(attempt.session()) {
-            Ok(()) => State::Asking {
-                client: ClientKey::of_session(attempt.session()),
-                inner: self.inner.call(attempt),
-                lockout,
-            },
-            Err(locked_out) => State::LockedOut {
+        let key = self.lockout.key(attempt.shown());
+        let ledger = self.lockout.ledger();
+        let state = match key.as_ref().map(|key| ledger.records.check(key)) {
+            Some(Err(locked_out)) => State::LockedOut {
                 error: Some(locked_out.into()),
+            },
+            Some(Ok(())) | None => State::Asking {
+                inner: self.inner.call(attempt),
+                noted: key.map(|key| (key, ledger.clone())),
             },
         };
         LockoutFuture { state }
@@ -55,40 +69,34 @@ where
 pin_project! {
     /// The future of [`Lockout`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct LockoutFuture<F> {
+    pub struct LockoutFuture<F, K = ClientKey> {
         #[pin]
-        state: State<F>,
+        state: State<F, K>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F> {
-        Asking { #[pin] inner: F, client: Option<ClientKey>, lockout: LockoutLayer },
+    enum State<F, K> {
+        Asking { #[pin] inner: F, noted: Option<(K, Ledger<K>)> },
         LockedOut { error: Option<Error> },
     }
 }
 
-impl<F, R, E> Future for LockoutFuture<F>
+impl<F, R, E, K> Future for LockoutFuture<F, K>
 where
     F: Future<Output = Result<R, E>>,
     E: Into<BoxError>,
+    K: Clone + Eq + Hash,
 {
     type Output = Result<R, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjection::Asking {
-                inner,
-                client,
-                lockout,
-            } => {
+            StateProjection::Asking { inner, noted } => {
                 let verdict = ready!(inner.poll(cx)).map_err(Into::into);
-                if let Some(client) = *client {
-                    match &verdict {
-                        Ok(_) => lockout.succeeded(client),
-                        Err(error) => lockout.failed(client, error),
-                    }
+                if let Some((key, ledger)) = noted {
+                    ledger.note(key, &verdict);
                 }
                 Poll::Ready(verdict)
             }
@@ -100,7 +108,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for LockoutFuture<F> {
+impl<F, K> fmt::Debug for LockoutFuture<F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LockoutFuture(..)")
     }
@@ -108,15 +116,25 @@ impl<F> fmt::Debug for LockoutFuture<F> {
 
 /// Goes on to `S`, unless the client is locked out. See the
 /// [module's page](crate::middleware::lockout).
-#[derive(Clone, Debug)]
-pub struct LockoutGate<S> {
-    pub(super) lockout: LockoutLayer,
+#[derive(Debug)]
+pub struct LockoutGate<S, K = ClientKey, Seen = Session> {
+    pub(super) lockout: LockoutLayer<K, Seen>,
     pub(super) inner: S,
 }
 
-impl<T, S> Service<T> for LockoutGate<S>
+impl<S: Clone, K, Seen> Clone for LockoutGate<S, K, Seen> {
+    fn clone(&self) -> Self {
+        Self {
+            lockout: self.lockout.clone(),
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<T, S, K, Seen> Service<T> for LockoutGate<S, K, Seen>
 where
-    T: HasSession + Send + 'static,
+    T: Shows<Seen> + Send + 'static,
+    K: Clone + Eq + Hash + Send + Sync + 'static,
     S: Service<T, Error: Into<BoxError>, Future: Send + 'static> + Clone + Send + 'static,
 {
     type Response = S::Response;
@@ -128,9 +146,11 @@ where
     }
 
     fn call(&mut self, passing: T) -> Self::Future {
-        let admission = match self.lockout.check(passing.session()) {
-            Ok(()) => Admission::Admitted(()),
-            Err(locked_out) => Admission::Refused(locked_out.into()),
+        let records = &self.lockout.ledger().records;
+        let key = self.lockout.key(passing.shown());
+        let admission = match key.map(|key| records.check(&key)) {
+            Some(Err(locked_out)) => Admission::Refused(locked_out.into()),
+            Some(Ok(())) | None => Admission::Admitted(()),
         };
         LockoutGateFuture {
             admitted: admission.enter(&mut self.inner, passing),
@@ -354,6 +374,44 @@ mod tests {
             let error = socks5(&auth, "192.0.2.1", b"good", false).await;
             assert_eq!(error.unwrap_err().kind(), ErrorKind::Limited);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn by_its_name_an_account_is_locked_out_wherever_attempts_come_from() {
+        let lockout = LockoutLayer::by(|attempt: &Attempt| {
+            let name = attempt.credentials.username.clone();
+            (name.as_bytes() != b"root").then_some(name)
+        });
+        let two = NonZeroU32::new(2).unwrap();
+        let lockout = lockout.with_max_failures(two).with_first_lock(10 * SECOND);
+        let users = users()
+            .with("ann", "good")
+            .unwrap()
+            .with("root", "good")
+            .unwrap();
+        let verifier = lockout.layer(users);
+        let attempt = |ip, name, password| {
+            let credentials = Credentials::new(name, password).unwrap();
+            let attempt = Attempt::new(from(ip), credentials);
+            let verifier = verifier.clone();
+            async move { verifier.oneshot(attempt).await }
+        };
+        for (ip, name) in [
+            ("192.0.2.1", "joe"),
+            ("192.0.2.2", "joe"),
+            ("192.0.2.3", "root"),
+            ("192.0.2.3", "root"),
+        ] {
+            let error = attempt(ip, name, "evil").await.unwrap_err();
+            assert!(!error.is::<Error>());
+        }
+
+        let error = attempt("192.0.2.9", "joe", "good").await.unwrap_err();
+        assert!(is_locked_out(Err(*error.downcast().unwrap())));
+        attempt("192.0.2.1", "ann", "good").await.unwrap();
+        attempt("192.0.2.3", "root", "good").await.unwrap();
+        advance(10 * SECOND).await;
+        attempt("192.0.2.9", "joe", "good").await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

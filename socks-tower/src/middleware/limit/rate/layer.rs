@@ -19,9 +19,8 @@ use crate::{
 /// [module's page](crate::middleware::limit).
 ///
 /// Its clones, and all that it is wrapped around, count together.
-#[derive(Clone)]
-pub struct RateLimitLayer<K: LimitKey> {
-    key: KeyOf<K>,
+pub struct RateLimitLayer<K: LimitKey, Seen = Session> {
+    key: KeyOf<K, Seen>,
     rate: Rate,
     /// None if nothing is let through.
     buckets: Option<Arc<Buckets<K>>>,
@@ -55,15 +54,35 @@ impl RateLimitLayer<Option<Identity>> {
     }
 }
 
-impl<K: LimitKey> RateLimitLayer<K> {
-    /// Lets each `key` have new connections at `rate`. Sessions for
+impl<K: LimitKey, Seen> RateLimitLayer<K, Seen> {
+    /// Lets each `key` have new connections at `rate`. Those for
     /// which it says `None` are not limited.
+    ///
+    /// A key may be found in a [`Session`], or in the whole of what passes: in a
+    /// verifier's [`Attempt`](crate::Attempt), a connector's
+    /// [`Request`](crate::Request). Clients choose what is in these; the bound on keys
+    /// holds all the same.
+    ///
+    /// ```
+    /// use socks_tower::{Attempt, Request, Session, middleware::{Rate, RateLimitLayer}};
+    ///
+    /// let per_address = RateLimitLayer::by(Rate::per_second(9), |session: &Session| {
+    ///     session.local_addr
+    /// });
+    /// let per_target = RateLimitLayer::by(Rate::per_second(9), |request: &Request| {
+    ///     Some(request.target.host.clone())
+    /// });
+    /// let per_name = RateLimitLayer::by(Rate::per_minute(9), |attempt: &Attempt| {
+    ///     Some(attempt.credentials.username.clone())
+    /// });
+    /// # let _ = (per_address, per_target, per_name);
+    /// ```
     #[must_use]
-    pub fn by(rate: Rate, key: impl Fn(&Session) -> Option<K> + Send + Sync + 'static) -> Self {
+    pub fn by(rate: Rate, key: impl Fn(&Seen) -> Option<K> + Send + Sync + 'static) -> Self {
         Self::with_key(rate, KeyOf::new(key))
     }
 
-    fn with_key(rate: Rate, key: KeyOf<K>) -> Self {
+    fn with_key(rate: Rate, key: KeyOf<K, Seen>) -> Self {
         Self {
             key,
             rate,
@@ -90,8 +109,8 @@ impl<K: LimitKey> RateLimitLayer<K> {
         self
     }
 
-    pub(super) fn admit(&self, session: &Session) -> Admission<()> {
-        let key = match self.key.of(session) {
+    pub(super) fn admit(&self, seen: &Seen) -> Admission<()> {
+        let key = match self.key.of(seen) {
             Ok(Some(key)) => key,
             Ok(None) => return Admission::Admitted(()),
             Err(misplaced) => return Admission::Refused(misplaced),
@@ -124,7 +143,18 @@ impl<K: LimitKey> RateLimitLayer<K> {
     }
 }
 
-impl<K: LimitKey> fmt::Debug for RateLimitLayer<K> {
+impl<K: LimitKey, Seen> Clone for RateLimitLayer<K, Seen> {
+    fn clone(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            rate: self.rate,
+            buckets: self.buckets.clone(),
+            wait: self.wait,
+        }
+    }
+}
+
+impl<K: LimitKey, Seen> fmt::Debug for RateLimitLayer<K, Seen> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer")
             .field("rate", &self.rate)
@@ -133,10 +163,10 @@ impl<K: LimitKey> fmt::Debug for RateLimitLayer<K> {
     }
 }
 
-impl<K: LimitKey, S> Layer<S> for RateLimitLayer<K> {
-    type Service = RateLimit<K, S>;
+impl<K: LimitKey, Seen, S> Layer<S> for RateLimitLayer<K, Seen> {
+    type Service = RateLimit<K, S, Seen>;
 
-    fn layer(&self, inner: S) -> RateLimit<K, S> {
+    fn layer(&self, inner: S) -> RateLimit<K, S, Seen> {
         RateLimit {
             limit: self.clone(),
             inner,

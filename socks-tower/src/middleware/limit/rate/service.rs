@@ -10,21 +10,30 @@ use tower_service::Service;
 
 use super::RateLimitLayer;
 use crate::{
-    middleware::{admission::Admitted, limit::LimitKey},
-    session::{BoxError, Error, HasSession},
+    middleware::{admission::Admitted, limit::LimitKey, shows::Shows},
+    session::{BoxError, Error, Session},
 };
 
 /// Calls `S` while new connections are no more than may be. See the
 /// [module's page](crate::middleware::limit).
-#[derive(Clone, Debug)]
-pub struct RateLimit<K: LimitKey, S> {
-    pub(super) limit: RateLimitLayer<K>,
+#[derive(Debug)]
+pub struct RateLimit<K: LimitKey, S, Seen = Session> {
+    pub(super) limit: RateLimitLayer<K, Seen>,
     pub(super) inner: S,
 }
 
-impl<T, K, S> Service<T> for RateLimit<K, S>
+impl<K: LimitKey, S: Clone, Seen> Clone for RateLimit<K, S, Seen> {
+    fn clone(&self) -> Self {
+        Self {
+            limit: self.limit.clone(),
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<T, K, S, Seen> Service<T> for RateLimit<K, S, Seen>
 where
-    T: HasSession + Send + 'static,
+    T: Shows<Seen> + Send + 'static,
     K: LimitKey,
     S: Service<T, Error: Into<BoxError>, Future: Send + 'static>,
     S: Clone + Send + 'static,
@@ -38,7 +47,7 @@ where
     }
 
     fn call(&mut self, passing: T) -> Self::Future {
-        let admission = self.limit.admit(passing.session());
+        let admission = self.limit.admit(passing.shown());
         RateLimitFuture {
             admitted: admission.enter(&mut self.inner, passing),
         }
