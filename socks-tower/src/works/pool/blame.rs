@@ -13,7 +13,7 @@ use crate::{
 /// and so more to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Blame {
-    /// The upstream cannot do this at all: another may.
+    /// The upstream cannot do this, or not now: another may.
     Unable,
     /// The upstream's fault.
     Upstream,
@@ -46,6 +46,9 @@ impl Blame {
         if cause.is::<DialError>() {
             return Some(Self::Perhaps);
         }
+        if cause.is::<tower::load_shed::error::Overloaded>() {
+            return Some(Self::Unable);
+        }
         let is_elapsed = cause.is::<tower::timeout::error::Elapsed>()
             || cause.is::<tokio::time::error::Elapsed>();
         is_elapsed.then_some(Self::Suspect)
@@ -55,6 +58,8 @@ impl Blame {
     fn of_kind(kind: ErrorKind) -> Option<Self> {
         match kind {
             ErrorKind::Connect | ErrorKind::Upstream | ErrorKind::Other => None,
+            // It has enough to do.
+            ErrorKind::Limited => Some(Self::Unable),
             _ => Some(Self::Target),
         }
     }
@@ -80,6 +85,82 @@ impl Blame {
             | ReplyCode::HOST_UNREACHABLE
             | ReplyCode::TTL_EXPIRED => Self::Perhaps,
             _ => Self::Target,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use socks_core::{Target, v5::Command};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        time::sleep,
+    };
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+    use crate::{
+        session::{Request, Session},
+        works::upstream::Socks5Connector,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What is said of a SOCKS5 proxy that answers so, takes that long, and hangs up.
+    async fn of(answer: &'static [u8], takes: Duration) -> Blame {
+        let dial = service_fn(move |_: Request| async move {
+            let (near, mut far) = duplex(64);
+            tokio::spawn(async move {
+                far.write_all(answer).await.unwrap();
+                sleep(takes).await;
+                let _ = far.shutdown().await;
+                let _ = far.read_to_end(&mut Vec::new()).await;
+            });
+            Ok::<_, io::Error>(near)
+        });
+        through(dial).await
+    }
+
+    async fn through(dial: impl crate::session::Connector<Request, Io = DuplexStream>) -> Blame {
+        let target: Target = "example.com:80".parse().unwrap();
+        let request = Request::new(Session::new(), Command::CONNECT, target);
+        let connector = Socks5Connector::new("192.0.2.1:1080".parse().unwrap(), dial);
+        let answer = connector.with_timeout(SECOND).oneshot(request).await;
+        Blame::of(&answer.unwrap_err().into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_is_to_blame_for_itself_and_not_for_the_target() {
+        for (answer, expected) in [
+            (&b"\x05\xff"[..], Blame::Upstream),
+            (b"\x05\x00\x05\x01\x00\x01\0\0\0\0\0\0", Blame::Perhaps),
+            (b"\x05\x00\x05\x02\x00\x01\0\0\0\0\0\0", Blame::Target),
+            (b"\x05\x00\x05\x04\x00\x01\0\0\0\0\0\0", Blame::Perhaps),
+            (b"\x05\x00\x05\x05\x00\x01\0\0\0\0\0\0", Blame::Target),
+            (b"\x05\x00\x05\x07\x00\x01\0\0\0\0\0\0", Blame::Unable),
+            (b"\x05\x00\x05\xf0\x00\x01\0\0\0\0\0\0", Blame::Target),
+            (b"HTTP/1.1 400 Bad Request\r\n", Blame::Suspect),
+        ] {
+            assert_eq!(of(answer, Duration::ZERO).await, expected, "{answer:?}");
+        }
+        // It did not let us ask; it did not answer; it hung up instead.
+        assert_eq!(of(b"", 2 * SECOND).await, Blame::Upstream);
+        assert_eq!(of(b"\x05\x00", 2 * SECOND).await, Blame::Suspect);
+        assert_eq!(of(b"\x05\x00", Duration::ZERO).await, Blame::Suspect);
+        let refused = service_fn(|_: Request| async {
+            Err::<DuplexStream, _>(DialError::from(io::ErrorKind::ConnectionRefused))
+        });
+        assert_eq!(through(refused).await, Blame::Upstream);
+    }
+
+    #[test]
+    fn one_that_has_enough_to_do_is_not_to_blame() {
+        let overloaded = tower::load_shed::error::Overloaded::new();
+        let limited = Error::bare(ErrorKind::Limited);
+        for error in [BoxError::from(overloaded), limited.into()] {
+            assert_eq!(Blame::of(&error), Blame::Unable);
         }
     }
 }
