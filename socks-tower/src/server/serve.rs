@@ -63,6 +63,10 @@ pub struct Server<L> {
 ///
 /// It is a `Service<Accepted<Io>, Response = Transfer>` with its bounds said
 /// once, and holds for every service that meets them. It need not be `Clone`.
+///
+/// Without a `Server`, a session is `stack.oneshot(accepted)`. Spawn that as it is:
+/// within an `async` block the compiler finds that an implementation of `From` "is
+/// not general enough", if a work fails with a [`BoxError`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a proxy for connections of `{Io}`",
     note = "a proxy is a `Service<Accepted<{Io}>, Response = Transfer>`: HandshakeLayer, AuthenticateLayer, ConnectLayer around Relay",

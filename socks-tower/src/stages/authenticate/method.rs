@@ -10,7 +10,8 @@ use crate::session::{BoxError, HasSession, Negotiation, Session};
 ///
 /// Its negotiation runs on the client's own stream, once the method has been
 /// selected and before the request. A method of your own takes a code of the
-/// private range, 0x80 to 0xfe.
+/// private range, 0x80 to 0xfe. [`async_trait`](crate::async_trait) is here, so that
+/// you need not depend on it.
 ///
 /// ```
 /// use socks_tower::{
