@@ -82,6 +82,9 @@ fn matching(on: &str) -> Result<Match, Box<dyn Error>> {
     if suffix.contains('*') {
         return Err("an asterisk stands in front of a suffix only".into());
     }
+    if !suffix.is_ascii() {
+        return Err("clients send international names in their encoded form, xn--…".into());
+    }
     Ok(match Host::parse(suffix)? {
         Host::Ip(ip) => Match::any().network(ip.into()),
         Host::Name(_) => Match::any().domain(DomainName::new(suffix)?),

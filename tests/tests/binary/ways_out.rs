@@ -243,6 +243,7 @@ async fn a_mistake_is_an_error_at_the_start_that_shows_no_password() {
         "a.*.example=direct",
         "192.0.2.0/33=direct",
         "=direct",
+        "münchen.example=deny",
         "a.example=nowhere",
         "a.example=",
     ];
