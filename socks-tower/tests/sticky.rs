@@ -4,14 +4,14 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::convert::Infallible;
+use std::{convert::Infallible, ops::Range};
 
 use socks_tower::{
-    Command, Identity, Request, Session, Target, UpstreamPool, session::NameSuffix,
-    works::pool::Sticky,
+    Command, Connector, Identity, Request, Session, Target, UpstreamPool, Work,
+    session::NameSuffix, works::pool::Sticky,
 };
 use tokio::io::duplex;
-use tower::{Service, service_fn};
+use tower::service_fn;
 
 /// Bytes of memory that are this process's own.
 fn memory() -> usize {
@@ -21,27 +21,28 @@ fn memory() -> usize {
     kib.parse::<usize>().unwrap() * 1024
 }
 
+/// Asks with a key of its own for each of `numbers`.
+async fn ask<C: Connector<Request>>(pool: &UpstreamPool<C>, numbers: Range<u32>) {
+    for number in numbers {
+        let suffix = NameSuffix::new(format!("session-{number}"));
+        let mut session = Session::new().with_identity(Identity::new("joe"));
+        session.extensions.insert(suffix);
+        let target: Target = "example.com:80".parse().unwrap();
+        let request = Request::new(session, Command::CONNECT, target);
+        pool.clone().run(request).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_hundred_thousand_keys_take_no_memory() {
-    let connector = || service_fn(async |_: Request| Ok::<_, Infallible>(duplex(64).0));
-    let mut pool = UpstreamPool::new().with_sticky(Sticky::suffix());
+    let connector = service_fn(|_: Request| async { Ok::<_, Infallible>(duplex(64).0) });
+    let pool = UpstreamPool::new().with_sticky(Sticky::suffix());
     for name in ["a", "b", "c", "d"] {
-        pool.insert(name, connector());
+        pool.insert(name, connector);
     }
-    let ask = async |pool: &mut UpstreamPool<_>, numbers: std::ops::Range<u32>| {
-        for number in numbers {
-            let mut session = Session::new().with_identity(Identity::new("joe"));
-            session
-                .extensions
-                .insert(NameSuffix::new(format!("session-{number}")));
-            let target: Target = "example.com:80".parse().unwrap();
-            let request = Request::new(session, Command::CONNECT, target);
-            Service::call(pool, request).await.unwrap();
-        }
-    };
-    ask(&mut pool, 0..10_000).await;
+    ask(&pool, 0..10_000).await;
     let before = memory();
-    ask(&mut pool, 10_000..110_000).await;
+    ask(&pool, 10_000..110_000).await;
     let grown = memory().saturating_sub(before);
     println!("{grown} bytes more for 100,000 keys more");
     // A table of them would take some megabytes.
