@@ -120,6 +120,16 @@ impl Protocol {
         }
     }
 
+    /// Asks without a deadline.
+    #[cfg(all(test, feature = "http-connect"))]
+    pub(super) async fn ask<Io: Stream>(
+        &self,
+        io: &mut Io,
+        target: Target,
+    ) -> Result<Target, UpstreamError> {
+        self.connect(io, target, &Asked::default()).await
+    }
+
     /// Refuses what the proxy cannot be asked.
     fn supports(&self, command: Command, target: &Target) -> Result<(), UpstreamError> {
         if command != Command::CONNECT {

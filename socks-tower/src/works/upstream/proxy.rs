@@ -26,7 +26,7 @@ use crate::{
 /// Plain TCP stays plain TCP: see [`BoxStream`].
 #[derive(Clone, Debug)]
 pub struct ProxyConnector<C> {
-    hop: Hop<C>,
+    pub(super) hop: Hop<C>,
     resolver: Option<SystemResolver>,
 }
 
