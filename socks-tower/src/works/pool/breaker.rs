@@ -11,6 +11,9 @@ use tokio::time::Instant;
 
 use crate::session::{BoxError, Chain};
 
+/// Whoever has served so shortly before a try is not one that does not answer.
+const MEANWHILE: Duration = Duration::from_secs(1);
+
 /// As good as for ever, and still to be added to a time.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -91,6 +94,8 @@ struct State {
     /// How many times in a row it was put out.
     outs: u32,
     is_on_trial: bool,
+    /// When it has last done what it is there for.
+    served: Option<Instant>,
 }
 
 impl Health {
@@ -140,14 +145,21 @@ impl Health {
         }
         self.live.fetch_add(1, Relaxed);
         let live = Live(Arc::clone(self));
-        Some(Try { live, trial })
+        Some(Try {
+            live,
+            trial,
+            began: now,
+        })
     }
 
     /// It has served, as a request on trial or a probe has found: it is in.
     pub(super) fn restore(&self) {
         let mut state = self.state();
         let was_out = state.out_until.is_some();
-        *state = State::default();
+        *state = State {
+            served: Some(Instant::now()),
+            ..State::default()
+        };
         self.is_out.store(false, Relaxed);
         drop(state);
         if was_out {
@@ -200,6 +212,7 @@ impl Drop for Live {
 pub(super) struct Try {
     live: Live,
     trial: Option<Trial>,
+    began: Instant,
 }
 
 /// The trial of an upstream that is out, until it is dropped.
@@ -214,7 +227,7 @@ impl Try {
     /// The upstream has done what it is there for, whatever became of the request.
     /// What it gives back counts the tunnel until that ends.
     pub(super) fn succeed(self) -> Live {
-        let Self { live, trial } = self;
+        let Self { live, trial, .. } = self;
         // One that is out is not brought back by what was begun before.
         if trial.is_some() || !live.0.is_out() {
             live.0.restore();
@@ -222,9 +235,16 @@ impl Try {
         live
     }
 
+    /// Whether the upstream has served others meanwhile: then it is something about the
+    /// target that it gave no answer, and whoever asks for such targets puts nobody out.
+    pub(super) fn is_answering(&self) -> bool {
+        let served = self.live.0.state().served;
+        served.is_some_and(|served| self.began < served + MEANWHILE)
+    }
+
     /// The upstream is to blame.
     pub(super) fn fail(self, breaker: &Breaker, error: &BoxError) {
-        let Self { live, trial } = self;
+        let Self { live, trial, .. } = self;
         let is_trial = trial.is_some();
         drop(trial);
         live.0.fail(breaker, is_trial, error);

@@ -7,8 +7,8 @@ use super::{
     breaker::{Breaker, Try},
 };
 use crate::session::{
-    BoxError, BoxWork, Connector, IntoOutbound, Outbound, Request, always_ready, opaque_future,
-    timeout,
+    BoxError, BoxWork, Chain, Connector, IntoOutbound, Outbound, Request, always_ready,
+    opaque_future, timeout,
 };
 
 opaque_future! {
@@ -103,6 +103,7 @@ impl Tries {
     /// Whether there is to be another try; else what the client is to hear of.
     fn failed(&mut self, number: usize, begun: Try, error: BoxError) -> Result<(), BoxError> {
         let blame = Blame::of(&error);
+        tracing::debug!(upstream = %begun.name(), error = %Chain(&*error), ?blame, "a try failed");
         self.tried.push(number);
         match blame {
             Blame::Target => {
@@ -135,9 +136,9 @@ impl Tries {
         told.unwrap_or_else(|| PoolError::NoneLeft.into())
     }
 
-    /// The target can be reached: the suspect is to blame.
+    /// The target can be reached: the suspect is to blame, if it is silent to all.
     fn another_connected(mut self) {
-        if let Some(suspect) = self.suspect.take() {
+        if let Some(suspect) = self.suspect.take().filter(|it| !it.is_answering()) {
             let breaker = self.breaker;
             suspect.fail(&breaker, &self.told());
         }

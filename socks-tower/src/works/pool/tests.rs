@@ -39,6 +39,8 @@ enum Does {
     Connect,
     ConnectAfter(Duration),
     Hang,
+    /// Others it serves.
+    HangForPort(u16),
     Break,
     Say(ReplyCode),
     /// It dials the target itself.
@@ -78,14 +80,15 @@ impl Service<Request> for Upstream {
 
     always_ready!();
 
-    fn call(&mut self, _: Request) -> Self::Future {
+    fn call(&mut self, request: Request) -> Self::Future {
         let does = *self.does.lock().unwrap();
         self.asked.fetch_add(1, Relaxed);
         Box::pin(async move {
             match does {
                 Does::Connect => {}
                 Does::ConnectAfter(time) => sleep(time).await,
-                Does::Hang => std::future::pending().await,
+                Does::HangForPort(port) if port != request.target.port => {}
+                Does::Hang | Does::HangForPort(_) => std::future::pending().await,
                 Does::Break => return Err("broken".into()),
                 Does::Say(code) => return Err(Refusal::with(code, "says so").into()),
                 Does::FailToDial => {
@@ -269,6 +272,24 @@ async fn one_that_did_not_answer_is_to_blame_only_if_another_connects() {
         assert!(ask(&pool).await.is_ok());
     }
     assert_eq!(out(&pool), [true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_answers_some_upstreams_alone_puts_out_none_that_serves_others() {
+    let (pool, _) = pool([Does::HangForPort(81), Does::Connect]);
+    let mut requests = Vec::new();
+    for _ in 0..100 {
+        for port in [80, 80, 81, 81, 81, 81, 81, 81, 81, 81] {
+            let target: Target = format!("example.com:{port}").parse().unwrap();
+            let request = request().with_target(target);
+            requests.push(tokio::spawn(pool.clone().oneshot(request)));
+        }
+        sleep(SECOND / 2).await;
+        assert_eq!(out(&pool), [false, false]);
+    }
+    for request in requests {
+        assert!(request.await.unwrap().is_ok());
+    }
 }
 
 #[tokio::test]
