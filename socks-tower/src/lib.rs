@@ -85,7 +85,7 @@
 //! | what serves: [`Server`], [`ThreadedServer`], [`Listener`] | [`server`] |
 //! | the stages: [`HandshakeLayer`], [`AuthenticateLayer`], [`ConnectLayer`], [`Relay`]; [`ByCommand`], [`BindLayer`], [`UdpAssociate`], [`TorResolve`] | [`stages`] |
 //! | who may come: [`Users`], [`ReloadUsers`], [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
-//! | the works: [`ResolveLayer`] and [`SystemResolver`], [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
+//! | the works: [`ResolveLayer`], [`SystemResolver`] and `DnsResolver`, [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
 //! | … through other proxies: [`Socks5Connector`], [`Socks4Connector`], [`ProxyConnector`] and [`ProxyUrl`] | [`works::upstream`] |
 //! | … through one of many: `UpstreamPool`, `Routes` | [`works`], and the page `guide::through_another_proxy` |
 //! | what travels: [`Accepted`], [`Greeted`], [`Requested`], [`Connected`], [`Transfer`]; [`Session`], [`Request`], [`Pinned`] | [`session`] |
@@ -228,6 +228,9 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `splice` | yes | `splice(2)` for bulk data between plain TCP sockets, on Linux |
+//! | `dns` | no | `DnsResolver`: asks DNS servers itself, over UDP and TCP, by hickory |
+//! | `dns-over-tls`, `dns-over-https` | no | and over those, by rustls with ring, which is built with `cc` |
+//! | `dnssec` | no | and validates, with ring |
 //! | `reverse-lookup` | no | `SystemResolver::reverse`: the names of addresses, for RESOLVE_PTR |
 //! | `limit` | no | `LiveLimitLayer`: how many connections at once, in all, per client, per identity |
 //! | `rate-limit` | no | `RateLimitLayer`: how many new ones in a time; turns `limit` on |
@@ -320,6 +323,9 @@ pub use works::authorize::LoopGuard;
 #[cfg(feature = "upstream-pool")]
 #[doc(inline)]
 pub use works::pool::UpstreamPool;
+#[cfg(feature = "dns")]
+#[doc(inline)]
+pub use works::resolve::{DnsResolver, DnsServer, DnsServerError};
 #[cfg(feature = "routes")]
 #[doc(inline)]
 pub use works::routes::Routes;
@@ -332,7 +338,10 @@ pub use works::{
         Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit,
         ReloadRules, RuleSet, Rules, SpecialPurpose, Window, WindowError,
     },
-    resolve::{Hosts, HostsLayer, LookupError, Resolve, ResolveLayer, SystemResolver},
+    resolve::{
+        Answer, Cache, CacheLayer, Hosts, HostsLayer, LookupError, Resolve, ResolveLayer,
+        SystemResolver,
+    },
     tcp::{ConnectError, TcpConnector},
     upstream::{
         ProxyConnector, ProxyUrl, Socks4Connector, Socks5Connector, UpstreamError, UpstreamFailure,

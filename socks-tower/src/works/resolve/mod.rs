@@ -5,7 +5,8 @@
 //! around the rules about addresses and the connector, which see those
 //! addresses and may use no others. The resolver is a
 //! `Service<Request<DomainName>, Response: IntoIterator<Item = IpAddr>>`: the
-//! [`SystemResolver`], [`Hosts`] before it, or one of your own. It is told who asks,
+//! [`SystemResolver`], `DnsResolver` (feature `dns`), [`Hosts`] before it, [`Cache`]
+//! around it, or one of your own. It is told who asks,
 //! so limits of clients go around it too. A target that is an address already
 //! passes without asking it.
 //!
@@ -38,16 +39,28 @@
 //! [`DialError`](crate::DialError), as within [`LookupError::Failed`]) it is 01,
 //! general failure, and if there was no answer in time 06, TTL expired.
 
+mod answer;
+pub mod cache;
+#[cfg(feature = "dns")]
+pub mod dns;
+mod error;
+mod family;
 pub mod hosts;
 mod layer;
 mod question;
 mod service;
 pub mod system;
 
+pub use answer::Answer;
+pub use cache::{Cache, CacheFuture, CacheLayer};
+#[cfg(feature = "dns")]
+pub use dns::{DnsResolver, DnsReverse, DnsReverseFuture, DnsServer, DnsServerError};
+pub use error::LookupError;
+pub use family::Family;
 pub use hosts::{Hosts, HostsFuture, HostsLayer};
 pub use layer::ResolveLayer;
 pub(crate) use service::pin;
 pub use service::{Resolve, ResolveFuture};
 #[cfg(feature = "reverse-lookup")]
 pub use system::ReverseResolver;
-pub use system::{LookupError, SystemResolver, SystemResolverFuture};
+pub use system::{SystemResolver, SystemResolverFuture};

@@ -50,7 +50,6 @@
 //! - With the feature `reverse-lookup`, `SystemResolver::reverse` gives a
 //!   service that finds the names of addresses.
 
-mod error;
 mod pool;
 #[cfg(feature = "reverse-lookup")]
 mod reverse;
@@ -64,14 +63,13 @@ use std::{
     time::Duration,
 };
 
-pub use error::LookupError;
 use pool::{Asker, Limits, Pool, Rejected};
 #[cfg(feature = "reverse-lookup")]
 pub use reverse::ReverseResolver;
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
-use super::question::Question;
+use super::{LookupError, question::Question};
 use crate::session::{Request, always_ready, opaque_future, timeout as timeout_of};
 
 /// Rust's own default. Modules of the system's resolver (LDAP, `systemd`) run on
@@ -220,7 +218,7 @@ impl SystemResolver {
                 Err(source) => return Err(LookupError::from_system(host, source)),
             };
             if found.is_empty() {
-                return Err(LookupError::NotFound { host });
+                return Err(LookupError::not_found(host));
             }
             Ok(found)
         }))

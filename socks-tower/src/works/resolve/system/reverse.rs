@@ -3,8 +3,11 @@ use std::{io, net::IpAddr};
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
-use super::{Asker, LookupError, SystemResolver, SystemResolverFuture};
-use crate::session::{Request, always_ready};
+use super::{Asker, SystemResolver, SystemResolverFuture};
+use crate::{
+    session::{Request, always_ready},
+    works::resolve::LookupError,
+};
 
 /// Finds the names of addresses, as `getnameinfo` does: one name at most.
 ///

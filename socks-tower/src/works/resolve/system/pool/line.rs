@@ -1,16 +1,13 @@
 //! Lookups that wait and run, by name and by whoever asks.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use tokio::sync::oneshot;
 
 use super::{Answer, shares::Shares};
 use crate::{
     session::{ClientKey, Identity, Session},
-    works::resolve::question::Question,
+    works::resolve::{error::copy as copy_error, question::Question},
 };
 
 /// What is counted: where a client is, and who.
@@ -191,14 +188,10 @@ fn strike(
     }
 }
 
-/// An `io::Error` is no `Clone`.
 fn copy(answer: &Answer) -> Answer {
     match answer {
         Ok(found) => Ok(found.clone()),
-        Err(error) => Err(match error.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(error.kind(), error.to_string()),
-        }),
+        Err(error) => Err(copy_error(error)),
     }
 }
 

@@ -23,6 +23,8 @@ pub enum LookupError {
     NotFound {
         /// What was asked for.
         host: Host,
+        /// For how long that holds, if its zone says so (RFC 2308).
+        ttl: Option<Duration>,
     },
     /// Nobody could tell: the name servers failed, or gave no answer.
     #[error("look up {host}")]
@@ -70,13 +72,68 @@ pub enum LookupError {
 }
 
 impl LookupError {
+    pub(super) fn not_found(host: Host) -> Self {
+        Self::NotFound { host, ttl: None }
+    }
+
     pub(super) fn from_system(host: Host, source: io::Error) -> Self {
         if says_not_found(&source.to_string()) {
-            Self::NotFound { host }
+            Self::not_found(host)
         } else {
             let source = source.into();
             Self::Failed { host, source }
         }
+    }
+
+    /// With how long it holds, if it does.
+    pub(super) fn holding(self, ttl: Duration) -> Self {
+        match self {
+            Self::NotFound { host, .. } => Self::NotFound {
+                host,
+                ttl: Some(ttl),
+            },
+            other => other,
+        }
+    }
+
+    /// The same, for another who asks.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::NotFound { host, ttl } => Self::NotFound {
+                host: host.clone(),
+                ttl: *ttl,
+            },
+            Self::TimedOut { host, timeout, .. } => Self::TimedOut {
+                host: host.clone(),
+                timeout: *timeout,
+                source: Elapsed::new(),
+            },
+            Self::Failed { host, source } => Self::Failed {
+                host: host.clone(),
+                source: copy(source.get_ref()).into(),
+            },
+            Self::Overloaded {
+                host,
+                limit,
+                source,
+            } => Self::Overloaded {
+                host: host.clone(),
+                limit: *limit,
+                source: copy(source),
+            },
+            Self::NoThread { host, source } => Self::NoThread {
+                host: host.clone(),
+                source: copy(source),
+            },
+        }
+    }
+}
+
+/// An `io::Error` is no `Clone`.
+pub(super) fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 
@@ -149,6 +206,7 @@ mod tests {
             (
                 LookupError::NotFound {
                     host: host("192.0.2.1"),
+                    ttl: None,
                 },
                 "192.0.2.1 has no name",
             ),

@@ -1,0 +1,13 @@
+//! `DnsResolver` before a server that does whatever servers do, and what clients hear.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic, in its helpers too"
+)]
+
+mod answers;
+mod crowd;
+mod proxy;
+mod server;
+mod servers;
