@@ -19,10 +19,14 @@ pub(super) enum Blame {
     Upstream,
     /// The upstream's fault, if another reaches the target: it gave no answer.
     Suspect,
-    /// Perhaps another reaches the target; the upstream said that it does not.
+    /// Nobody's: the upstream dials the target itself. Perhaps another reaches it.
+    Dial,
+    /// The upstream says that it does not reach the target. Perhaps another does.
     Perhaps,
     /// The upstream has answered, and another would answer no better.
     Target,
+    /// A layer of ours before the upstream has said no: that was not even asked.
+    Ours,
 }
 
 impl Blame {
@@ -44,7 +48,7 @@ impl Blame {
             return Some(Self::of_code(refusal.code()));
         }
         if cause.is::<DialError>() {
-            return Some(Self::Perhaps);
+            return Some(Self::Dial);
         }
         if cause.is::<tower::load_shed::error::Overloaded>() {
             return Some(Self::Unable);
@@ -60,7 +64,7 @@ impl Blame {
             ErrorKind::Connect | ErrorKind::Upstream | ErrorKind::Other => None,
             // It has enough to do.
             ErrorKind::Limited => Some(Self::Unable),
-            _ => Some(Self::Target),
+            _ => Some(Self::Ours),
         }
     }
 

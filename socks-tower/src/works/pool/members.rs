@@ -64,24 +64,21 @@ impl<C> Members<C> {
             health: Arc::new(Health::new(Arc::clone(&name))),
             connector: Mutex::new(connector),
         });
-        self.change(|others| others.chain([new]).collect(), &name);
+        self.change(&name, Some(new));
     }
 
     pub(super) fn remove(&self, name: &str) {
-        self.change(|others| others.collect(), name);
+        self.change(name, None);
     }
 
-    fn change(
-        &self,
-        collect: impl FnOnce(&mut dyn Iterator<Item = Arc<Member<C>>>) -> Snapshot<C>,
-        without: &str,
-    ) {
+    fn change(&self, without: &str, new: Option<Arc<Member<C>>>) {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        let mut others = list
-            .iter()
-            .filter(|it| **it.health.name() != *without)
-            .cloned();
-        *list = collect(&mut others);
+        let is_other = |it: &&Arc<Member<C>>| **it.health.name() != *without;
+        let changed = list.iter().filter(is_other).cloned().chain(new).collect();
+        let old = std::mem::replace(&mut *list, changed);
+        // Nobody waits until connectors are dropped.
+        drop(list);
+        drop(old);
     }
 
     /// While it is held, probes bring upstreams back, and requests do not.

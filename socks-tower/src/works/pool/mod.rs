@@ -60,9 +60,9 @@
 //! |---|---|---|
 //! | cannot be reached, does not let us in, fails in a way of its own | yes | yes |
 //! | does not answer in time, breaks the protocol, hangs up | one | if the other connects, and it has served nobody meanwhile |
-//! | says 01, 03, 04 or 06 of the target, or does not reach it itself | one | no |
+//! | says 01, 03, 04 or 06 of the target, or dials it itself and fails | one | no |
 //! | says 07 or 08: it cannot do that; a limit of its own is reached | yes | no |
-//! | says anything else of the target, 05 among it; its own rules deny it | no | no |
+//! | says anything else of the target, 05 among it; rules in front of it deny it | no | no |
 //!
 //! So nobody puts an upstream out by asking for targets that do not exist, or that answer
 //! some upstreams and not others, while others are served. Nothing of the

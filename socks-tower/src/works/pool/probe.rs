@@ -50,10 +50,10 @@ impl<C> UpstreamPool<C> {
                         }
                         .into()),
                     };
-                    match answer {
-                        Ok(()) => health.restore(),
-                        Err(error) if Blame::of(&error) == Blame::Target => health.restore(),
-                        Err(error) => health.fail(&breaker, false, &error),
+                    match answer.map_err(|error| (Blame::of(&error), error)) {
+                        Ok(()) | Err((Blame::Target, _)) => health.restore(),
+                        Err((Blame::Ours, _)) => {}
+                        Err((_, error)) => health.fail(&breaker, false, &error),
                     }
                 });
             }

@@ -106,6 +106,7 @@ impl Tries {
         tracing::debug!(upstream = %begun.name(), error = %Chain(&*error), ?blame, "a try failed");
         self.tried.push(number);
         match blame {
+            Blame::Ours => return Err(error),
             Blame::Target => {
                 begun.succeed();
                 return Err(error);
@@ -113,14 +114,14 @@ impl Tries {
             Blame::Perhaps => drop(begun.succeed()),
             Blame::Suspect => self.suspect = Some(begun),
             Blame::Upstream => begun.fail(&self.breaker, &error),
-            Blame::Unable => drop(begun),
+            Blame::Unable | Blame::Dial => drop(begun),
         }
         // Of two alike, the later one.
         let says_more = |told: &(Blame, _)| told.0 <= blame;
         if self.told.as_ref().is_none_or(says_more) {
             self.told = Some((blame, error));
         }
-        if matches!(blame, Blame::Suspect | Blame::Perhaps) {
+        if matches!(blame, Blame::Suspect | Blame::Dial | Blame::Perhaps) {
             self.unclear += 1;
         }
         match self.told.take_if(|_| self.unclear == 2) {

@@ -412,6 +412,30 @@ async fn while_one_is_on_trial_nobody_else_tries_it_and_a_client_that_hangs_up_e
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_upstream_was_not_asked_about_says_nothing_of_it() {
+    let (pool, [lone]) = pool([Does::Break]);
+    for does in [Does::Deny, Does::FailToDial] {
+        for _ in 0..2 {
+            lone.now(Does::Break);
+            assert!(ask(&pool).await.is_err());
+            lone.now(does);
+            assert!(ask(&pool).await.is_err());
+        }
+        lone.now(Does::Break);
+        assert!(ask(&pool).await.is_err());
+        assert_eq!(out(&pool), [true], "{does:?}");
+
+        advance(5 * SECOND).await;
+        lone.now(does);
+        assert!(ask(&pool).await.is_err());
+        assert_eq!(out(&pool), [true], "{does:?}");
+        lone.now(Does::Connect);
+        assert!(ask(&pool).await.is_ok());
+        assert_eq!(out(&pool), [false]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn probes_put_out_and_bring_back_and_cost_no_request() {
     let (pool, [one, _]) = pool([Does::Connect, Does::Connect]);
     let probed = pool.clone();
