@@ -33,6 +33,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A ready-made proxy looks names up itself, and its rules judge the addresses that the
+//! other proxy is told:
+//!
+//! ```
+//! use socks_tower::{ProxyConnector, Socks, works::upstream::direct};
+//!
+//! let url = "http://proxy.example:8080".parse()?;
+//! let proxy = Socks::new().with_connector(ProxyConnector::new(url, direct()));
+//! # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
+//! # check(proxy);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! [`works::upstream`](crate::works::upstream) has the connectors, each protocol's and
 //! from a URL, and says what a client hears when the proxy fails.
 //!
@@ -137,7 +150,7 @@
 //!
 //! Where that is not enough, look names up here: with
 //! [`ResolveLayer`](crate::ResolveLayer) and [`Rules`](crate::Rules) around the connector,
-//! the proxy is told an address that has passed. That costs a look-up by this machine, and
+//! a pool too, the proxy is told an address that has passed. That costs a look-up by this machine, and
 //! tells its resolver what clients ask for.
 //!
 //! The proxies themselves are the operator's own: no rule judges the way to them.
