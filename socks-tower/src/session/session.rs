@@ -155,7 +155,7 @@ pub struct Session {
     /// What the relay does to the session's bytes besides carrying them.
     pub policy: Policy,
     /// Whatever else layers and verifiers want to hand inwards: of each type a
-    /// value, in [`Extensions`](crate::Extensions) of the crate `http`. A layer
+    /// value, in [`Extensions`] of the crate `http`. A layer
     /// puts it there by [`HasSession::session_mut`], a verifier or a method by
     /// [`Admitted::with_extension`](crate::Admitted::with_extension), and
     /// [`Match::extension`](crate::Match::extension) asks about it.

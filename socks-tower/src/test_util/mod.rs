@@ -5,7 +5,7 @@
 //!
 //! A work is a tower service, and so is a layer around it: call it with a
 //! [`Request`](crate::Request), or, if it checks passwords, with an
-//! [`Attempt`](crate::Attempt). [`replies`] says what a client hears of its error.
+//! [`Attempt`](crate::Attempt). [`replies`](fn@replies) says what a client hears of its error.
 //!
 //! ```
 //! use std::convert::Infallible;
