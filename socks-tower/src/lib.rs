@@ -86,6 +86,7 @@
 //! | the stages: [`HandshakeLayer`], [`AuthenticateLayer`], [`ConnectLayer`], [`Relay`]; [`ByCommand`], [`BindLayer`], [`UdpAssociate`], [`TorResolve`] | [`stages`] |
 //! | who may come: [`Users`], [`ReloadUsers`], [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
 //! | the works: [`ResolveLayer`], [`SystemResolver`] and `DnsResolver`, [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
+//! | … by which address, interface and mark: [`Egress`] | [`works::egress`] |
 //! | … through other proxies: [`Socks5Connector`], [`Socks4Connector`], [`ProxyConnector`] and [`ProxyUrl`] | [`works::upstream`] |
 //! | … through one of many: `UpstreamPool`, `Routes` | [`works`], and the page `guide::through_another_proxy` |
 //! | what travels: [`Accepted`], [`Greeted`], [`Requested`], [`Connected`], [`Transfer`]; [`Session`], [`Request`], [`Pinned`] | [`session`] |
@@ -338,6 +339,7 @@ pub use works::{
         Authorize, AuthorizeLayer, Denied, Group, GroupError, Match, NameRules, Permit,
         ReloadRules, RuleSet, Rules, SpecialPurpose, Window, WindowError,
     },
+    egress::Egress,
     resolve::{
         Answer, Cache, CacheLayer, Hosts, HostsLayer, LookupError, Resolve, ResolveLayer,
         SystemResolver,

@@ -10,8 +10,11 @@ use std::{
 
 use socket2::SockRef;
 use socks_tower::{
-    Command, DialError, Pinned, Request, Session, Target, TcpConnector,
-    works::tcp::{ConnectError, Keepalive, Race, SourceAddrs},
+    Command, DialError, Egress, Pinned, Request, Session, Target, TcpConnector,
+    works::{
+        egress::SourceAddrs,
+        tcp::{ConnectError, Keepalive, Race},
+    },
 };
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::ServiceExt;
@@ -161,7 +164,7 @@ async fn options_can_be_set() {
 async fn it_dials_from_the_source_address() {
     let (_listener, addr) = listen("127.0.0.1:0").await;
     let source = Ipv4Addr::new(127, 0, 0, 2);
-    let connector = TcpConnector::new().with_sources(source);
+    let connector = TcpConnector::new().with_egress(source);
     let stream = connector.oneshot(request(&[addr])).await.unwrap();
     assert_eq!(stream.local_addr().unwrap().ip(), source);
 }
@@ -169,9 +172,9 @@ async fn it_dials_from_the_source_address() {
 #[tokio::test]
 async fn a_session_can_have_its_own_source_address() {
     let (_listener, addr) = listen("127.0.0.1:0").await;
-    let connector = TcpConnector::new().with_sources(Ipv4Addr::new(127, 0, 0, 2));
+    let connector = TcpConnector::new().with_egress(Ipv4Addr::new(127, 0, 0, 2));
     let mut request = request(&[addr]);
-    let source = SourceAddrs::from(Ipv4Addr::new(127, 0, 0, 3));
+    let source = Egress::from(Ipv4Addr::new(127, 0, 0, 3));
     request.session.extensions.insert(source);
     let stream = connector.oneshot(request).await.unwrap();
     assert_eq!(
@@ -183,7 +186,7 @@ async fn a_session_can_have_its_own_source_address() {
 #[tokio::test]
 async fn a_family_without_a_source_address_is_not_dialled() {
     let (_v6_listener, v6) = listen("[::1]:0").await;
-    let connector = TcpConnector::new().with_sources(Ipv4Addr::new(127, 0, 0, 2));
+    let connector = TcpConnector::new().with_egress(Ipv4Addr::new(127, 0, 0, 2));
     let error = connector.clone().oneshot(request(&[v6])).await;
     assert!(matches!(error, Err(ConnectError::NoSource(_))));
 
@@ -191,8 +194,8 @@ async fn a_family_without_a_source_address_is_not_dialled() {
     let stream = connector.clone().oneshot(request(&[v6, v4])).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), v4);
 
-    let both = SourceAddrs::from(Ipv4Addr::new(127, 0, 0, 2)).with(Ipv6Addr::UNSPECIFIED.into());
-    let connector = connector.with_sources(both);
+    let both = SourceAddrs::from(Ipv4Addr::new(127, 0, 0, 2)).with(Ipv6Addr::UNSPECIFIED);
+    let connector = connector.with_egress(both);
     let stream = connector.oneshot(request(&[v6])).await.unwrap();
     assert_eq!(stream.peer_addr().unwrap(), v6);
 }
@@ -200,10 +203,81 @@ async fn a_family_without_a_source_address_is_not_dialled() {
 #[tokio::test]
 async fn a_source_address_of_another_machine_is_named() {
     let (_listener, addr) = listen("127.0.0.1:0").await;
-    let connector = TcpConnector::new().with_sources(Ipv4Addr::new(192, 0, 2, 7));
+    let connector = TcpConnector::new().with_egress(Ipv4Addr::new(192, 0, 2, 7));
     let error = connector.oneshot(request(&[addr])).await.unwrap_err();
     assert_eq!(error.to_string(), "bind to 192.0.2.7");
     assert_eq!(cause(&error), io::ErrorKind::AddrNotAvailable);
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn an_egress_sets_what_it_says_on_the_socket() {
+    let (_v4_listener, v4) = listen("127.0.0.1:0").await;
+    let (_v6_listener, v6) = listen("[::1]:0").await;
+    let timeout = Duration::from_millis(12_345);
+    let egress = Egress::new()
+        .with_dscp(10)
+        .with_user_timeout(timeout)
+        .with_keepalive(Keepalive::After(Duration::from_secs(7)))
+        .with_congestion_control("reno")
+        .with_interface("lo");
+    egress.check().unwrap();
+    let connector = TcpConnector::new()
+        .with_keepalive(Keepalive::Off)
+        .with_egress(egress);
+    for addr in [v4, v6] {
+        let stream = connector.clone().oneshot(request(&[addr])).await.unwrap();
+        let socket = SockRef::from(&stream);
+        match addr {
+            SocketAddr::V4(_) => assert_eq!(socket.tos_v4().unwrap(), 10 << 2),
+            SocketAddr::V6(_) => assert_eq!(socket.tclass_v6().unwrap(), 10 << 2),
+        }
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(timeout));
+        assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 7);
+        assert!(socket.tcp_congestion().unwrap().starts_with(b"reno\0"));
+        assert_eq!(socket.device().unwrap().unwrap(), b"lo");
+    }
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn what_cannot_be_set_is_named_and_is_no_refusal() {
+    let (_listener, addr) = listen("127.0.0.1:0").await;
+    for (egress, said) in [
+        (Egress::new().with_interface("none0"), "none0"),
+        (Egress::new().with_interface(""), "1 to 15 bytes"),
+        (
+            Egress::new().with_interface("sixteen-bytes-17"),
+            "1 to 15 bytes",
+        ),
+        (Egress::new().with_interface("l\0o"), "1 to 15 bytes"),
+        (Egress::new().with_dscp(64), "DSCP is 63 at most"),
+        (
+            Egress::new().with_congestion_control("none"),
+            "congestion control none",
+        ),
+    ] {
+        let error = egress.check().unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        let connector = TcpConnector::new().with_egress(egress);
+        let error = connector.oneshot(request(&[addr])).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Egress { .. }), "{error:?}");
+        let source = error.source().unwrap().to_string();
+        assert!(source.contains(said), "{source}");
+        let reply = socks_tower::Error::new(socks_tower::ErrorKind::Connect, error).reply();
+        assert_eq!(reply, socks_tower::ReplyCode::GENERAL_FAILURE);
+    }
+    let elsewhere = Egress::from(Ipv4Addr::new(192, 0, 2, 7)).check();
+    let error = elsewhere.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+    assert!(error.to_string().contains("bind to 192.0.2.7"), "{error}");
+}
+
+#[tokio::test]
+async fn an_egress_that_says_nothing_is_in_order() {
+    Egress::new().check().unwrap();
+    let v6 = SourceAddrs::from(Ipv6Addr::UNSPECIFIED);
+    Egress::from(v6.with(Ipv4Addr::LOCALHOST)).check().unwrap();
 }
 
 #[tokio::test]

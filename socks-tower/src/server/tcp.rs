@@ -25,9 +25,19 @@ pub struct TcpAcceptor {
     keepalive: Keepalive,
 }
 
-/// As [`TcpAcceptor::listen`], with the system's own error.
-pub(crate) fn open(addr: SocketAddr, keepalive: Keepalive) -> io::Result<TcpAcceptor> {
-    TcpAcceptor::from_std(bound(addr, false, keepalive)?, keepalive)
+/// As [`TcpAcceptor::listen`], with the system's own error, on a socket that `new`
+/// makes.
+pub(crate) fn open(
+    addr: SocketAddr,
+    keepalive: Keepalive,
+    new: impl FnOnce(Domain, Type) -> io::Result<Socket>,
+) -> io::Result<TcpAcceptor> {
+    let socket = new(Domain::for_address(addr), Type::STREAM)?;
+    TcpAcceptor::from_std(listening(socket, addr, false, keepalive)?, keepalive)
+}
+
+fn plain(domain: Domain, ty: Type) -> io::Result<Socket> {
+    Socket::new(domain, ty, Some(Protocol::TCP))
 }
 
 /// Whoever reads it sees which address it was, however they print it.
@@ -42,8 +52,16 @@ pub(super) fn bound(
     shared: bool,
     keepalive: Keepalive,
 ) -> io::Result<std::net::TcpListener> {
-    let domain = Domain::for_address(addr);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    let socket = plain(Domain::for_address(addr), Type::STREAM)?;
+    listening(socket, addr, shared, keepalive)
+}
+
+fn listening(
+    socket: Socket,
+    addr: SocketAddr,
+    shared: bool,
+    keepalive: Keepalive,
+) -> io::Result<std::net::TcpListener> {
     if addr.is_ipv6() {
         needed("IPV6_V6ONLY", socket.set_only_v6(true))?;
     }
@@ -86,7 +104,7 @@ pub(super) fn keep_alive(listener: SockRef<'_>, addr: SocketAddr, keepalive: Kee
 #[cfg(not(windows))]
 fn system_silence(addr: SocketAddr) -> io::Result<Duration> {
     let domain = Domain::for_address(addr);
-    Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?.tcp_keepalive_time()
+    plain(domain, Type::STREAM)?.tcp_keepalive_time()
 }
 
 /// Windows does not say; by its documents it is two hours.
@@ -115,7 +133,7 @@ impl TcpAcceptor {
     ///
     /// If there is no Tokio runtime around it.
     pub fn listen(addr: SocketAddr) -> io::Result<Self> {
-        open(addr, Keepalive::default()).map_err(|error| cannot_listen(addr, &error))
+        open(addr, Keepalive::default(), plain).map_err(|error| cannot_listen(addr, &error))
     }
 
     /// A listener that does not block, within a Tokio runtime.

@@ -3,11 +3,11 @@
 use std::{
     hash::{BuildHasher, RandomState},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::RangeInclusive,
 };
 
-use crate::session::Session;
+use crate::{session::Session, works::egress::Way};
 
 /// Where to listen on behalf of clients, and by which address others get there.
 ///
@@ -115,21 +115,26 @@ impl ListenAddrs {
     }
 
     /// Where to listen for `peer`; unspecified, it is anybody of that family.
-    /// None, if this machine is not known to have an address of the family.
-    pub(crate) fn towards(&self, peer: IpAddr, session: &Session) -> Option<ListenAddr> {
+    /// None, if this machine is not known to have an address of the family, or
+    /// `way` has none.
+    pub(crate) fn towards(&self, peer: IpAddr, session: &Session, way: &Way) -> Option<ListenAddr> {
         let peer = peer.to_canonical();
+        if !way.serves(peer) {
+            return None;
+        }
         let advertised = self.advertised.of(peer);
-        let set = self.ips.of(peer);
-        let found = || match set.filter(|ip| !ip.is_unspecified()) {
+        let source = way.source(peer);
+        let set = self.ips.of(peer).or(source);
+        let found = || match set.filter(|ip| !ip.is_unspecified()).or(source) {
             Some(ip) => Some(ip),
-            None => own_ip(peer, session),
+            None => own_ip(peer, session, way),
         };
         let told = advertised.or_else(found)?;
         let local = match (set, advertised) {
             (Some(ip), _) => ip,
             // The client may have come from another side than the peer will.
             (None, Some(_)) if peer.is_unspecified() => peer,
-            (None, Some(_)) => own_ip(peer, session).unwrap_or(unspecified(peer)),
+            (None, Some(_)) => own_ip(peer, session, way).unwrap_or(unspecified(peer)),
             (None, None) => told,
         };
         let local = scoped(local, session);
@@ -170,22 +175,21 @@ fn scoped(ip: IpAddr, session: &Session) -> SocketAddr {
 }
 
 /// Our address by which `peer` reaches us; for anybody, by which the client did.
-fn own_ip(peer: IpAddr, session: &Session) -> Option<IpAddr> {
+fn own_ip(peer: IpAddr, session: &Session, way: &Way) -> Option<IpAddr> {
     let reached = session.local_addr.map(|addr| addr.ip());
     let reached = reached.filter(|ip| ip.is_ipv4() == peer.is_ipv4());
     if peer.is_unspecified() {
-        reached.or_else(|| source_towards(somewhere(peer)))
+        reached.or_else(|| source_towards(somewhere(peer), way))
     } else {
-        source_towards(peer).or(reached)
+        source_towards(peer, way).or(reached)
     }
 }
 
 /// The address that packets to `peer` come from. Nothing is sent for that.
-fn source_towards(peer: IpAddr) -> Option<IpAddr> {
-    let socket = UdpSocket::bind(SocketAddr::new(unspecified(peer), 0)).ok()?;
+fn source_towards(peer: IpAddr, way: &Way) -> Option<IpAddr> {
     // Any port but 0 will do.
-    socket.connect(SocketAddr::new(peer, 9)).ok()?;
-    let source = socket.local_addr().ok()?.ip();
+    let socket = way.towards(SocketAddr::new(peer, 9)).ok()?;
+    let source = socket.local_addr().ok()?.as_socket()?.ip();
     (!source.is_unspecified()).then_some(source)
 }
 
@@ -223,6 +227,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::works::egress::Egress;
 
     fn ip(ip: &str) -> IpAddr {
         ip.parse().unwrap()
@@ -237,7 +242,7 @@ mod tests {
     }
 
     fn towards(addrs: &ListenAddrs, peer: &str, session: &Session) -> (String, String) {
-        let ListenAddr { local, told } = addrs.towards(ip(peer), session).unwrap();
+        let ListenAddr { local, told } = addrs.towards(ip(peer), session, &Way::default()).unwrap();
         (local.ip().to_string(), told.to_string())
     }
 
@@ -270,7 +275,7 @@ mod tests {
     fn a_link_local_address_has_the_scope_that_the_client_came_by() {
         let session = reached_at("[fe80::7%3]:1080");
         let addrs = ListenAddrs::new();
-        let found = addrs.towards(ip("::"), &session).unwrap();
+        let found = addrs.towards(ip("::"), &session, &Way::default()).unwrap();
         assert_eq!(found.local.to_string(), "[fe80::7%3]:0");
         assert_eq!(found.told, ip("fe80::7"));
         let opened = addrs.with_ports(9..=9).open(found.local, Ok).unwrap();
@@ -301,6 +306,29 @@ mod tests {
 
         let session = reached_at("[2001:db8::7]:1080");
         assert_eq!(towards(&told, "::", &session), both("2001:db8::7"));
+    }
+
+    #[test]
+    fn a_source_address_is_listened_on_unless_another_is_set() {
+        let session = reached_at("127.0.0.1:1080");
+        let way = Egress::from(ip("127.0.0.2")).way(&session);
+        let towards = |addrs: &ListenAddrs, peer: &str| {
+            let found = addrs.towards(ip(peer), &session, &way)?;
+            Some((found.local.ip().to_string(), found.told.to_string()))
+        };
+        let found = ListenAddrs::new();
+        for peer in ["0.0.0.0", "127.0.0.1"] {
+            assert_eq!(towards(&found, peer), Some(both("127.0.0.2")));
+        }
+        assert_eq!(towards(&found, "::1"), None);
+        let set = ListenAddrs::new().with_ip(ip("127.0.0.3"));
+        assert_eq!(towards(&set, "0.0.0.0"), Some(both("127.0.0.3")));
+        let all = ListenAddrs::new().with_ip(ip("0.0.0.0"));
+        let told = ("0.0.0.0".to_owned(), "127.0.0.2".to_owned());
+        assert_eq!(towards(&all, "0.0.0.0"), Some(told));
+        let advertised = found.with_advertised(ip("203.0.113.7")).unwrap();
+        let told = ("127.0.0.2".to_owned(), "203.0.113.7".to_owned());
+        assert_eq!(towards(&advertised, "0.0.0.0"), Some(told));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the look-ups and each new destination of a UDP association alike.
 
 pub mod authorize;
+pub mod egress;
 #[cfg(feature = "upstream-pool")]
 pub mod pool;
 pub mod resolve;

@@ -274,7 +274,7 @@ async fn what_is_advertised_and_which_ports_can_be_set() {
 async fn datagrams_leave_from_the_source_address_and_no_other_family() {
     let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let v6 = echo("::1").await;
-    let associate = UdpAssociate::new(judge()).with_sources(Ipv4Addr::new(127, 0, 0, 9));
+    let associate = UdpAssociate::new(judge()).with_egress(Ipv4Addr::new(127, 0, 0, 9));
     let mut proxy = Proxy::start(associate).await;
     let client = Client::new(&proxy).await;
     client.send(&v6.into(), b"nowhere").await;

@@ -3,8 +3,11 @@ use std::{sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::Bind;
-use crate::session::Judge;
-use crate::{session::Keepalive, stages::listen_addrs::ListenAddrs};
+use crate::{
+    session::{Judge, Keepalive},
+    stages::listen_addrs::ListenAddrs,
+    works::egress::Egress,
+};
 
 /// Lets peers in that the judge `J` permits. See the
 /// [module's page](crate::stages::bind).
@@ -19,6 +22,7 @@ pub(super) struct Config {
     pub(super) timeout: Duration,
     pub(super) listen: ListenAddrs,
     pub(super) keepalive: Keepalive,
+    pub(super) egress: Egress,
 }
 
 impl<J> BindLayer<J> {
@@ -35,6 +39,7 @@ impl<J> BindLayer<J> {
             timeout: Self::DEFAULT_TIMEOUT,
             listen: ListenAddrs::new(),
             keepalive: Keepalive::default(),
+            egress: Egress::new(),
         };
         Self {
             judge,
@@ -61,6 +66,15 @@ impl<J> BindLayer<J> {
     #[must_use]
     pub fn with_keepalive(mut self, keepalive: Keepalive) -> Self {
         Arc::make_mut(&mut self.config).keepalive = keepalive;
+        self
+    }
+
+    /// Listens on the address, by the interface and with the mark that connections
+    /// leave by; an [`Egress`] in the session's extensions, where the judge can put
+    /// it, too, goes before this. What [`ListenAddrs`] names goes before its address.
+    #[must_use]
+    pub fn with_egress(mut self, egress: impl Into<Egress>) -> Self {
+        Arc::make_mut(&mut self.config).egress = egress.into();
         self
     }
 }

@@ -91,7 +91,7 @@ where
     }
     let permitted = client.watch_open(judge.clone().run(request.for_work()));
     let permitted = permitted.await?.map_err(Error::from_box)?;
-    let (listener, bound) = open(config, &request.session, &permitted.target)?;
+    let (listener, bound) = open(config, &permitted.session, &permitted.target)?;
     client.grant(&bound).await?;
 
     let expected = Expected {
@@ -116,7 +116,8 @@ fn open(
     session: &Session,
     peers: &Pinned,
 ) -> Result<(TcpAcceptor, Target), BindError> {
-    let listen_addr = |peer: &SocketAddr| config.listen.towards(peer.ip(), session);
+    let way = config.egress.way(session);
+    let listen_addr = |peer: &SocketAddr| config.listen.towards(peer.ip(), session, &way);
     let ListenAddr { local, told } = peers
         .addrs()
         .iter()
@@ -127,7 +128,8 @@ fn open(
         ip: local.ip(),
         source,
     };
-    let open = |addr| server::open(addr, config.keepalive);
+    let keepalive = way.keepalive(config.keepalive);
+    let open = |addr| server::open(addr, keepalive, |domain, ty| way.listener(domain, ty));
     let listener = config.listen.open(local, open).map_err(failed)?;
     let bound = Target::new(told, listener.local_addr().port());
     Ok((listener, bound))

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     session::{End, Error, ErrorKind, Judge, Request, Requested, Stream, Transfer, second_look},
     stages::listen_addrs::ListenAddrs,
-    works::tcp::SourceAddrs,
+    works::egress::Egress,
 };
 
 /// What can be set.
@@ -34,7 +34,7 @@ pub(super) struct Config {
     pub(super) full_cone: bool,
     pub(super) reassembly: Option<Duration>,
     pub(super) listen: ListenAddrs,
-    pub(super) sources: SourceAddrs,
+    pub(super) egress: Egress,
 }
 
 impl Default for Config {
@@ -46,7 +46,7 @@ impl Default for Config {
             full_cone: false,
             reassembly: None,
             listen: ListenAddrs::new(),
-            sources: SourceAddrs::new(),
+            egress: Egress::new(),
         }
     }
 }
@@ -156,10 +156,9 @@ where
     let (client, told) =
         socket::for_client(&config.listen, session, ip).map_err(AssociateError::Socket)?;
     let carried = Carried::new(session, Instant::now());
-    let sources = session.extensions.get::<SourceAddrs>();
     let association = Association {
         client,
-        outward: Outward::new(sources.copied().unwrap_or(config.sources)),
+        outward: Outward::new(config.egress.way(session)),
         source: Source::new(ip, &request.target),
         flows: Flows::new(config.max_flows),
         reassembly: config.reassembly.map(Reassembly::new),

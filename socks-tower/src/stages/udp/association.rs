@@ -15,7 +15,7 @@ use super::{
     lookups::{Lookups, Verdict},
     own,
     reassembly::{Outcome, Reassembly},
-    socket::{Outward, Socket, has_route},
+    socket::{Outward, Socket},
     source::Source,
 };
 use crate::session::{
@@ -355,7 +355,7 @@ impl<J: Judge> Association<J> {
                 continue;
             }
             // With one address, the system says soon enough.
-            let reachable = addrs.len() == 1 || has_route(addr);
+            let reachable = addrs.len() == 1 || self.outward.has_route(addr);
             if addr.port() != 0 && reachable && self.outward.open_towards(addr).is_ok() {
                 return Ok((addr, generation));
             }

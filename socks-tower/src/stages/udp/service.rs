@@ -6,7 +6,7 @@ use super::associate::{Config, associate};
 use crate::{
     session::{Error, Judge, Requested, Stream, Transfer, always_ready, opaque_future, trace},
     stages::listen_addrs::ListenAddrs,
-    works::tcp::SourceAddrs,
+    works::egress::Egress,
 };
 
 /// Relays a client's datagrams until its connection ends. See the
@@ -92,11 +92,12 @@ impl<J> UdpAssociate<J> {
         self
     }
 
-    /// Sends from `sources`. [`SourceAddrs`] in a session's extensions go before
-    /// this, as for [`TcpConnector`](crate::TcpConnector).
+    /// How datagrams leave for their destinations: an address to come from, an
+    /// interface, a mark. By default as the system has it; an [`Egress`] in the
+    /// session's extensions, when the association begins, goes before this.
     #[must_use]
-    pub fn with_sources(mut self, sources: impl Into<SourceAddrs>) -> Self {
-        self.config().sources = sources.into();
+    pub fn with_egress(mut self, egress: impl Into<Egress>) -> Self {
+        self.config().egress = egress.into();
         self
     }
 }

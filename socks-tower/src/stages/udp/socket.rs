@@ -8,13 +8,13 @@ use std::{
 #[cfg(target_os = "linux")]
 use std::sync::atomic::AtomicBool;
 
-use socket2::{Domain, Protocol, SockRef, Type};
+use socket2::{Domain, SockRef};
 use tokio::net::UdpSocket;
 
 #[cfg(target_os = "linux")]
 use super::batch;
 use super::own::Registered;
-use crate::{session::Session, stages::listen_addrs::ListenAddrs, works::tcp::SourceAddrs};
+use crate::{session::Session, stages::listen_addrs::ListenAddrs, works::egress::Way};
 
 /// A socket that is known to be ours as long as it is open.
 #[derive(Debug)]
@@ -34,8 +34,12 @@ pub(super) struct Socket {
 impl Socket {
     /// Opens a socket on `addr`, for addresses of its family alone.
     pub(super) fn open(addr: SocketAddr) -> io::Result<Self> {
-        let domain = Domain::for_address(addr);
-        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        Self::open_by(&Way::default(), addr)
+    }
+
+    /// One whose datagrams leave as `way` says.
+    fn open_by(way: &Way, addr: SocketAddr) -> io::Result<Self> {
+        let socket = way.datagram(Domain::for_address(addr))?;
         if addr.is_ipv6() {
             socket.set_only_v6(true)?;
         }
@@ -81,7 +85,8 @@ pub(super) fn for_client(
     let any = SocketAddr::new(unspecified(ip), 0);
     let reached = session.local_addr;
     let reached = reached.filter(|reached| reached.is_ipv4() == ip.is_ipv4());
-    let found = addrs.towards(any.ip(), session);
+    // Nothing of how a session leaves goes for its client's side.
+    let found = addrs.towards(any.ip(), session, &Way::default());
     // The client has shown that it can reach that one.
     let mut local = match found.as_ref().map(|found| found.local) {
         Some(local) if !local.ip().is_unspecified() => local,
@@ -110,15 +115,15 @@ pub(super) fn for_client(
 /// The sockets towards destinations: one for each family, opened when needed.
 #[derive(Debug)]
 pub(super) struct Outward {
-    sources: SourceAddrs,
+    way: Way,
     v4: Option<Socket>,
     v6: Option<Socket>,
 }
 
 impl Outward {
-    pub(super) fn new(sources: SourceAddrs) -> Self {
+    pub(super) fn new(way: Way) -> Self {
         Self {
-            sources,
+            way,
             v4: None,
             v6: None,
         }
@@ -142,23 +147,23 @@ impl Outward {
         if self.towards(addr).is_some() {
             return Ok(());
         }
-        if !self.sources.is_empty() && !self.sources.serves(&addr) {
+        let family = addr.ip();
+        if !self.way.serves(family) {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
-        let any = || SocketAddr::new(unspecified(addr.ip()), 0);
-        let socket = Socket::open(self.sources.to_bind(&addr).unwrap_or_else(any))?;
+        let source = self.way.source(family).unwrap_or(unspecified(family));
+        let socket = Socket::open_by(&self.way, SocketAddr::new(source, 0))?;
         match addr {
             SocketAddr::V4(_) => self.v4 = Some(socket),
             SocketAddr::V6(_) => self.v6 = Some(socket),
         }
         Ok(())
     }
-}
 
-/// Whether the system knows a way to `addr`. Nothing is sent for that.
-pub(super) fn has_route(addr: SocketAddr) -> bool {
-    let socket = std::net::UdpSocket::bind(SocketAddr::new(unspecified(addr.ip()), 0));
-    socket.is_ok_and(|socket| socket.connect(addr).is_ok())
+    /// Whether the system knows a way to `addr`. Nothing is sent for that.
+    pub(super) fn has_route(&self, addr: SocketAddr) -> bool {
+        self.way.towards(addr).is_ok()
+    }
 }
 
 fn unspecified(family: IpAddr) -> IpAddr {

@@ -1,10 +1,13 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{ConnectError, SourceAddrs};
-use crate::session::{Keepalive, or_without};
+use super::ConnectError;
+use crate::{
+    session::{Keepalive, or_without},
+    works::egress::Way,
+};
 
 type Setup = dyn Fn(&TcpSocket, SocketAddr) -> io::Result<()> + Send + Sync;
 
@@ -12,7 +15,6 @@ type Setup = dyn Fn(&TcpSocket, SocketAddr) -> io::Result<()> + Send + Sync;
 pub(super) struct Options {
     pub(super) nodelay: bool,
     pub(super) keepalive: Keepalive,
-    pub(super) source: SourceAddrs,
     pub(super) setup: Option<Arc<Setup>>,
 }
 
@@ -21,7 +23,6 @@ impl Default for Options {
         Self {
             nodelay: true,
             keepalive: Keepalive::default(),
-            source: SourceAddrs::new(),
             setup: None,
         }
     }
@@ -32,25 +33,28 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("nodelay", &self.nodelay)
             .field("keepalive", &self.keepalive)
-            .field("source", &self.source)
             .finish_non_exhaustive()
     }
 }
 
 /// Connects one socket to one address.
-pub(super) async fn dial(addr: SocketAddr, options: &Options) -> Result<TcpStream, ConnectError> {
+pub(super) async fn dial(
+    addr: SocketAddr,
+    options: &Options,
+    way: &Way,
+) -> Result<TcpStream, ConnectError> {
     let failed = |error: io::Error| ConnectError::Dial {
         addr,
         source: error.into(),
     };
-    let socket = open(addr, options).map_err(failed)?;
-    if let Some(source) = options.source.to_bind(&addr) {
-        let bound = socket.bind(&source.into());
-        bound.map_err(|error| ConnectError::Bind {
-            source_addr: source.ip(),
-            source: error,
+    let socket = open(addr, options, way).map_err(failed)?;
+    way.set_stream(&socket, Domain::for_address(addr))
+        .map_err(|source| ConnectError::Egress { addr, source })?;
+    way.bind(&socket, addr)
+        .map_err(|(source_addr, source)| ConnectError::Bind {
+            source_addr,
+            source,
         })?;
-    }
     if let Some(setup) = &options.setup {
         let same = socket.try_clone().map_err(failed)?;
         setup(&TcpSocket::from_std_stream(same.into()), addr).map_err(failed)?;
@@ -79,19 +83,21 @@ pub(crate) fn not_to_itself(stream: &TcpStream) -> Result<(), ConnectError> {
     }
 }
 
-fn open(addr: SocketAddr, options: &Options) -> io::Result<Socket> {
+fn open(addr: SocketAddr, options: &Options, way: &Way) -> io::Result<Socket> {
     let domain = Domain::for_address(addr);
     // In one system call where it can be.
     #[cfg(target_os = "linux")]
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket = way.stream(domain, Type::STREAM.nonblocking())?;
     #[cfg(not(target_os = "linux"))]
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    let socket = way.stream(domain, Type::STREAM)?;
     #[cfg(not(target_os = "linux"))]
     socket.set_nonblocking(true)?;
     if options.nodelay {
         or_without("TCP_NODELAY", socket.set_tcp_nodelay(true));
     }
-    options.keepalive.set_on(SockRef::from(&socket));
+    let keepalive = way.keepalive(options.keepalive);
+    keepalive.set_on(SockRef::from(&socket));
+    way.open_fast(&socket, addr.port());
     Ok(socket)
 }
 

@@ -23,7 +23,7 @@ pub enum ConnectError {
     /// The target's port is 0, where nothing can listen.
     #[error("the target has port 0")]
     NoPort,
-    /// There are [source addresses](super::SourceAddrs), but none of a family
+    /// There are [source addresses](crate::works::egress::SourceAddrs), but none of a family
     /// that the target has.
     #[error("no source address of the target's family")]
     NoSource(#[source] DialError),
@@ -34,6 +34,16 @@ pub enum ConnectError {
     Bind {
         /// The source address.
         source_addr: IpAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The socket cannot be set up as the [`Egress`](crate::Egress) wants it: a right
+    /// is missing, or the interface is.
+    #[error("set up the socket for {addr}")]
+    #[non_exhaustive]
+    Egress {
+        /// The address that was to be dialled.
+        addr: SocketAddr,
         /// What the system says.
         source: io::Error,
     },
@@ -61,7 +71,7 @@ impl ConnectError {
 
     fn io(&self) -> Option<&io::Error> {
         match self {
-            Self::Bind { source, .. } => Some(source),
+            Self::Bind { source, .. } | Self::Egress { source, .. } => Some(source),
             Self::Dial { source, .. } | Self::NoSource(source) => Some(source.get_ref()),
             Self::NoAddress | Self::NoPort => None,
         }

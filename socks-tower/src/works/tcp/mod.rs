@@ -33,43 +33,20 @@
 //! kernel decides how long an address that never answers takes: on Linux about
 //! two minutes (`net.ipv4.tcp_syn_retries`).
 //!
-//! # Where connections come from
+//! # How connections leave
 //!
-//! The system chooses the local address, unless [`with_sources`] names one. A
-//! [`SourceAddrs`] in the session's extensions goes before that, so a layer can
-//! give each client its own:
-//!
-//! ```
-//! use std::net::Ipv4Addr;
-//!
-//! use socks_tower::{HasSession, Pinned, Request, TcpConnector, works::tcp::SourceAddrs};
-//! use tower::ServiceBuilder;
-//!
-//! let connector = ServiceBuilder::new()
-//!     .map_request(|mut request: Request<Pinned>| {
-//!         let session = request.session_mut();
-//!         let alice = session.identity.as_ref().is_some_and(|who| who.as_str() == "alice");
-//!         if alice {
-//!             session.extensions.insert(SourceAddrs::from(Ipv4Addr::new(127, 0, 0, 2)));
-//!         }
-//!         request
-//!     })
-//!     .service(TcpConnector::new());
-//! # fn check(_: impl socks_tower::Connector<Request<Pinned>>) {}
-//! # check(connector);
-//! ```
-//!
-//! Once there is a source address, only targets of a family that has one are
-//! dialled: nothing leaves from an address that nobody chose. A source address
-//! can have no more connections at a time than there are ephemeral ports
-//! (28,232, by `net.ipv4.ip_local_port_range`'s default), whatever the targets;
-//! where the system chooses, that many to each target.
+//! As the system has it, unless [`with_egress`](TcpConnector::with_egress) says from
+//! which address, by which interface, with what mark. An
+//! [`Egress`] in the session's extensions goes before that, so that a
+//! layer or a verifier can give each client its own: see
+//! [`works::egress`](crate::works::egress).
 //!
 //! # System calls
 //!
 //! A connection takes `socket`, one `setsockopt` for [`with_nodelay`], two for
 //! keepalive (one with [`Keepalive::System`]), `connect` and `epoll_ctl`; outside
-//! Linux also `getsockopt`. A source address adds `bind`, and
+//! Linux also `getsockopt`. A source address adds `bind` and one `setsockopt`, all
+//! else that an [`Egress`] sets one `setsockopt` each, and
 //! [`with_setup`](TcpConnector::with_setup) `dup` and `close`.
 //!
 //! An option that the system does not know is done without, and a warning says so
@@ -83,13 +60,11 @@
 //! that, ports from 1024 up cost two system calls more. Without the layer, compare
 //! the local address of a single one with its peer's.
 //!
-//! [`with_sources`]: TcpConnector::with_sources
 //! [`with_nodelay`]: TcpConnector::with_nodelay
 
 mod dial;
 mod error;
 pub mod race;
-mod source;
 
 use std::{borrow::Cow, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 
@@ -97,12 +72,14 @@ pub(crate) use dial::not_to_itself;
 use dial::{Options, dial};
 pub use error::ConnectError;
 pub use race::Race;
-pub use source::SourceAddrs;
 use tokio::net::{TcpSocket, TcpStream};
 use tower_service::Service;
 
 pub use crate::session::Keepalive;
-use crate::session::{EAFNOSUPPORT, Pinned, Request, always_ready, opaque_future};
+use crate::{
+    session::{EAFNOSUPPORT, Pinned, Request, always_ready, opaque_future},
+    works::egress::{Egress, Way},
+};
 
 /// No system gives a socket a port below this one that did not ask for it.
 const MIN_EPHEMERAL: u16 = 1024;
@@ -112,6 +89,7 @@ const MIN_EPHEMERAL: u16 = 1024;
 pub struct TcpConnector {
     race: Race,
     options: Options,
+    egress: Egress,
 }
 
 impl TcpConnector {
@@ -145,16 +123,17 @@ impl TcpConnector {
         self
     }
 
-    /// Dials from `sources`: an address, or one for each family that may be
-    /// dialled.
+    /// How connections leave: an address to come from, an interface, a mark. By
+    /// default as the system has it; an [`Egress`] in a session's extensions goes
+    /// before this.
     #[must_use]
-    pub fn with_sources(mut self, sources: impl Into<SourceAddrs>) -> Self {
-        self.options.source = sources.into();
+    pub fn with_egress(mut self, egress: impl Into<Egress>) -> Self {
+        self.egress = egress.into();
         self
     }
 
     /// Runs `setup` on each socket, bound and ready to connect to the address
-    /// given, for whatever has no method here: `SO_MARK`, `SO_BINDTODEVICE`,
+    /// given, for whatever has no method here or in [`Egress`], as the sizes of
     /// buffers. Its error fails the attempt.
     ///
     /// ```
@@ -186,13 +165,11 @@ impl Service<Request<Pinned>> for TcpConnector {
     always_ready!();
 
     fn call(&mut self, request: Request<Pinned>) -> Self::Future {
-        let Self { race, mut options } = self.clone();
-        if let Some(source) = request.session.extensions.get() {
-            options.source = *source;
-        }
+        let Self { race, options, .. } = self.clone();
+        let way = self.egress.way(&request.session);
         let target = request.target;
         TcpConnectorFuture::new(Box::pin(async move {
-            connect(target.addrs(), race, &options).await
+            connect(target.addrs(), race, &options, &way).await
         }))
     }
 }
@@ -208,6 +185,7 @@ async fn connect(
     addrs: &[SocketAddr],
     race: Race,
     options: &Options,
+    way: &Way,
 ) -> Result<TcpStream, ConnectError> {
     if addrs.is_empty() {
         return Err(ConnectError::NoAddress);
@@ -215,11 +193,11 @@ async fn connect(
     if addrs.iter().any(|addr| addr.port() == 0) {
         return Err(ConnectError::NoPort);
     }
-    let addrs = if options.source.is_empty() {
+    let serves = |addr: &&SocketAddr| way.serves(addr.ip());
+    let addrs = if addrs.iter().all(|addr| serves(&addr)) {
         Cow::Borrowed(addrs)
     } else {
-        let served = addrs.iter().filter(|addr| options.source.serves(addr));
-        served.copied().collect()
+        addrs.iter().filter(serves).copied().collect()
     };
     if addrs.is_empty() {
         // What the system would say if it were asked.
@@ -229,7 +207,7 @@ async fn connect(
     // One alone is looked at by whoever asks for its local address anyway.
     let is_race = addrs.len() > 1;
     let dial = async |addr: SocketAddr| {
-        let stream = dial(addr, options).await?;
+        let stream = dial(addr, options, way).await?;
         if is_race && addr.port() >= MIN_EPHEMERAL {
             not_to_itself(&stream)?;
         }
