@@ -21,6 +21,8 @@ pub mod content;
 pub mod descriptors;
 #[cfg(target_os = "linux")]
 pub mod keepalive;
+#[cfg(target_os = "linux")]
+pub mod namespace;
 pub mod origin;
 pub mod program;
 pub mod proxy;

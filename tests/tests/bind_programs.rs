@@ -11,12 +11,13 @@
 )]
 
 use std::{
-    env, fs, io,
+    fs, io,
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
-    process::{self, Output, Stdio},
+    process::{Output, Stdio},
     time::Duration,
 };
 
+use socks_tests::namespace::{ip, is_inside};
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, ByCommand, Command, DomainName, HandshakeLayer,
     NoAuth, Permit, Relay, Request, ResolveLayer, Rules, Server, TorResolve, TorResolvePtr,
@@ -191,29 +192,9 @@ async fn tor_resolve_hears_that_there_is_nothing_to_find() {
     }
 }
 
-/// Set in the namespace of [`in_a_namespace`].
-const INSIDE: &str = "SOCKS_TESTS_NAMESPACE";
-
-/// Runs this `test` anew in a network namespace of its own.
-fn in_a_namespace(test: &str) {
-    let ran = process::Command::new("unshare")
-        .args(["--map-root-user", "--net", "--"])
-        .arg(env::current_exe().unwrap())
-        .args(["--ignored", "--exact", test])
-        .env(INSIDE, "1")
-        .status();
-    assert!(ran.unwrap().success());
-}
-
-fn ip(args: &[&str]) {
-    let ran = process::Command::new("ip").args(args).status();
-    assert!(ran.unwrap().success(), "ip {args:?}");
-}
-
 /// An address of a link in this namespace, with its scope: any link will do.
 async fn link_local(port: u16) -> SocketAddrV6 {
-    ip(&["link", "set", "lo", "up"]);
-    ip(&["address", "add", "fe80::7/64", "dev", "lo", "nodad"]);
+    ip("address add fe80::7/64 dev lo nodad");
     let index = fs::read_to_string("/sys/class/net/lo/ifindex").unwrap();
     let index = index.trim().parse().unwrap();
     let addr = |port| SocketAddrV6::new("fe80::7".parse().unwrap(), port, 0, index);
@@ -256,8 +237,8 @@ async fn told(client: &mut TcpStream) -> SocketAddrV6 {
 #[tokio::test]
 #[ignore = "needs unshare, of util-linux, and ip, of iproute2"]
 async fn a_client_on_a_link_is_listened_for_on_that_link() {
-    if env::var_os(INSIDE).is_none() {
-        return in_a_namespace("a_client_on_a_link_is_listened_for_on_that_link");
+    if !is_inside("a_client_on_a_link_is_listened_for_on_that_link") {
+        return;
     }
     let proxy = proxy_at("[::]:0", Rules::new().permit_all_special()).await;
     let proxy = link_local(proxy.port()).await;
