@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{ArgGroup, Parser, ValueEnum};
-use socks_tower::{IpNet, Keepalive, ListenAddrs};
+use socks_tower::{Egress, IpNet, Keepalive, ListenAddrs, works::egress::SourceAddrs};
 
 use crate::listen::Listen;
 
@@ -80,6 +80,32 @@ pub struct Args {
     /// Let clients reach loopback, private and other special-purpose addresses
     #[arg(long)]
     pub allow_private: bool,
+
+    /// Address that connections and datagrams leave from, or a network for one of
+    /// its addresses; may be given again: a pool. Targets of a family that has none
+    /// are not reached
+    #[arg(long, value_name = "ADDR", value_parser = cidr)]
+    source: Vec<IpNet>,
+
+    /// What chooses among several of --source, or in a network
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_enum,
+        default_value_t,
+        requires = "source"
+    )]
+    source_by: SourceBy,
+
+    /// Interface that connections and datagrams leave by, whatever the routes say
+    /// (Linux)
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+
+    /// Mark of connections and datagrams, for routes and packet filters: a number,
+    /// or 0x and a hexadecimal one (Linux; needs CAP_NET_ADMIN)
+    #[arg(long, value_name = "N", value_parser = mark)]
+    mark: Option<u32>,
 
     /// Serve BIND, too: listen for a peer that the client expects
     #[arg(long, conflicts_with_all = ["upstream", "route"])]
@@ -175,6 +201,17 @@ pub enum Runtime {
     Shared,
 }
 
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum SourceBy {
+    /// They take turns; of a network it is any
+    #[default]
+    Turns,
+    /// A client, an IPv4 address or an IPv6 /64, keeps to one
+    Client,
+    /// A user keeps to one; without users a client does
+    User,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub enum LogFormat {
     Text,
@@ -189,6 +226,14 @@ fn cidr(text: &str) -> Result<IpNet, String> {
             .parse()
             .map_err(|_| "not ADDRESS or ADDRESS/BITS".into()),
     }
+}
+
+fn mark(text: &str) -> Result<u32, String> {
+    let mark = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    mark.map_err(|_| "not a number of 32 bits".into())
 }
 
 impl Args {
@@ -217,6 +262,27 @@ impl Args {
         match &self.ports {
             Some(ports) => addrs.with_ports(ports.clone()),
             None => addrs,
+        }
+    }
+
+    /// How connections and datagrams leave.
+    pub fn egress(&self) -> Egress {
+        let mut egress = Egress::new();
+        if !self.source.is_empty() {
+            let pool = self.source.iter().copied();
+            let sources = pool.fold(SourceAddrs::default(), SourceAddrs::with);
+            egress = egress.with_sources(match self.source_by {
+                SourceBy::Turns => sources,
+                SourceBy::Client => sources.by_client(),
+                SourceBy::User => sources.by_identity(),
+            });
+        }
+        if let Some(name) = &self.interface {
+            egress = egress.with_interface(name.as_str());
+        }
+        match self.mark {
+            Some(mark) => egress.with_mark(mark),
+            None => egress,
         }
     }
 

@@ -40,6 +40,7 @@ fn run(args: Args, log: &Log) -> Result<(), Box<dyn Error>> {
     let users = users::read(&args)?;
     let ways_out = ways_out::read(&args)?;
     listen::check(&args, users.is_some())?;
+    args.egress().check()?;
     let max_connections = match args.max_connections {
         // More than a semaphore can count is no limit.
         Some(max) => max.get().min(tokio::sync::Semaphore::MAX_PERMITS),

@@ -42,7 +42,10 @@ pub fn stack(
         // Outside of the rules: nothing lets a loop through.
         .layer(AuthorizeLayer::new(guard.clone()))
         .layer(AuthorizeLayer::new(rules.clone()));
-    let tcp = TcpConnector::new().with_keepalive(args.keepalive());
+    let egress = args.egress();
+    let tcp = TcpConnector::new()
+        .with_keepalive(args.keepalive())
+        .with_egress(egress.clone());
     let direct = judged.clone().service(tcp.clone());
     let explained = ServiceBuilder::new().map_err(explain_denial);
     let permit = explained.clone().service(judged.service(Permit::new()));
@@ -69,11 +72,13 @@ pub fn stack(
     let bind = BindLayer::new(permit.clone())
         .with_listen_addrs(args.listen_addrs())
         .with_keepalive(args.keepalive())
+        .with_egress(egress.clone())
         .layer(relay);
     let udp_associate = UdpAssociate::new(permit.clone())
         .with_listen_addrs(args.listen_addrs())
         .with_idle_timeout(args.udp_idle_timeout())
-        .with_max_flows(args.udp_max_peers);
+        .with_max_flows(args.udp_max_peers)
+        .with_egress(egress);
     let lookup_addr = TorResolve::new(permit.clone());
     let lookup_name = TorResolvePtr::new(permit, resolver.reverse());
     let lookups = args.resolve_commands;
