@@ -2,12 +2,14 @@
 //! other crates, and in chains.
 
 #![allow(
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "what fails here fails the test"
 )]
 
 mod chain;
+mod datagrams;
 mod hyper;
 mod servers;
 

@@ -14,6 +14,7 @@ use socks_core::{
     v5::{self, Command},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower::timeout::error::Elapsed;
 
 use super::{ClientMethod, UpstreamError, UpstreamFailure};
 use crate::session::Stream;
@@ -44,8 +45,8 @@ pub async fn connect<Io: Stream>(
     offer: Offer,
     target: Target,
 ) -> Result<Target, UpstreamError> {
-    let client = Client::v5(offer, Command::CONNECT, target);
-    socks(io, client, &[], &Asked::default()).await
+    let mut client = Client::v5(offer, Command::CONNECT, target);
+    socks(io, &mut client, &[], &Asked::default()).await
 }
 
 /// Whether a proxy has our request.
@@ -57,8 +58,13 @@ impl Asked {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The deadline has passed: whose fault that is depends.
+    pub(super) fn too_late(&self, elapsed: Elapsed) -> UpstreamError {
+        let failure = match self.0.load(Ordering::Relaxed) {
+            true => UpstreamFailure::NoAnswer,
+            false => UpstreamFailure::Unreachable,
+        };
+        UpstreamError::new(failure, elapsed)
     }
 }
 
@@ -101,19 +107,30 @@ pub(super) fn broke(error: io::Error) -> UpstreamError {
     UpstreamError::new(UpstreamFailure::Protocol, error)
 }
 
-/// Runs `client` on `io` up to the grant, and reads nothing behind it.
+/// Runs `client` on `io` from the start up to the grant, and reads nothing behind it.
 pub(super) async fn socks<Io: Stream>(
     io: &mut Io,
-    mut client: Client,
+    client: &mut Client,
     methods: &[Arc<dyn ClientMethod>],
     asked: &Asked,
 ) -> Result<Target, UpstreamError> {
     let mut out = Vec::with_capacity(64);
+    client.start(&mut out)?;
+    answer(io, client, out, methods, asked).await
+}
+
+/// Sends `out`, and goes on up to the next answer to a request.
+pub(super) async fn answer<Io: Stream>(
+    io: &mut Io,
+    client: &mut Client,
+    mut out: Vec<u8>,
+    methods: &[Arc<dyn ClientMethod>],
+    asked: &Asked,
+) -> Result<Target, UpstreamError> {
     let mut input = Input {
         bytes: [0; v5::Reply::MAX_LEN],
         len: 0,
     };
-    client.start(&mut out)?;
     loop {
         if !out.is_empty() {
             io.write_all(&out).await.map_err(broke)?;
@@ -137,11 +154,12 @@ pub(super) async fn socks<Io: Stream>(
             Event::Granted(bound) | Event::Accepted(bound) => return Ok(bound),
             Event::MethodSelected(code) => {
                 let method = methods.iter().find(|method| method.code() == code);
-                if let Some(method) = method {
-                    let negotiated = method.authenticate(io).await;
-                    negotiated
-                        .map_err(|error| UpstreamError::new(UpstreamFailure::RefusedUs, error))?;
-                }
+                let negotiated = match method {
+                    Some(method) => method.authenticate(io).await,
+                    None => Err("the proxy chose a method that nobody negotiates".into()),
+                };
+                negotiated
+                    .map_err(|error| UpstreamError::new(UpstreamFailure::RefusedUs, error))?;
                 client.authenticated(&mut out)?;
             }
             _ => {}

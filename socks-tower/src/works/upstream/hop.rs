@@ -19,7 +19,7 @@ use super::{
 use crate::{
     session::{
         Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request, Session, Stream,
-        opaque_future, timeout_at,
+        opaque_future, timeout, timeout_at,
     },
     works::tcp::ConnectError,
 };
@@ -76,10 +76,10 @@ impl Socks5 {
         }
     }
 
-    fn client(&self, target: Target) -> Client {
+    pub(super) fn client(&self, command: Command, target: Target) -> Client {
         let credentials = self.credentials.as_deref().cloned();
         if self.in_one_flight {
-            return Client::v5_in_one_flight(credentials, Command::CONNECT, target);
+            return Client::v5_in_one_flight(credentials, command, target);
         }
         let own = self.methods.iter().map(|method| method.code());
         let password = credentials.map(Offer::password);
@@ -88,7 +88,7 @@ impl Socks5 {
             .chain(password)
             .chain([Offer::method(Method::NONE)]);
         let offer = offer.reduce(Offer::or).unwrap_or_else(Offer::none);
-        Client::v5(offer, Command::CONNECT, target)
+        Client::v5(offer, command, target)
     }
 }
 
@@ -106,12 +106,12 @@ impl Protocol {
     ) -> Result<Target, UpstreamError> {
         match self {
             Self::Socks5(socks5) => {
-                let client = socks5.client(target);
-                socks(io, client, &socks5.methods, asked).await
+                let mut client = socks5.client(Command::CONNECT, target);
+                socks(io, &mut client, &socks5.methods, asked).await
             }
             Self::Socks4(user_id) => {
                 let client = Client::v4a(user_id.clone(), Command::CONNECT, target);
-                socks(io, client.map_err(unsupported)?, &[], asked).await
+                socks(io, &mut client.map_err(unsupported)?, &[], asked).await
             }
             #[cfg(feature = "http-connect")]
             Self::Http(authorization) => {
@@ -133,11 +133,7 @@ impl Protocol {
     /// Refuses what the proxy cannot be asked.
     fn supports(&self, command: Command, target: &Target) -> Result<(), UpstreamError> {
         if command != Command::CONNECT {
-            return Err(UpstreamError::refusal(
-                UpstreamFailure::Unsupported,
-                ReplyCode::COMMAND_NOT_SUPPORTED,
-                "a stream takes CONNECT",
-            ));
+            return Err(not_served("a stream takes CONNECT"));
         }
         match (self, &target.socket_addr()) {
             (Self::Socks4(_), Some(addr)) if addr.ip().to_canonical().is_ipv6() => {
@@ -146,6 +142,14 @@ impl Protocol {
             _ => Ok(()),
         }
     }
+}
+
+fn not_served(why: &'static str) -> UpstreamError {
+    UpstreamError::refusal(
+        UpstreamFailure::Unsupported,
+        ReplyCode::COMMAND_NOT_SUPPORTED,
+        why,
+    )
 }
 
 fn unsupported(error: TargetError) -> UpstreamError {
@@ -235,13 +239,29 @@ impl<C: Connector<Request>> Hop<C> {
             Ok(upstream)
         };
         let connected = timeout_at(deadline, connecting).await;
-        connected.unwrap_or_else(|elapsed| {
-            let failure = match asked.get() {
-                true => UpstreamFailure::NoAnswer,
-                false => UpstreamFailure::Unreachable,
+        connected.unwrap_or_else(|elapsed| Err(asked.too_late(elapsed)))
+    }
+
+    /// Asks a SOCKS5 proxy for `command`, up to the first answer.
+    pub(super) async fn ask(
+        self,
+        command: Command,
+        target: Target,
+    ) -> Result<(Outbound<C::Io>, Client, Target), UpstreamError> {
+        let proxy = self.proxy.clone();
+        let asked = Asked::default();
+        let asking = async {
+            let Protocol::Socks5(socks5) = &self.protocol else {
+                return Err(not_served("only SOCKS5 serves BIND and UDP ASSOCIATE"));
             };
-            Err(UpstreamError::new(failure, elapsed))
-        })
+            let mut client = socks5.client(command, target);
+            let mut upstream = reach(self.inner, Session::new(), self.proxy).await?;
+            let bound = socks(&mut upstream.io, &mut client, &socks5.methods, &asked).await?;
+            Ok((upstream, client, bound))
+        };
+        let answered = timeout(self.timeout, asking).await;
+        let answered = answered.unwrap_or_else(|elapsed| Err(asked.too_late(elapsed)));
+        answered.map_err(|error| error.of(proxy))
     }
 }
 

@@ -30,6 +30,11 @@
 //! From a URL, whatever kind of proxy it names: [`ProxyConnector`]. As the environment
 //! says: [`EnvConnector`]. On a stream that is there already: [`connect`].
 //!
+//! # Besides CONNECT
+//!
+//! By SOCKS5, [`Socks5Connector::associate`] gives a socket whose datagrams the proxy
+//! relays, and [`Socks5Connector::bind`] has it listen.
+//!
 //! # For hyper
 //!
 //! With the feature `hyper`, each is a `Service<Uri>` too, as the clients of
@@ -85,6 +90,8 @@ let client = Client::builder(TokioExecutor::new()).build::<_, String>(connector)
 //!
 //! [`UpstreamError`] tells them apart.
 
+mod bind;
+mod commands;
 mod env;
 mod error;
 mod handshake;
@@ -100,10 +107,12 @@ mod socks5;
 mod tests;
 #[cfg(feature = "tls")]
 mod tls;
+mod udp;
 #[cfg(feature = "hyper")]
 pub(crate) mod uri;
 mod url;
 
+pub use bind::UpstreamBind;
 pub use env::{EnvConnector, EnvConnectorFuture, EnvError, EnvProxies};
 pub use error::{UpstreamError, UpstreamFailure};
 pub use handshake::connect;
@@ -118,6 +127,7 @@ pub use socks5::Socks5Connector;
 #[cfg(feature = "tls")]
 pub use tls::{TlsConnector, TlsConnectorFuture};
 use tower_layer::Layer;
+pub use udp::UpstreamUdp;
 #[cfg(feature = "hyper")]
 pub use uri::{HyperStream, UriFuture};
 pub use url::{ParseProxyUrlError, ProxyUrl};

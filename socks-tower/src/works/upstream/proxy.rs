@@ -71,6 +71,7 @@ impl<C> ProxyConnector<C> {
     }
 }
 
+super::commands::commands!(ProxyConnector);
 #[cfg(feature = "hyper")]
 super::uri::uri_connector!(ProxyConnector);
 

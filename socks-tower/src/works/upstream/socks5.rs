@@ -4,6 +4,7 @@ use socks_core::{Credentials, Target};
 
 use super::{
     ClientMethod,
+    commands::commands,
     hop::{Hop, Protocol, Socks5, hop_connector},
 };
 
@@ -15,6 +16,7 @@ pub struct Socks5Connector<C> {
 }
 
 hop_connector!(Socks5Connector);
+commands!(Socks5Connector);
 #[cfg(feature = "hyper")]
 super::uri::uri_connector!(Socks5Connector);
 
