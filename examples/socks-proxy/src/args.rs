@@ -10,9 +10,12 @@ use std::{
 };
 
 use clap::{ArgGroup, Parser, ValueEnum};
-use socks_tower::{Egress, IpNet, Keepalive, ListenAddrs, works::egress::SourceAddrs};
+use socks_tower::{
+    Egress, IpNet, Keepalive, ListenAddrs,
+    works::{egress::SourceAddrs, resolve::Family},
+};
 
-use crate::listen::Listen;
+use crate::{listen::Listen, names::Dns};
 
 /// A SOCKS4, SOCKS4a and SOCKS5 proxy, which serves HTTP CONNECT too.
 #[derive(Parser)]
@@ -124,6 +127,17 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["upstream", "route"])]
     pub resolve_commands: bool,
 
+    /// Ask this DNS server, and not the system: an address, with a port or without,
+    /// `tls://ADDRESS#NAME`, `https://ADDRESS/PATH#NAME` (NAME is its certificate's), or
+    /// `system` for those that the system is configured with; may be given again. They
+    /// are asked one after the other [default: the system looks names up]
+    #[arg(long, value_name = "SERVER")]
+    pub dns: Vec<Dns>,
+
+    /// Which addresses of a name to use, or to try first [default: the system's order]
+    #[arg(long, value_name = "FAMILY", value_enum)]
+    pub family: Option<AddressFamily>,
+
     /// Time from accept to the request
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     handshake_timeout: u64,
@@ -216,6 +230,25 @@ enum SourceBy {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum AddressFamily {
+    Ipv4,
+    Ipv6,
+    PreferIpv4,
+    PreferIpv6,
+}
+
+impl From<AddressFamily> for Family {
+    fn from(family: AddressFamily) -> Self {
+        match family {
+            AddressFamily::Ipv4 => Self::Ipv4,
+            AddressFamily::Ipv6 => Self::Ipv6,
+            AddressFamily::PreferIpv4 => Self::PreferIpv4,
+            AddressFamily::PreferIpv6 => Self::PreferIpv6,
+        }
+    }
 }
 
 /// A network, or a single address.

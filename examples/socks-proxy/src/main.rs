@@ -11,6 +11,7 @@ mod args;
 mod descriptors;
 mod listen;
 mod log;
+mod names;
 mod serve;
 mod shutdown;
 mod stack;
@@ -39,6 +40,7 @@ fn run(args: Args, log: &Log) -> Result<(), Box<dyn Error>> {
     log.begin(&args)?;
     let users = users::read(&args)?;
     let ways_out = ways_out::read(&args)?;
+    let resolver = names::Resolver::new(&args)?;
     listen::check(&args, users.is_some())?;
     args.egress().check()?;
     let max_connections = match args.max_connections {
@@ -47,7 +49,8 @@ fn run(args: Args, log: &Log) -> Result<(), Box<dyn Error>> {
         None => descriptors::max_connections(),
     };
     let threads = args.threads(max_connections);
-    let proxy = |addrs: &[_]| stack::stack(&args, users, ways_out, max_connections, addrs);
+    let proxy =
+        |addrs: &[_]| stack::stack(&args, users, ways_out, resolver, max_connections, addrs);
     match args.runtime {
         Runtime::PerThread => serve::per_thread(&args, threads, proxy),
         Runtime::Shared => serve::shared(&args, threads, proxy),

@@ -5,8 +5,7 @@ use std::{error::Error as StdError, net::SocketAddr, sync::Once, time::Duration}
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
     Denied, Error, HandshakeLayer, HttpConnectLayer, LoopGuard, NoAuth, Permit, Proxy, Relay,
-    ResolveLayer, Rules, SystemResolver, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate,
-    Users,
+    ResolveLayer, Rules, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate, Users,
     front::proxy_protocol::ProxyProtocolLayer,
     middleware::{LiveLimitLayer, LockoutLayer},
     stages::command::RefuseCommand,
@@ -16,6 +15,7 @@ use tower::{Layer, ServiceBuilder, util::Either};
 
 use crate::{
     args::Args,
+    names::Resolver,
     ways_out::{Shared, WaysOut},
 };
 
@@ -23,6 +23,7 @@ pub fn stack(
     args: &Args,
     users: Option<Users>,
     ways_out: Option<WaysOut>,
+    resolver: Resolver,
     max_connections: usize,
     listening_on: &[SocketAddr],
 ) -> impl Proxy<TcpStream> + Clone + Send + use<> {
@@ -35,10 +36,9 @@ pub fn stack(
     let guard = LoopGuard::new(listening_on.iter().copied());
 
     // Who may be reached, and who may come.
-    let resolver = SystemResolver::new();
     let judged = ServiceBuilder::new()
         .timeout(args.connect_timeout())
-        .layer(ResolveLayer::new(resolver.clone()))
+        .layer(ResolveLayer::new(resolver.addrs.clone()))
         // Outside of the rules: nothing lets a loop through.
         .layer(AuthorizeLayer::new(guard.clone()))
         .layer(AuthorizeLayer::new(rules.clone()));
@@ -59,7 +59,7 @@ pub fn stack(
         None => Either::Left(ConnectLayer::new(explained.service(direct)).layer(relay.clone())),
         Some(ways_out) => {
             let shared = Shared {
-                resolver: resolver.clone(),
+                resolver: resolver.addrs.clone(),
                 guard,
                 rules,
                 tcp,
@@ -80,7 +80,7 @@ pub fn stack(
         .with_max_flows(args.udp_max_peers)
         .with_egress(egress);
     let lookup_addr = TorResolve::new(permit.clone());
-    let lookup_name = TorResolvePtr::new(permit, resolver.reverse());
+    let lookup_name = TorResolvePtr::new(permit, resolver.names);
     let lookups = args.resolve_commands;
     let commands = ByCommand::new()
         .on(Command::RESOLVE, asked_for(lookups, lookup_addr))

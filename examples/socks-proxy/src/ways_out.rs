@@ -4,12 +4,11 @@ use std::{error::Error, time::Duration};
 
 use socks_tower::{
     AuthorizeLayer, BoxError, BoxStream, Connector, DomainName, Host, IpNet, LoopGuard, Match,
-    ProxyConnector, ProxyUrl, Request, ResolveLayer, Routes, Rules, SystemResolver, TcpConnector,
-    UpstreamPool,
+    ProxyConnector, ProxyUrl, Request, ResolveLayer, Routes, Rules, TcpConnector, UpstreamPool,
 };
 use tower::{ServiceBuilder, util::Either};
 
-use crate::args::Args;
+use crate::{args::Args, names::Addrs};
 
 /// What `--upstream` and `--route` say.
 #[derive(Clone)]
@@ -93,7 +92,7 @@ fn matching(on: &str) -> Result<Match, Box<dyn Error>> {
 
 /// What all ways out share.
 pub struct Shared {
-    pub resolver: SystemResolver,
+    pub resolver: Addrs,
     pub guard: LoopGuard,
     pub rules: Rules,
     pub tcp: TcpConnector,

@@ -6,6 +6,7 @@ mod ending;
 mod limits;
 mod listening;
 mod logging;
+mod names;
 mod signals;
 mod stopped;
 mod users;

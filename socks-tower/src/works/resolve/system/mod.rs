@@ -69,7 +69,7 @@ pub use reverse::ReverseResolver;
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
-use super::{LookupError, question::Question};
+use super::{Family, LookupError, question::Question};
 use crate::session::{Request, always_ready, opaque_future, timeout as timeout_of};
 
 /// Rust's own default. Modules of the system's resolver (LDAP, `systemd`) run on
@@ -83,6 +83,7 @@ const STACK: usize = 2 * 1024 * 1024;
 pub struct SystemResolver {
     pool: Arc<Pool>,
     timeout: Duration,
+    family: Family,
 }
 
 impl SystemResolver {
@@ -119,6 +120,7 @@ impl SystemResolver {
         Self {
             pool: Arc::new(Pool::new(limits, Arc::new(ask))),
             timeout: Self::DEFAULT_TIMEOUT,
+            family: Family::default(),
         }
     }
 
@@ -148,6 +150,13 @@ impl SystemResolver {
         self.timeout = timeout;
         self
     }
+
+    /// Which addresses to use, and which to try first.
+    #[must_use]
+    pub fn with_family(mut self, family: Family) -> Self {
+        self.family = family;
+        self
+    }
 }
 
 impl Default for SystemResolver {
@@ -168,9 +177,15 @@ impl Service<Request<DomainName>> for SystemResolver {
 
     fn call(&mut self, request: Request<DomainName>) -> Self::Future {
         let asker = Asker::of(&request.session);
-        self.ask(asker, request.target.into(), |found| match found {
-            Host::Ip(ip) => Some(ip),
-            Host::Name(_) => None,
+        let family = self.family;
+        self.ask(asker, request.target.into(), move |found| {
+            let addrs = found.into_iter().filter_map(|found| match found {
+                Host::Ip(ip) => Some(ip),
+                Host::Name(_) => None,
+            });
+            let mut addrs = addrs.collect();
+            family.arrange(&mut addrs);
+            addrs
         })
     }
 }
@@ -181,7 +196,7 @@ impl SystemResolver {
         &self,
         asker: Asker,
         question: Question,
-        wanted: fn(Host) -> Option<T>,
+        wanted: impl FnOnce(Vec<Host>) -> Vec<T> + Send + 'static,
     ) -> SystemResolverFuture<Vec<T>> {
         let pool = self.pool.clone();
         let timeout = self.timeout;
@@ -214,7 +229,7 @@ impl SystemResolver {
                 },
             };
             let found: Vec<_> = match answer {
-                Ok(found) => found.into_iter().filter_map(wanted).collect(),
+                Ok(found) => wanted(found),
                 Err(source) => return Err(LookupError::from_system(host, source)),
             };
             if found.is_empty() {

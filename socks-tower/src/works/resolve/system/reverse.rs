@@ -58,9 +58,12 @@ impl Service<Request<IpAddr>> for ReverseResolver {
     fn call(&mut self, request: Request<IpAddr>) -> Self::Future {
         let ip = request.target.to_canonical();
         let asker = Asker::of(&request.session);
-        self.resolver.ask(asker, ip.into(), |found| match found {
-            Host::Name(name) => Some(name),
-            Host::Ip(_) => None,
+        self.resolver.ask(asker, ip.into(), |found| {
+            let names = found.into_iter().filter_map(|found| match found {
+                Host::Name(name) => Some(name),
+                Host::Ip(_) => None,
+            });
+            names.collect()
         })
     }
 }

@@ -252,6 +252,18 @@ async fn a_thousand_clients_that_ask_for_one_name_ask_once() {
 }
 
 #[tokio::test]
+async fn a_name_without_an_address_of_the_family_has_none() {
+    use crate::works::resolve::Family;
+
+    let resolver = by(|_| Ok(vec![FOUND]));
+    for (family, is_found) in [(Family::Ipv4, true), (Family::Ipv6, false)] {
+        let resolver = resolver.clone().with_family(family);
+        let found = resolver.oneshot(asked("db.example")).await;
+        assert_eq!(found.is_ok(), is_found, "{family:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_no_server_may_be_asked_is_not_asked() {
     let resolver = by(|name| panic!("{name} was asked for"));
     for name in ["localhost", "localhost.", "foo.localhost", "Foo.Localhost."] {

@@ -1,0 +1,231 @@
+//! DNS servers of others: unbound over UDP, TCP and TLS, and dnsmasq.
+//!
+//! Ignored unless asked for: `cargo test -p socks-tests -- --ignored`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "what fails here fails the test"
+)]
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use socks_tests::patiently;
+use socks_tower::{Command, DnsResolver, DnsServer, DomainName, LookupError, Request, Session};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    process::{Child, Command as Program},
+    time::sleep,
+};
+use tower::ServiceExt;
+
+/// A server and its files, which go when this is dropped.
+struct Server {
+    addr: SocketAddr,
+    dir: PathBuf,
+    _process: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A port that was free a moment ago; nobody else here asks for this one.
+async fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn start(name: &str, program: &mut Program, addr: SocketAddr, dir: PathBuf) -> Server {
+    let process = program
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|_| panic!("apt-get install {name}"));
+    Server {
+        addr,
+        dir,
+        _process: process,
+    }
+}
+
+async fn listens(addr: SocketAddr) {
+    let listens = async {
+        while TcpStream::connect(addr).await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    patiently("the start of the server", listens).await;
+}
+
+fn directory(addr: SocketAddr) -> PathBuf {
+    let dir =
+        std::env::temp_dir().join(format!("socks-dns-{}-{}", std::process::id(), addr.port()));
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Unbound with a zone of its own, also over TLS at the second address.
+async fn unbound(certificate: &CertifiedKey<rcgen::KeyPair>) -> (Server, SocketAddr) {
+    let (addr, tls) = (free().await, free().await);
+    let dir = directory(addr);
+    let (pem, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    fs::write(&pem, certificate.cert.pem()).unwrap();
+    fs::write(&key, certificate.signing_key.serialize_pem()).unwrap();
+    let mut config = format!(
+        "server:\n interface: {ip}@{port}\n interface: {ip}@{tls_port}\n tls-port: {tls_port}\n\
+         \x20tls-service-pem: \"{pem}\"\n tls-service-key: \"{key}\"\n do-daemonize: no\n\
+         \x20username: \"\"\n chroot: \"\"\n pidfile: \"\"\n directory: \"{dir}\"\n\
+         \x20use-syslog: no\n module-config: \"iterator\"\n do-not-query-localhost: no\n\
+         \x20local-zone: \"test.\" static\n local-zone: \"refused.\" refuse\n\
+         \x20local-data: \"db.test. 60 A 11.0.0.1\"\n\
+         \x20local-data: \"db.test. 60 AAAA 2600::1\"\n\
+         \x20local-data: \"v4.test. 60 A 11.0.0.2\"\n\
+         \x20local-data-ptr: \"11.0.0.1 60 db.test.\"\n",
+        ip = addr.ip(),
+        port = addr.port(),
+        tls_port = tls.port(),
+        pem = pem.display(),
+        key = key.display(),
+        dir = dir.display(),
+    );
+    for last in 1..=100 {
+        writeln!(config, " local-data: \"many.test. 60 A 11.0.1.{last}\"").unwrap();
+    }
+    config.push_str("remote-control:\n control-enable: no\n");
+    let path = dir.join("unbound.conf");
+    fs::write(&path, config).unwrap();
+    let mut program = Program::new("unbound");
+    program
+        .env("PATH", "/usr/sbin:/usr/bin:/bin")
+        .args(["-d", "-c"])
+        .arg(path);
+    let server = start("unbound", &mut program, addr, dir);
+    listens(addr).await;
+    listens(tls).await;
+    (server, tls)
+}
+
+fn certificate() -> CertifiedKey<rcgen::KeyPair> {
+    generate_simple_self_signed(["dns.test".to_owned()]).unwrap()
+}
+
+fn trusting(certificate: &CertifiedKey<rcgen::KeyPair>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.cert.der().clone()).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+fn resolver(server: impl Into<DnsServer>) -> DnsResolver {
+    DnsResolver::new([server.into()])
+        .with_hosts_file(false)
+        .with_search([], 1)
+}
+
+async fn look_up(resolver: &DnsResolver, name: &str) -> Result<Vec<IpAddr>, LookupError> {
+    let name = DomainName::new(name).unwrap();
+    let asked = Request::new(Session::new(), Command::CONNECT, name);
+    match patiently("an answer", resolver.clone().oneshot(asked)).await {
+        Ok(answer) => Ok(answer.addrs().to_vec()),
+        Err(error) => Err(*error.downcast().unwrap()),
+    }
+}
+
+/// The zone, as every way of asking must show it.
+async fn assert_is_served(resolver: &DnsResolver) {
+    let mut both = look_up(resolver, "db.test").await.unwrap();
+    both.sort();
+    let expected: [IpAddr; 2] = ["11.0.0.1".parse().unwrap(), "2600::1".parse().unwrap()];
+    assert_eq!(both, expected);
+    assert_eq!(look_up(resolver, "v4.test").await.unwrap().len(), 1);
+    assert_eq!(look_up(resolver, "many.test").await.unwrap().len(), 100);
+    let error = look_up(resolver, "nowhere.test").await.unwrap_err();
+    assert!(matches!(error, LookupError::NotFound { .. }), "{error:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs unbound"]
+async fn unbound_answers_over_udp_and_tcp() {
+    let (server, _) = unbound(&certificate()).await;
+    let resolver = resolver(server.addr);
+    assert_is_served(&resolver).await;
+    let error = look_up(&resolver, "a.refused").await.unwrap_err();
+    assert!(matches!(error, LookupError::Failed { .. }), "{error:?}");
+    let ip: IpAddr = "11.0.0.1".parse().unwrap();
+    let asked = Request::new(Session::new(), Command::RESOLVE_PTR, ip);
+    let names = resolver.reverse().oneshot(asked).await.unwrap();
+    assert_eq!(names, ["db.test".parse().unwrap()]);
+}
+
+#[tokio::test]
+#[ignore = "needs unbound"]
+async fn unbound_answers_over_tls_if_its_certificate_is_believed() {
+    let certificate = certificate();
+    let (_server, tls) = unbound(&certificate).await;
+    let server = DnsServer::tls(tls, "dns.test");
+    let resolver = resolver(server.clone()).with_tls(trusting(&certificate));
+    assert_is_served(&resolver).await;
+
+    // Another's certificate, another name, and whoever the system believes.
+    let other_name = DnsServer::tls(tls, "other.test");
+    for distrusting in [
+        self::resolver(server.clone()).with_tls(trusting(&self::certificate())),
+        self::resolver(other_name).with_tls(trusting(&certificate)),
+        self::resolver(server),
+    ] {
+        let error = look_up(&distrusting, "db.test").await.unwrap_err();
+        assert!(matches!(error, LookupError::Failed { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs dnsmasq"]
+async fn dnsmasq_answers() {
+    let addr = free().await;
+    let mut program = Program::new("dnsmasq");
+    program.env("PATH", "/usr/sbin:/usr/bin:/bin").args([
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--pid-file=",
+        "--user=root",
+        "--no-resolv",
+        "--no-hosts",
+        "--bind-interfaces",
+        "--listen-address=127.0.0.1",
+        "--local=/test/",
+        "--local-ttl=60",
+        "--host-record=db.test,11.0.0.1,2600::1",
+        "--host-record=v4.test,11.0.0.2",
+        "--cname=alias.test,v4.test",
+    ]);
+    let many: Vec<_> = (1..=100)
+        .map(|last| format!("--host-record=many.test,11.0.1.{last}"))
+        .collect();
+    program.args(many).arg(format!("--port={}", addr.port()));
+    let server = start("dnsmasq-base", &mut program, addr, directory(addr));
+    listens(addr).await;
+    let resolver = resolver(server.addr);
+    assert_is_served(&resolver).await;
+    assert_eq!(
+        look_up(&resolver, "alias.test").await.unwrap(),
+        ["11.0.0.2".parse::<IpAddr>().unwrap()]
+    );
+}
