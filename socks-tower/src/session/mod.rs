@@ -61,7 +61,7 @@ pub(crate) use options::{needed, or_without};
 pub(crate) use outbound::Guard;
 pub use outbound::{IntoOutbound, Outbound};
 pub use policy::{Direction, Grant, Look, Meter, Policy, Tap, Throttle};
-pub use protocol::{AuthenticatedBy, Protocol};
+pub use protocol::{AuthenticatedBy, OtherProtocol, Protocol};
 pub use reply::{Dialect, Reply};
 pub(crate) use reply::{EAFNOSUPPORT, ReplyHook, Words};
 pub use request::{Pinned, Request};

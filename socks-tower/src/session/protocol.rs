@@ -1,4 +1,7 @@
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use socks_core::{server::Version, v5::Method};
 
@@ -20,19 +23,33 @@ pub enum Protocol {
     Http10,
     /// HTTP/1.1.
     Http11,
-    /// Another, which a first stage of one's own speaks, by the name that logs are to
-    /// have for it.
-    Other(&'static str),
+    /// Another, which a first stage of one's own speaks: see [`Protocol::other`].
+    Other(OtherProtocol),
 }
 
 impl Protocol {
+    /// A protocol that is not here, by the name that logs are to have for it.
+    ///
+    /// A program has 255 such names; those beyond are `other`.
+    #[must_use]
+    pub fn other(name: &'static str) -> Self {
+        let mut names = OtherProtocol::names();
+        let known = names.iter().position(|known| *known == name);
+        let number = known.unwrap_or(names.len());
+        let other = u8::try_from(number).map_or(OtherProtocol(u8::MAX), OtherProtocol);
+        if known.is_none() && other.0 < u8::MAX {
+            names.push(name);
+        }
+        Self::Other(other)
+    }
+
     /// The name that logs have for it: `socks`, `http`, or that of another.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Socks | Self::Socks4 | Self::Socks4a | Self::Socks5 => "socks",
             Self::Http | Self::Http10 | Self::Http11 => "http",
-            Self::Other(name) => name,
+            Self::Other(other) => other.name(),
         }
     }
 
@@ -53,6 +70,32 @@ impl Protocol {
     #[must_use]
     pub const fn is_socks4(self) -> bool {
         matches!(self, Self::Socks4 | Self::Socks4a)
+    }
+}
+
+/// A number for a name: a session is copied from stage to stage, and a name would
+/// make it larger.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OtherProtocol(u8);
+
+static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+
+impl OtherProtocol {
+    fn names() -> MutexGuard<'static, Vec<&'static str>> {
+        NAMES.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name that logs have for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let names = Self::names();
+        names.get(usize::from(self.0)).copied().unwrap_or("other")
+    }
+}
+
+impl fmt::Debug for OtherProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OtherProtocol").field(&self.name()).finish()
     }
 }
 
@@ -111,5 +154,23 @@ impl fmt::Display for AuthenticatedBy {
             Self::UserId => f.write_str("user_id"),
             Self::Certificate => f.write_str("certificate"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_protocol_has_its_name_and_takes_no_room() {
+        let one = Protocol::other("one");
+        assert_eq!((one.name(), one.version()), ("one", None));
+        assert_eq!(one, Protocol::other("one"));
+        assert_ne!(one, Protocol::other("two"));
+        assert_eq!(
+            format!("{one} {one:?}"),
+            "one Other(OtherProtocol(\"one\"))"
+        );
+        assert!(size_of::<Option<Protocol>>() <= 2);
     }
 }

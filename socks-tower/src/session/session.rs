@@ -257,7 +257,7 @@ impl Session {
     /// use socks_tower::{Accepted, Protocol};
     ///
     /// fn own_first_stage<Io>(mut accepted: Accepted<Io>) {
-    ///     accepted.session.speaks(Protocol::Other("transparent"));
+    ///     accepted.session.speaks(Protocol::other("transparent"));
     /// }
     /// ```
     pub fn speaks(&mut self, protocol: Protocol) {

@@ -51,7 +51,7 @@ impl<Io: Stream, S: Stage<Requested<ClientStream<Io>>>> Service<Accepted<Io>> fo
 async fn read_head<Io: Stream>(
     mut accepted: Accepted<Io>,
 ) -> Result<Requested<ClientStream<Io>>, Error> {
-    accepted.session.speaks(Protocol::Other("own-http"));
+    accepted.session.speaks(Protocol::other("own-http"));
     let broken = |error: BoxError| Error::new(ErrorKind::Protocol, error);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -128,7 +128,7 @@ async fn a_log_has_its_protocol_by_the_name_that_it_gave_whatever_becomes_of_it(
         client.shutdown().await.unwrap();
         client.read_to_end(&mut Vec::new()).await.unwrap();
         let _ = session.await.unwrap();
-        let protocol = Protocol::Other("own-http");
+        let protocol = Protocol::other("own-http");
         assert_eq!(noted.recv().await.unwrap(), (Some(protocol), outcome));
         assert_eq!(protocol.to_string(), "own-http");
     }

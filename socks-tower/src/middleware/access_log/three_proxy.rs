@@ -101,7 +101,7 @@ fn service(record: &Record) -> &'static str {
         Some(Protocol::Socks4) => "SOCK4",
         Some(Protocol::Socks4a) => "SOC45",
         Some(Protocol::Socks5) => "SOCK5",
-        Some(Protocol::Other(name)) => name,
+        Some(Protocol::Other(other)) => other.name(),
         Some(protocol) if protocol.name() == "http" => "PROXY",
         _ => "SOCKS",
     }

@@ -128,7 +128,7 @@ fn version(record: &Record) -> &'static str {
             version.unwrap_or("none")
         }
         Some(Protocol::Http | Protocol::Http10 | Protocol::Http11) => "http",
-        Some(Protocol::Other(name)) => name,
+        Some(Protocol::Other(other)) => other.name(),
     }
 }
 

@@ -70,6 +70,14 @@ impl Lanes {
         look != Look::Enough
     }
 
+    fn fate_of(&mut self, direction: Direction, read: &[u8]) -> Fate {
+        match self.show(direction, read) {
+            _ if self.end.is_some() => Fate::Stops,
+            true => Fate::Watched,
+            false => Fate::Passes,
+        }
+    }
+
     pub(super) fn record(&self, direction: Direction, bytes: u64) {
         self.policy.record(direction, bytes);
     }
@@ -184,17 +192,13 @@ impl Allowance<'_> {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// These have been.
-    pub(super) fn settle(mut self, read: &[u8]) -> Fate {
-        let Some((lanes, direction)) = self.lanes.take() else {
-            return Fate::Passes;
-        };
-        let unread = self.bytes.saturating_sub(read.len());
-        lanes.policy.give_back(direction, unread as u64);
-        match lanes.show(direction, read) {
-            _ if lanes.end.is_some() => Fate::Stops,
-            true => Fate::Watched,
-            false => Fate::Passes,
+    /// These have been: shows them to whom wants to see them.
+    #[inline]
+    pub(super) fn show(&mut self, read: &[u8]) -> Fate {
+        self.spend(read.len());
+        match &mut self.lanes {
+            None => Fate::Passes,
+            Some((lanes, direction)) => lanes.fate_of(*direction, read),
         }
     }
 }

@@ -172,7 +172,7 @@ impl Flow {
             if self.splicing && self.splice(source, destination, &mut allowance)? {
                 continue;
             }
-            ready!(self.poll_copy(cx, source, destination, allowance))?;
+            ready!(self.poll_copy(cx, source, destination, &mut allowance))?;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -184,7 +184,7 @@ impl Flow {
         cx: &mut Context<'_>,
         source: &mut S,
         destination: &mut D,
-        allowance: Allowance<'_>,
+        allowance: &mut Allowance<'_>,
     ) -> Poll<Result<(), Broken>> {
         scratch::with(|buffer| {
             let most = buffer.len().min(allowance.bytes());
@@ -208,7 +208,7 @@ impl Flow {
             if rest.len() < MESSAGE {
                 bulk::talked();
             }
-            let fate = allowance.settle(rest);
+            let fate = allowance.show(rest);
             if fate == Fate::Stops {
                 return Poll::Pending;
             }
