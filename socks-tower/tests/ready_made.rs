@@ -76,6 +76,39 @@ async fn a_ready_made_proxy_serves_connect_alone_unless_told() {
 }
 
 #[tokio::test]
+#[cfg(target_os = "linux")]
+async fn with_an_egress_all_commands_leave_by_it() {
+    let source = IpAddr::from([127, 0, 0, 7]);
+    let proxy = Socks::new()
+        .with_rules(Rules::new().permit_special("127.0.0.0/8".parse().unwrap()))
+        .with_egress(source)
+        .with_bind()
+        .with_udp();
+    let proxy = serve(proxy).await;
+
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = target.local_addr().unwrap();
+    let _tunnel = Socks5Stream::connect(proxy, addr).await.unwrap();
+    assert_eq!(target.accept().await.unwrap().1.ip(), source);
+
+    let listener = Socks5Listener::bind(proxy, "127.0.0.1:1").await.unwrap();
+    assert_eq!(bound(&listener.bind_addr()).ip(), source);
+
+    let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let control = TcpStream::connect(proxy).await.unwrap();
+    let client = Socks5Datagram::bind(control, "127.0.0.1:0").await.unwrap();
+    let addr = target.local_addr().unwrap();
+    Box::pin(client.send_to(b"hello", addr)).await.unwrap();
+    let mut heard = [0; 8];
+    let received = target.recv_from(&mut heard);
+    let (_, from) = timeout(Duration::from_secs(60), received)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(from.ip(), source);
+}
+
+#[tokio::test]
 async fn with_bind_a_peer_comes_to_the_client_in_either_version() {
     for proxy in [
         serve(here!(Socks).with_bind()).await,

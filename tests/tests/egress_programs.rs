@@ -570,8 +570,16 @@ async fn mptcp_is_offered_and_plain_tcp_is_good_enough() {
     let checked = async {
         let (mut client, _) = asks(proxy, "joe", CONNECT, target).await;
         assert_echoes(&mut client, &[7; 60_000]).await;
-        assert!(counted("offers") > 0);
+        let offers = counted("offers");
+        assert!(offers > 0);
         listened_at(proxy, "joe", far.peer).await;
+
+        // Where the kernel has none.
+        fs::write("/proc/sys/net/mptcp/enabled", "0").unwrap();
+        drop(client);
+        let (mut client, _) = asks(proxy, "joe", CONNECT, target).await;
+        assert_echoes(&mut client, b"hello").await;
+        assert_eq!(counted("offers"), offers);
     };
     tokio::select! {
         () = checked => {}

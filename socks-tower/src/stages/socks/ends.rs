@@ -28,6 +28,7 @@ use crate::{
     },
     works::{
         authorize::{Authorize, AuthorizeLayer, Permit},
+        egress::Egress,
         resolve::{Resolve, ResolveLayer},
     },
 };
@@ -45,6 +46,7 @@ type Judge<A, R> = Timeout<Resolve<R, Authorize<A, Permit>>>;
 pub(super) struct Commands {
     pub(super) served: Vec<Command>,
     pub(super) listen: ListenAddrs,
+    pub(super) egress: Egress,
 }
 
 /// CONNECT by the connector `D`, and whatever else is served.
@@ -102,13 +104,18 @@ where
     fn serve<Io: Stream>(&self, requested: Requested<Io>) -> BoxSession {
         let judge = self.judge.clone();
         let listen = || self.commands.listen.clone();
+        let egress = || self.commands.egress.clone();
         match requested.request.command {
             Command::BIND => {
-                let bind = BindLayer::new(judge).with_listen_addrs(listen());
+                let bind = BindLayer::new(judge)
+                    .with_listen_addrs(listen())
+                    .with_egress(egress());
                 Box::pin(bind.layer(self.relay.clone()).call(requested))
             }
             Command::UDP_ASSOCIATE => {
-                let mut udp = UdpAssociate::new(judge).with_listen_addrs(listen());
+                let mut udp = UdpAssociate::new(judge)
+                    .with_listen_addrs(listen())
+                    .with_egress(egress());
                 Box::pin(udp.call(requested))
             }
             #[cfg(feature = "reverse-lookup")]

@@ -28,6 +28,7 @@ use crate::{
     },
     works::{
         authorize::{Authorize, AuthorizeLayer, Rules},
+        egress::Egress,
         resolve::{Resolve, ResolveLayer, SystemResolver},
         tcp::TcpConnector,
     },
@@ -153,6 +154,18 @@ macro_rules! ready_made {
             pub fn with_connector<C2: Connector<Request<Pinned>>>(self, connector: C2) -> $name<C2, A, R> {
                 let Parts { handshake, authenticate, connect_timeout, resolver, authorizer, connector: _, commands, relay } = self.parts;
                 $name::of(Parts { handshake, authenticate, connect_timeout, resolver, authorizer, connector, commands, relay })
+            }
+        }
+
+        impl<A: Authorizer<Pinned>, R: Resolver> $name<TcpConnector, A, R> {
+            /// How connections and datagrams leave, of CONNECT, BIND and UDP
+            /// alike: see [`works::egress`](crate::works::egress).
+            #[must_use]
+            pub fn with_egress(mut self, egress: impl Into<Egress>) -> Self {
+                self.parts.commands.egress = egress.into();
+                let egress = self.parts.commands.egress.clone();
+                self.parts.connector = self.parts.connector.with_egress(egress);
+                Self::of(self.parts)
             }
         }
 

@@ -3,8 +3,8 @@
 //!
 //! An [`Egress`] is set for all by `with_egress` of
 //! [`TcpConnector`](crate::TcpConnector), [`BindLayer`](crate::BindLayer) and
-//! [`UdpAssociate`](crate::UdpAssociate). One in a session's extensions stands in
-//! the place of that, whole.
+//! [`UdpAssociate`](crate::UdpAssociate), or of a ready-made proxy. One in a session's
+//! extensions stands in the place of that, whole.
 //!
 //! # Example
 //!
@@ -57,7 +57,8 @@
 //! | Fast Open | yes | | |
 //!
 //! Routes are looked up with it, too: by which of its addresses BIND is reached, and
-//! which of a name's addresses UDP has a way to.
+//! which of a name's addresses UDP has a way to. Questions to DNS servers leave as the
+//! system has it.
 //!
 //! # Source addresses
 //!
