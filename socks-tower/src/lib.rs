@@ -259,6 +259,7 @@
 
 pub mod front;
 #[cfg(all(
+    feature = "dns-over-tls",
     feature = "http-connect",
     feature = "routes",
     feature = "upstream-pool"

@@ -56,6 +56,7 @@ pub(super) struct Servers {
     timeout: Duration,
     attempts: usize,
     begun: Instant,
+    counts: Counts,
 }
 
 struct Server {
@@ -95,6 +96,7 @@ impl Servers {
             timeout: settings.timeout,
             attempts: settings.attempts,
             begun: Instant::now(),
+            counts: Counts::new(),
         }
     }
 
@@ -106,7 +108,9 @@ impl Servers {
         for _ in 0..self.attempts {
             let mut silent = Vec::new();
             for server in waiting {
-                match self.ask_one(server, name, kind).await {
+                let asked = self.ask_one(server, name, kind).await;
+                self.counts.count(&asked);
+                match asked {
                     Ok(told) => {
                         server.punished.store(0, Relaxed);
                         return Ok(told);
@@ -190,6 +194,49 @@ impl Handle {
     fn new(pool: NameServerPool<Connections>, _: &Settings) -> Self {
         Self::Plain(pool)
     }
+}
+
+/// How questions to servers end.
+#[cfg(feature = "metrics")]
+struct Counts {
+    answered: metrics::Counter,
+    failed: metrics::Counter,
+    silent: metrics::Counter,
+}
+
+#[cfg(feature = "metrics")]
+impl Counts {
+    fn new() -> Self {
+        const NAME: &str = "socks_dns_questions_total";
+        metrics::describe_counter!(NAME, "Questions to DNS servers that have ended");
+        Self {
+            answered: metrics::counter!(NAME, "result" => "answered"),
+            failed: metrics::counter!(NAME, "result" => "failed"),
+            silent: metrics::counter!(NAME, "result" => "silent"),
+        }
+    }
+
+    fn count(&self, asked: &Result<Told, Trouble>) {
+        match asked {
+            Ok(_) => &self.answered,
+            Err(Trouble::Failed(_)) => &self.failed,
+            Err(Trouble::Silent) => &self.silent,
+        }
+        .increment(1);
+    }
+}
+
+#[cfg(not(feature = "metrics"))]
+struct Counts;
+
+#[cfg(not(feature = "metrics"))]
+impl Counts {
+    fn new() -> Self {
+        Self
+    }
+
+    #[expect(clippy::unused_self, reason = "there is nothing to count by")]
+    fn count(&self, _: &Result<Told, Trouble>) {}
 }
 
 /// What there is of `kind` at the end of the aliases that `name` has.

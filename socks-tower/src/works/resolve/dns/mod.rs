@@ -3,7 +3,7 @@
 //! A lookup is memory and no thread: ten thousand that wait for slow servers hold up
 //! nobody. Use it where clients choose the names; [`SystemResolver`] where the system's
 //! own ways count (LDAP, mDNS, `nsswitch.conf`). It is over
-//! [hickory](https://docs.rs/hickory-resolver).
+//! [hickory](https://docs.rs/hickory-resolver). The page `guide::names` has more of both.
 //!
 //! # Example
 //!
@@ -58,6 +58,13 @@
 //!
 //! No such name, and none of its addresses are 04. A failure of all servers (SERVFAIL,
 //! REFUSED) is 01. Silence of all is 06.
+//!
+//! # Metrics
+//!
+//! With the feature `metrics`, `socks_dns_questions_total` counts the questions to
+//! servers that have ended, by `result`: `answered`, `failed` or `silent`; a name has
+//! one for each family. The [cache](crate::works::resolve::cache#metrics) counts names.
+//! Install the recorder before the resolver is made.
 //!
 //! # What it takes
 //!
