@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod ending;
+#[cfg(target_os = "linux")]
+mod leaving;
 mod limits;
 mod listening;
 mod logging;
