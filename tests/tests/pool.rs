@@ -34,8 +34,8 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 type Pool = UpstreamPool<Socks5Connector<Resolve<SystemResolver, TcpConnector>>>;
 
-/// How long an upstream may take: four times as long as the slow one does.
-const OF_A_TRY: Duration = Duration::from_secs(1);
+/// How long an upstream may take: far longer than the slow one does, or a busy machine.
+const OF_A_TRY: Duration = Duration::from_secs(3);
 const SLOW: Duration = Duration::from_millis(250);
 
 /// What became of the requests of some workers.
