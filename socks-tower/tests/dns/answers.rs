@@ -363,6 +363,18 @@ async fn a_stale_answer_is_given_while_the_servers_are_down() {
     assert_ne!(socks5(&strict, "db.example").await.1, 0);
 }
 
+#[cfg(feature = "dnssec")]
+#[tokio::test]
+async fn what_is_not_signed_by_the_root_s_keys_is_no_answer_if_it_must_be() {
+    let server = Server::start(v4(HERE)).await;
+    let believing = resolver(&[&server]);
+    assert_eq!(found(&believing, "db.example").await, ["11.0.0.1"]);
+    let validating = believing
+        .with_dnssec(true)
+        .with_timeout(Duration::from_secs(20));
+    assert_eq!(socks5(&validating, "db.example").await, (vec![], 1));
+}
+
 #[tokio::test]
 async fn addresses_have_their_names() {
     use socks_tower::{Command, Request, Session};

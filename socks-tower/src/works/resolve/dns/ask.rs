@@ -153,6 +153,12 @@ impl Servers {
                 .await
             }
         };
+        #[cfg(feature = "dnssec")]
+        if let (Handle::Secure(_), Ok(answered)) = (&server.handle, &asked)
+            && !is_proven(answered)
+        {
+            return Err(Trouble::Failed(DnsError::DnssecBogus.into()));
+        }
         match asked {
             Ok(Ok(response)) => Ok(told(&response, name, kind)),
             Ok(Err(error)) => failed(error),
@@ -290,6 +296,24 @@ fn seconds(ttl: u32) -> Duration {
     Duration::from_secs(ttl.into())
 }
 
+/// Whether all that is answered is signed, or in a zone that is shown not to be. What
+/// hickory has looked at it hands on with its judgement, the forged too.
+#[cfg(feature = "dnssec")]
+fn is_proven(answered: &Result<DnsResponse, NetError>) -> bool {
+    use hickory_resolver::proto::dnssec::Proof;
+
+    let is_good = |proof: &Proof| proof.is_secure() || proof.is_insecure();
+    match answered {
+        Ok(response) => {
+            let mut records = response.answers.iter();
+            records
+                .all(|record| record.record_type() == RecordType::RRSIG || is_good(&record.proof))
+        }
+        Err(NetError::Dns(DnsError::Nsec { proof, .. })) => is_good(proof),
+        Err(_) => true,
+    }
+}
+
 /// What hickory calls an error may be an answer.
 fn failed(error: NetError) -> Result<Told, Trouble> {
     match error {
@@ -309,6 +333,14 @@ fn failed(error: NetError) -> Result<Told, Trouble> {
             )))),
             NoRecords { negative_ttl, .. } => Ok(Told::Nothing(negative_ttl.map(seconds))),
         },
+        #[cfg(feature = "dnssec")]
+        NetError::Dns(DnsError::Nsec { response, .. }) => {
+            let negative = response.negative_ttl().map(seconds);
+            Ok(match response.response_code {
+                ResponseCode::NXDomain => Told::NoName(negative),
+                _ => Told::Nothing(negative),
+            })
+        }
         NetError::Timeout => Err(Trouble::Silent),
         NetError::Io(error) if error.kind() == io::ErrorKind::TimedOut => Err(Trouble::Silent),
         error => Err(Trouble::Failed(error)),

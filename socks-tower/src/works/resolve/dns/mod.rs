@@ -403,17 +403,27 @@ impl Settings {
 /// Believes whom the system believes, if anybody is to be believed at all.
 #[cfg(feature = "dns-over-tls")]
 fn system_roots(is_needed: bool) -> rustls::ClientConfig {
+    use std::sync::OnceLock;
+
     use hickory_resolver::net::tls::default_provider;
     use rustls::{ClientConfig, RootCertStore};
 
-    let mut roots = RootCertStore::empty();
-    if is_needed {
+    /// Read once: there are many, and each `with_*` comes here.
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+
+    let read = || {
+        let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         for error in &found.errors {
             tracing::warn!(%error, "cannot read all of the system's root certificates");
         }
         roots.add_parsable_certificates(found.certs);
-    }
+        Arc::new(roots)
+    };
+    let roots = match is_needed {
+        true => ROOTS.get_or_init(read).clone(),
+        false => Arc::new(RootCertStore::empty()),
+    };
     let versions = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions();
     #[expect(
