@@ -209,7 +209,7 @@ impl Client {
                 request,
                 in_one_flight,
             } => {
-                offer.greeting().encode(out);
+                offer.greet(out);
                 if *in_one_flight {
                     if let Some(credentials) = offer.take_credentials() {
                         PasswordRequest { credentials }.encode(out);

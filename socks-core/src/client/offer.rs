@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::{
     Credentials,
-    v5::{Greeting, Method},
+    v5::{self, Method},
 };
 
 /// The methods that a SOCKS5 client offers, in its order of preference, and
@@ -63,8 +63,11 @@ impl Offer {
         self.methods.iter().copied()
     }
 
-    pub(super) fn greeting(&self) -> Greeting {
-        Greeting::distinct(self.methods())
+    /// Writes the greeting: each method is there once, so there are no more than 255.
+    pub(super) fn greet(&self, out: &mut Vec<u8>) {
+        let len = u8::try_from(self.methods.len()).unwrap_or(u8::MAX);
+        out.extend([v5::VERSION, len]);
+        out.extend(self.methods.iter().map(|method| method.0));
     }
 
     pub(super) fn includes(&self, method: Method) -> bool {

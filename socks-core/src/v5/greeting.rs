@@ -33,15 +33,6 @@ impl Greeting {
         Ok(Self { methods })
     }
 
-    /// Offers `methods`, each of them once and none [`Method::NO_ACCEPTABLE`]:
-    /// there are no more than 255.
-    pub(crate) fn distinct(methods: impl Iterator<Item = Method>) -> Self {
-        let methods = methods.map(|method| method.0);
-        Self {
-            methods: methods.take(Self::MAX_METHODS).collect(),
-        }
-    }
-
     /// The methods on offer, in the client's order.
     pub fn methods(&self) -> impl Iterator<Item = Method> + '_ {
         self.methods.iter().copied().map(Method)

@@ -11,17 +11,20 @@
 use std::{
     env,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::Command,
     thread,
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use http::Uri;
 use hyper_util::client::legacy::connect::{HttpConnector, proxy::SocksV5};
 use socks_tower::{
-    Command as Socks, Credentials, Keepalive, Request, Session, Socks5Connector, Target,
-    TcpConnector, works::upstream::direct,
+    Command as Socks, Connector, Credentials, Keepalive, Request, ResolveLayer, Session,
+    Socks5Connector, SystemResolver, Target, TcpConnector, works::upstream::direct,
 };
+use tokio_socks::tcp::Socks5Stream;
 use tower::{Layer, ServiceExt};
 
 #[global_allocator]
@@ -55,15 +58,20 @@ fn serve() -> Result<SocketAddr> {
             let mut client = client?;
             client.set_nodelay(true)?;
             let mut heard = [0; 512];
+            // A network takes its time too: nobody finds an answer by looking at once.
+            let answer = |client: &mut TcpStream, bytes: &[u8]| {
+                thread::sleep(Duration::from_millis(1));
+                client.write_all(bytes)
+            };
             let greeting = client.read(&mut heard)?;
             let with_password = heard.get(2..greeting).is_some_and(|it| it.contains(&2));
-            client.write_all(&[5, if with_password { 2 } else { 0 }])?;
+            answer(&mut client, &[5, if with_password { 2 } else { 0 }])?;
             if with_password {
                 client.read(&mut heard)?;
-                client.write_all(&[1, 0])?;
+                answer(&mut client, &[1, 0])?;
             }
             client.read(&mut heard)?;
-            client.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 4, 56])?;
+            answer(&mut client, &[5, 0, 0, 1, 127, 0, 0, 1, 4, 56])?;
             // Until it hangs up.
             while client.read(&mut heard)? > 0 {}
         }
@@ -72,65 +80,94 @@ fn serve() -> Result<SocketAddr> {
     Ok(addr)
 }
 
-/// Connects `count` times by `way`, and prints the allocations of each.
+/// Connects `count` times by `way`, and prints the allocations of each if it is to
+/// count them.
 fn run(way: &str, password: bool, count: u32, proxy: SocketAddr) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let _profiler = dhat::Profiler::builder().testing().build();
-    runtime.block_on(async {
-        let mut warm = 0;
-        for turn in 0..=count {
-            if turn == 1 {
-                warm = dhat::HeapStats::get().total_blocks;
-            }
-            connect(way, password, proxy).await?;
-        }
-        let blocks = dhat::HeapStats::get().total_blocks - warm;
-        println!("{:.2}", blocks as f64 / f64::from(count));
-        Ok(())
-    })
-}
-
-async fn connect(way: &str, password: bool, proxy: SocketAddr) -> Result<()> {
+    // Of a connector that is there already, as of all of them.
+    let target = TARGET.parse::<Target>()?;
     match way {
-        "ours" | "ours-bare" => {
+        "ours" => {
+            let connector = ours(direct(), password, proxy)?;
+            repeat(count, || through(connector.clone(), target.clone()))
+        }
+        "ours-bare" => {
             // Without the options of sockets that the others do not set.
-            let bare = TcpConnector::new()
+            let tcp = TcpConnector::new()
                 .with_nodelay(false)
                 .with_keepalive(Keepalive::Off);
-            let bare =
-                socks_tower::ResolveLayer::new(socks_tower::SystemResolver::new()).layer(bare);
-            let inner = if way == "ours" { direct() } else { bare };
-            let mut connector = Socks5Connector::new(proxy.into(), inner);
-            if password {
-                connector = connector.with_credentials(Credentials::new("joe", "secret")?);
-            }
-            let target = TARGET.parse::<Target>()?;
-            let request = Request::new(Session::new(), Socks::CONNECT, target);
-            drop(connector.oneshot(request).await?);
+            let bare = ResolveLayer::new(SystemResolver::new()).layer(tcp);
+            let connector = ours(bare, password, proxy)?;
+            repeat(count, || through(connector.clone(), target.clone()))
         }
         "hyper-util" => {
-            let mut connector =
-                SocksV5::new(format!("http://{proxy}").parse()?, HttpConnector::new());
+            let proxy = format!("http://{proxy}").parse()?;
+            let mut connector = SocksV5::new(proxy, HttpConnector::new());
             if password {
                 connector = connector.with_auth("joe".into(), "secret".into());
             }
-            let stream = connector.oneshot(format!("http://{TARGET}").parse()?).await;
-            drop(stream.map_err(|error| anyhow::anyhow!("{error}"))?);
+            let target: Uri = format!("http://{TARGET}").parse()?;
+            repeat(count, || {
+                let connecting = connector.clone().oneshot(target.clone());
+                async {
+                    connecting
+                        .await
+                        .map(drop)
+                        .map_err(|error| anyhow!("{error}"))
+                }
+            })
         }
         "tokio-socks" => {
-            use tokio_socks::tcp::Socks5Stream;
             let target = TARGET.parse::<SocketAddr>()?;
-            if password {
-                drop(Socks5Stream::connect_with_password(proxy, target, "joe", "secret").await?);
-            } else {
-                drop(Socks5Stream::connect(proxy, target).await?);
-            }
+            repeat(count, async || {
+                if password {
+                    Socks5Stream::connect_with_password(proxy, target, "joe", "secret").await?;
+                } else {
+                    Socks5Stream::connect(proxy, target).await?;
+                }
+                Ok(())
+            })
         }
         other => bail!("no way {other}"),
     }
-    Ok(())
+}
+
+fn ours<C>(inner: C, password: bool, proxy: SocketAddr) -> Result<Socks5Connector<C>> {
+    let connector = Socks5Connector::new(proxy.into(), inner);
+    Ok(match password {
+        true => connector.with_credentials(Credentials::new("joe", "secret")?),
+        false => connector,
+    })
+}
+
+async fn through(connector: impl Connector<Request>, target: Target) -> Result<()> {
+    let request = Request::new(Session::new(), Socks::CONNECT, target);
+    let connected = connector.run(request).await;
+    connected.map(drop).map_err(|error| anyhow!(error))
+}
+
+fn repeat<F: Future<Output = Result<()>>>(count: u32, connect: impl Fn() -> F) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let counted = env::var_os("COUNT_ALLOCATIONS").is_some();
+    // It costs more than what it counts.
+    let _profiler = counted.then(|| dhat::Profiler::builder().testing().build());
+    let blocks = || {
+        if counted {
+            dhat::HeapStats::get().total_blocks
+        } else {
+            0
+        }
+    };
+    runtime.block_on(async {
+        connect().await?;
+        let before = blocks();
+        for _ in 0..count {
+            connect().await?;
+        }
+        println!("{:.2}", (blocks() - before) as f64 / f64::from(count));
+        Ok(())
+    })
 }
 
 fn compare() -> Result<()> {
@@ -154,7 +191,9 @@ fn compare() -> Result<()> {
                 Ok::<_, anyhow::Error>(more.saturating_sub(few) as f64 / f64::from(MORE))
             };
             let (calls, instructions) = (each(calls)?, each(instructions)?);
-            let allocations = Command::new(&own).args(args(MORE)).output()?.stdout;
+            let mut counting = Command::new(&own);
+            counting.args(args(MORE)).env("COUNT_ALLOCATIONS", "1");
+            let allocations = counting.output()?.stdout;
             let allocations = String::from_utf8(allocations)?;
             println!(
                 "| {way}, {password} | {calls:.2} | {instructions:.0} | {} |",

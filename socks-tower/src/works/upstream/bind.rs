@@ -36,7 +36,7 @@ impl<Io: Stream> UpstreamBind<Io> {
     where
         C: Connector<Request, Io = Io>,
     {
-        let proxy = hop.proxy.clone();
+        let proxy = hop.way().proxy.clone();
         let (upstream, client, addr) = hop.ask(Command::BIND, peer).await?;
         Ok(Self {
             upstream,

@@ -6,7 +6,7 @@ use socks_core::{
     Credentials, Target,
     client::{Client, Offer, TargetError},
     v4::UserId,
-    v5::{Command, Method, ReplyCode},
+    v5::{Command, ReplyCode},
 };
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     session::{
         Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request, Session, Stream,
-        opaque_future, timeout, timeout_at,
+        opaque_future, timeout_at,
     },
     works::tcp::ConnectError,
 };
@@ -34,10 +34,16 @@ const MAX_TRIES: usize = 4;
 /// A way to a proxy, `C`, and what to say to it.
 #[derive(Clone, Debug)]
 pub(super) struct Hop<C> {
+    /// In one place: it is cloned for each connection, and never changes.
+    way: Arc<Way>,
+    inner: C,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Way {
     pub(super) proxy: Target,
     pub(super) protocol: Protocol,
     pub(super) timeout: Duration,
-    pub(super) inner: C,
 }
 
 /// What a proxy speaks.
@@ -51,17 +57,17 @@ pub(super) enum Protocol {
 
 #[derive(Clone)]
 pub(super) struct Socks5 {
-    pub(super) credentials: Option<Arc<Credentials>>,
-    pub(super) methods: Arc<[Arc<dyn ClientMethod>]>,
-    pub(super) in_one_flight: bool,
+    credentials: Option<Arc<Credentials>>,
+    methods: Arc<[Arc<dyn ClientMethod>]>,
+    /// All of these, and no authentication.
+    offer: Arc<Offer>,
+    in_one_flight: bool,
 }
 
 impl fmt::Debug for Socks5 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let methods = self.methods.iter().map(|method| method.code());
         f.debug_struct("Socks5")
-            .field("credentials", &self.credentials)
-            .field("methods", &methods.collect::<Vec<_>>())
+            .field("offer", &self.offer)
             .field("in_one_flight", &self.in_one_flight)
             .finish()
     }
@@ -72,23 +78,43 @@ impl Socks5 {
         Self {
             credentials: None,
             methods: Arc::new([]),
+            offer: Arc::new(Offer::none()),
             in_one_flight: false,
         }
     }
 
-    pub(super) fn client(&self, command: Command, target: Target) -> Client {
-        let credentials = self.credentials.as_deref().cloned();
+    pub(super) fn with_credentials(mut self, credentials: Option<Credentials>) -> Self {
+        self.credentials = credentials.map(Arc::new);
+        self.offering()
+    }
+
+    pub(super) fn with_method(mut self, method: Arc<dyn ClientMethod>) -> Self {
+        self.methods = self.methods.iter().cloned().chain([method]).collect();
+        self.offering()
+    }
+
+    pub(super) fn with_one_flight(mut self) -> Self {
+        self.in_one_flight = true;
+        self
+    }
+
+    fn offering(mut self) -> Self {
+        let own = self
+            .methods
+            .iter()
+            .map(|method| Offer::method(method.code()));
+        let password = self.credentials.as_deref().cloned().map(Offer::password);
+        let offers = own.chain(password).chain([Offer::none()]);
+        self.offer = Arc::new(offers.reduce(Offer::or).unwrap_or_else(Offer::none));
+        self
+    }
+
+    fn client(&self, command: Command, target: Target) -> Client {
         if self.in_one_flight {
+            let credentials = self.credentials.as_deref().cloned();
             return Client::v5_in_one_flight(credentials, command, target);
         }
-        let own = self.methods.iter().map(|method| method.code());
-        let password = credentials.map(Offer::password);
-        let offer = own
-            .map(Offer::method)
-            .chain(password)
-            .chain([Offer::method(Method::NONE)]);
-        let offer = offer.reduce(Offer::or).unwrap_or_else(Offer::none);
-        Client::v5(offer, command, target)
+        Client::v5(Offer::clone(&self.offer), command, target)
     }
 }
 
@@ -162,20 +188,29 @@ fn unsupported(error: TargetError) -> UpstreamError {
 
 impl<C> Hop<C> {
     pub(super) fn new(proxy: Target, protocol: Protocol, inner: C) -> Self {
-        Self {
+        let timeout = TIMEOUT;
+        let way = Arc::new(Way {
             proxy,
             protocol,
-            timeout: TIMEOUT,
-            inner,
-        }
+            timeout,
+        });
+        Self { way, inner }
+    }
+
+    pub(super) fn way(&self) -> &Way {
+        &self.way
+    }
+
+    pub(super) fn way_mut(&mut self) -> &mut Way {
+        Arc::make_mut(&mut self.way)
     }
 }
 
 impl<C: Connector<Request>> Hop<C> {
     /// Connects to `request.target`, whoever looks it up.
     pub(super) async fn connect(self, request: Request) -> Result<Outbound<C::Io>, Error> {
-        let deadline = Instant::now() + self.timeout;
-        Ok(self.connect_by(deadline, request).await?)
+        let deadline = Instant::now() + self.way.timeout;
+        Ok(self.way.connect(self.inner, deadline, request).await?)
     }
 
     /// Connects to the first of a target's addresses that the proxy reaches.
@@ -183,19 +218,19 @@ impl<C: Connector<Request>> Hop<C> {
         self,
         request: Request<Pinned>,
     ) -> Result<Outbound<C::Io>, Error> {
-        let deadline = Instant::now() + self.timeout;
+        let Self { way, inner } = self;
+        let deadline = Instant::now() + way.timeout;
         let pinned = request.target.clone();
         let all = || pinned.addrs().iter().copied();
-        let mut addrs = all().filter(|addr| self.protocol.can_say(addr)).peekable();
-        let none = Error::new(ErrorKind::Connect, ConnectError::NoAddress);
+        let mut addrs = all().filter(|addr| way.protocol.can_say(addr));
         // If there are words for none of them, the error says so.
         let Some(mut addr) = addrs.next().or(all().next()) else {
-            return Err(none);
+            return Err(Error::new(ErrorKind::Connect, ConnectError::NoAddress));
         };
         let mut tries = 1;
         loop {
             let request = request.clone().with_target(addr.into());
-            let connected = self.clone().connect_by(deadline, request).await;
+            let connected = way.connect(inner.clone(), deadline, request).await;
             addr = match (connected, addrs.next()) {
                 (Err(error), Some(next)) if error.is_unreached() && tries < MAX_TRIES => next,
                 (connected, _) => return Ok(connected?),
@@ -204,77 +239,75 @@ impl<C: Connector<Request>> Hop<C> {
         }
     }
 
-    async fn connect_by(
-        self,
-        deadline: Instant,
-        request: Request,
-    ) -> Result<Outbound<C::Io>, UpstreamError> {
-        let proxy = self.proxy.clone();
-        let connected = self.through(deadline, request).await;
-        connected.map_err(|error| error.of(proxy))
-    }
-
-    async fn through(
-        self,
-        deadline: Instant,
-        request: Request,
-    ) -> Result<Outbound<C::Io>, UpstreamError> {
-        let Self {
-            proxy,
-            protocol,
-            inner,
-            ..
-        } = self;
-        let Request {
-            session,
-            command,
-            target,
-            ..
-        } = request;
-        protocol.supports(command, &target)?;
-        let asked = Asked::default();
-        let connecting = async {
-            let mut upstream = reach(inner, session, proxy).await?;
-            protocol.connect(&mut upstream.io, target, &asked).await?;
-            Ok(upstream)
-        };
-        let connected = timeout_at(deadline, connecting).await;
-        connected.unwrap_or_else(|elapsed| Err(asked.too_late(elapsed)))
-    }
-
     /// Asks a SOCKS5 proxy for `command`, up to the first answer.
     pub(super) async fn ask(
         self,
         command: Command,
         target: Target,
     ) -> Result<(Outbound<C::Io>, Client, Target), UpstreamError> {
-        let proxy = self.proxy.clone();
+        let Self { way, inner } = self;
         let asked = Asked::default();
         let asking = async {
-            let Protocol::Socks5(socks5) = &self.protocol else {
+            let Protocol::Socks5(socks5) = &way.protocol else {
                 return Err(not_served("only SOCKS5 serves BIND and UDP ASSOCIATE"));
             };
             let mut client = socks5.client(command, target);
-            let mut upstream = reach(self.inner, Session::new(), self.proxy).await?;
+            let mut upstream = way.reach(inner, Session::new()).await?;
             let bound = socks(&mut upstream.io, &mut client, &socks5.methods, &asked).await?;
             Ok((upstream, client, bound))
         };
-        let answered = timeout(self.timeout, asking).await;
-        let answered = answered.unwrap_or_else(|elapsed| Err(asked.too_late(elapsed)));
-        answered.map_err(|error| error.of(proxy))
+        way.by(Instant::now() + way.timeout, &asked, asking).await
     }
 }
 
-/// Dials the proxy.
-async fn reach<C: Connector<Request>>(
-    inner: C,
-    session: Session,
-    proxy: Target,
-) -> Result<Outbound<C::Io>, UpstreamError> {
-    let request = Request::new(session, Command::CONNECT, proxy);
-    match inner.run(request).await {
-        Ok(upstream) => Ok(upstream.into_outbound()),
-        Err(error) => Err(UpstreamError::new(UpstreamFailure::Unreachable, error)),
+impl Way {
+    async fn connect<C: Connector<Request>>(
+        &self,
+        inner: C,
+        deadline: Instant,
+        request: Request,
+    ) -> Result<Outbound<C::Io>, UpstreamError> {
+        let asked = Asked::default();
+        let connecting = async {
+            let Request {
+                session,
+                command,
+                target,
+                ..
+            } = request;
+            self.protocol.supports(command, &target)?;
+            let mut upstream = self.reach(inner, session).await?;
+            self.protocol
+                .connect(&mut upstream.io, target, &asked)
+                .await?;
+            Ok(upstream)
+        };
+        self.by(deadline, &asked, connecting).await
+    }
+
+    /// Runs `asking` up to the deadline.
+    async fn by<T>(
+        &self,
+        deadline: Instant,
+        asked: &Asked,
+        asking: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        let answered = timeout_at(deadline, asking).await;
+        let answered = answered.unwrap_or_else(|elapsed| Err(asked.too_late(elapsed)));
+        answered.map_err(|error| error.of(self.proxy.clone()))
+    }
+
+    /// Dials the proxy.
+    async fn reach<C: Connector<Request>>(
+        &self,
+        inner: C,
+        session: Session,
+    ) -> Result<Outbound<C::Io>, UpstreamError> {
+        let request = Request::new(session, Command::CONNECT, self.proxy.clone());
+        match inner.run(request).await {
+            Ok(upstream) => Ok(upstream.into_outbound()),
+            Err(error) => Err(UpstreamError::new(UpstreamFailure::Unreachable, error)),
+        }
     }
 }
 
@@ -327,7 +360,7 @@ macro_rules! hop_connector {
             /// not answer.
             #[must_use]
             pub fn with_timeout(mut self, timeout: std::time::Duration) -> Self {
-                self.hop.timeout = timeout;
+                self.hop.way_mut().timeout = timeout;
                 self
             }
         }

@@ -38,10 +38,9 @@ impl<C> ProxyConnector<C> {
         let protocol = match (url.scheme, url.login) {
             (Scheme::Socks4 | Scheme::Socks4a, Login::UserId(user_id)) => Protocol::Socks4(user_id),
             (Scheme::Socks4 | Scheme::Socks4a, _) => Protocol::Socks4(Default::default()),
-            (Scheme::Socks5 | Scheme::Socks5h, login) => Protocol::Socks5(Socks5 {
-                credentials: login.credentials().map(Into::into),
-                ..Socks5::new()
-            }),
+            (Scheme::Socks5 | Scheme::Socks5h, login) => {
+                Protocol::Socks5(Socks5::new().with_credentials(login.credentials()))
+            }
             #[cfg(feature = "http-connect")]
             (Scheme::Http, login) => {
                 Protocol::Http(login.credentials().as_ref().map(Authorization::basic))
@@ -66,7 +65,7 @@ impl<C> ProxyConnector<C> {
     /// look-up of the target's name is not counted.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.hop.timeout = timeout;
+        self.hop.way_mut().timeout = timeout;
         self
     }
 }

@@ -30,7 +30,7 @@ impl<C> Socks4Connector<C> {
     /// Says that we are `user_id`.
     #[must_use]
     pub fn with_user_id(mut self, user_id: UserId) -> Self {
-        self.hop.protocol = Protocol::Socks4(user_id);
+        self.hop.way_mut().protocol = Protocol::Socks4(user_id);
         self
     }
 }

@@ -33,18 +33,14 @@ impl<C> Socks5Connector<C> {
     /// Offers to authenticate by username and password, besides doing without.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
-        self.with(|socks5| socks5.credentials = Some(Arc::new(credentials)))
+        self.with(|socks5| socks5.with_credentials(Some(credentials)))
     }
 
     /// Offers `method` too: behind those added before, ahead of the password. A
     /// proxy takes one of them, in its own order or ours.
     #[must_use]
     pub fn with_method(self, method: impl ClientMethod) -> Self {
-        let method: Arc<dyn ClientMethod> = Arc::new(method);
-        self.with(|socks5| {
-            let methods = socks5.methods.iter().cloned();
-            socks5.methods = methods.chain([method]).collect();
-        })
+        self.with(|socks5| socks5.with_method(Arc::new(method)))
     }
 
     /// Sends greeting, password and request at once, and saves a round trip, or
@@ -55,12 +51,12 @@ impl<C> Socks5Connector<C> {
     /// most proxies take it, some drop what comes early.
     #[must_use]
     pub fn with_one_flight(self) -> Self {
-        self.with(|socks5| socks5.in_one_flight = true)
+        self.with(Socks5::with_one_flight)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Socks5)) -> Self {
-        if let Protocol::Socks5(socks5) = &mut self.hop.protocol {
-            change(socks5);
+    fn with(mut self, change: impl FnOnce(Socks5) -> Socks5) -> Self {
+        if let Protocol::Socks5(socks5) = &mut self.hop.way_mut().protocol {
+            *socks5 = change(socks5.clone());
         }
         self
     }

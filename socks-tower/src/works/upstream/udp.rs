@@ -52,7 +52,7 @@ impl<Io: Stream> UpstreamUdp<Io> {
     where
         C: Connector<Request, Io = Io>,
     {
-        let proxy = hop.proxy.clone();
+        let proxy = hop.way().proxy.clone();
         // We do not know yet where we send from, and may say so (RFC 1928 section 4).
         let asked = hop.ask(Command::UDP_ASSOCIATE, Target::UNSPECIFIED).await;
         let (control, _, bound) = asked?;

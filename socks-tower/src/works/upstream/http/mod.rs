@@ -41,7 +41,7 @@ impl<C> HttpConnector<C> {
     /// is read by the proxy as a shorter one.
     #[must_use]
     pub fn with_credentials(mut self, credentials: &Credentials) -> Self {
-        self.hop.protocol = Protocol::Http(Some(Authorization::basic(credentials)));
+        self.hop.way_mut().protocol = Protocol::Http(Some(Authorization::basic(credentials)));
         self
     }
 }
