@@ -77,6 +77,15 @@ async fn the_servers_given_are_asked_and_the_family_is_the_operator_s() {
 }
 
 #[tokio::test]
+async fn resolve_is_answered_by_the_servers_given() {
+    let server = server().await.to_string();
+    let child = Child::start(&["--dns", &server, "--resolve-commands", "--allow-private"]).await;
+    let asked = tokio_socks::tcp::Socks5Stream::tor_resolve(child.addr(), ("db.example", 0));
+    let found = patiently("an answer", asked).await.unwrap();
+    assert_eq!(found.to_string(), "127.0.0.1:0");
+}
+
+#[tokio::test]
 async fn a_server_that_is_none_is_answered_with_a_hint() {
     for (server, hint) in [
         ("dns.example", "no address of a DNS server"),

@@ -1,6 +1,6 @@
 //! Remembers what a resolver answers.
 //!
-//! [`DnsResolver`](crate::works::resolve::DnsResolver) has one within. Put it around any
+//! `DnsResolver` has one within. Put it around any
 //! other that asks for more than memory: a database, the system.
 //!
 //! # Example
