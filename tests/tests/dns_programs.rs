@@ -3,7 +3,7 @@
 //! Ignored unless asked for: `cargo test -p socks-tests -- --ignored`.
 
 #![allow(
-    clippy::expect_used,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "what fails here fails the test"
 )]
