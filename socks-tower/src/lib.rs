@@ -197,6 +197,12 @@
 //! need no layer: [`Match::during`] is a condition of a rule, and
 //! [`Rules::with_clock`] tests it.
 //!
+//! # Through another proxy
+//!
+//! A connector may reach its targets through other proxies, be it at the end of a
+//! stack or for a client such as hyper's: [`works::upstream`] shows how, from one
+//! proxy to chains, pools and routes.
+//!
 //! # In operation
 //!
 //! - [`ReloadRules`] are replaced while tunnels live; a [`Group`] comes from a

@@ -1,5 +1,4 @@
-//! Connects to targets through another proxy: SOCKS5, SOCKS4, SOCKS4a or HTTP
-//! CONNECT.
+//! Through another proxy: SOCKS5, SOCKS4, SOCKS4a or HTTP CONNECT.
 //!
 //! Each is a connector around another one, `C`, which reaches the proxy: one over
 //! TCP ([`direct`]), or again one of these. So a chain of proxies is nesting, of any
@@ -29,6 +28,11 @@
 //!
 //! From a URL, whatever kind of proxy it names: [`ProxyConnector`]. As the environment
 //! says: [`EnvConnector`]. On a stream that is there already: [`connect`].
+//!
+//! # Several proxies, and none
+//!
+//! `UpstreamPool` (feature `upstream-pool`) makes one connector of many proxies,
+//! `Routes` (feature `routes`) choose one of several connectors by what is asked for.
 //!
 //! # Besides CONNECT
 //!
