@@ -113,7 +113,7 @@
 //! | `HttpConnectLayer` | in the place of the SOCKS stages, or beside them | HTTP's statuses |
 //! | `RegisterLayer` | behind authentication | a close, if its session is ended |
 //! | `QuotaLayer` | behind authentication | 02, and a close where the last byte was |
-//! | `BandwidthLayer` | between the stages | nothing: it is slow |
+//! | `BandwidthLayer` | between the stages, or before the first | nothing: it is slow |
 //! | `TapLayer` | behind authentication | a close, if its session is ended |
 //! | `SendProxyHeaderLayer` | around the connector | what a failed dial is |
 //! | [`Rules`], [`NameRules`], [`ReloadRules`], `LoopGuard` | in an [`AuthorizeLayer`], around the connector | 02 |
@@ -130,7 +130,8 @@
 //! # Your own middleware
 //!
 //! Around a work it is any tower middleware: a [`Refusal`] chooses the reply,
-//! and any other error becomes one. Between the stages it is a service that
+//! and any other error becomes one. Written for any `Request<T>`, it stands on either
+//! side of [`ResolveLayer`]; the page of [`HasSession`] has a whole one. Between the stages it is a service that
 //! takes what the stage before it hands on. Behind [`AuthenticateLayer`] that is
 //! a [`Requested`], whose client waits for its reply and can be given one:
 //!

@@ -44,7 +44,8 @@ async fn main() -> anyhow::Result<()> {
 fn names() -> impl Tap {
     Gather::new(Direction::Up, Opening::MOST, |bytes| {
         let Some(opening) = Opening::of(bytes) else {
-            return Look::More;
+            // The target hears nothing until then.
+            return Look::Hold;
         };
         let (protocol, name) = match opening {
             Opening::Tls { server_name, .. } => ("tls", server_name.map(Host::from)),

@@ -66,7 +66,8 @@ pub struct Server<L> {
 ///
 /// Without a `Server`, a session is `stack.oneshot(accepted)`. Spawn that as it is:
 /// within an `async` block the compiler finds that an implementation of `From` "is
-/// not general enough", if a work fails with a [`BoxError`].
+/// not general enough", if a work fails with a [`BoxError`]. Return it from a function
+/// as `impl Proxy<Io, Error = Error> + Clone + Send`, which can be spawned.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a proxy for connections of `{Io}`",
     note = "a proxy is a `Service<Accepted<{Io}>, Response = Transfer>`: HandshakeLayer, AuthenticateLayer, ConnectLayer around Relay",

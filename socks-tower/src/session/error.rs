@@ -349,7 +349,8 @@ impl From<io::ErrorKind> for DialError {
 /// us.
 ///
 /// It is found through any middleware that keeps its `source`, and beats every
-/// other rule for the reply.
+/// other rule for the reply. By itself it is an error of kind [`ErrorKind::Denied`],
+/// which logs call `denied`; as the source of an [`Error::new`] it is of that kind.
 ///
 /// ```
 /// use socks_tower::Refusal;

@@ -38,7 +38,7 @@ pub struct Inbound<Io> {
 
 impl<Io: Stream> Inbound<Io> {
     /// How much of what a client sends before it has its reply is kept for the
-    /// target, in bytes. More is left in the socket, where it waits.
+    /// target: 16 KiB. More is left in the socket, where it waits.
     pub const MAX_EARLY: usize = 16 * 1024;
 
     /// How long a client may take to take the reply that its request is granted.

@@ -65,6 +65,8 @@ where
 /// The client's stream, lent to an [`AuthMethod`](crate::AuthMethod) for its
 /// negotiation.
 ///
+/// What is written is flushed by itself before the next read, and at the end.
+///
 /// Reading gives first what had been read too far, and nothing that is read
 /// too far by [`read_message`](Self::read_message) is lost.
 pub struct Negotiation<'a> {

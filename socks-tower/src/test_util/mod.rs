@@ -88,6 +88,15 @@
 //! # Ok::<(), socks_tower::BoxError>(())
 //! ```
 //!
+//! [`Client::ask`] listens until the target hangs up: spawned, it is a tunnel that
+//! lives for as long as the test keeps the target's end. A stack that is returned as
+//! `impl Proxy<Io, Error = Error> + Clone` can be spawned so; without `Error = Error`
+//! the compiler does not know that its error is `Send`.
+//!
+//! UDP ASSOCIATE and BIND need real sockets. Over those,
+//! [`upstream::connect`](crate::works::upstream::connect) is a client in one line, which
+//! says BND.ADDR and the code of a refusal.
+//!
 //! A client that does more than to ask, say something and listen is a
 //! [`duplex`](tokio::io::duplex) of yours. Spawn its session as it is, and not from
 //! within an `async` block: there the compiler finds that an implementation of

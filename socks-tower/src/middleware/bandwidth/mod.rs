@@ -3,7 +3,8 @@
 //!
 //! It comes with the feature `bandwidth`.
 //!
-//! [`BandwidthLayer`] stands anywhere between the stages; behind
+//! [`BandwidthLayer`] stands anywhere between the stages, or in front of the first,
+//! and so around [`Socks`](crate::Socks) too; behind
 //! [`AuthenticateLayer`](crate::AuthenticateLayer) if it is to know users. It
 //! leaves its limits in the session's [`Policy`](crate::Policy), and the relays
 //! carry them out, so that splicing goes on. It is not for the stack of a work:

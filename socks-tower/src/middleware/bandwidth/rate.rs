@@ -60,8 +60,10 @@ impl ByteRate {
 pub struct DatagramRate(pub(super) Numbers);
 
 impl DatagramRate {
-    /// So many datagrams per second up, and as many down. 0 lets nothing
-    /// through but a burst that is set.
+    /// So many datagrams per second up, and as many down, and a
+    /// [burst](Self::with_burst) behind a silence. 0 lets nothing through but a burst
+    /// that is set. To never have more than `n` in a second, take a rate of
+    /// `n + 1 - burst`.
     #[must_use]
     pub const fn per_second(datagrams: u64) -> Self {
         Self(Numbers::per_second(datagrams))

@@ -63,7 +63,9 @@ let per_target = RateLimitLayer::by(Rate::per_second(50), |request: &Request| {
 //!
 //! What a verifier has left in the session's `extensions`
 //! ([`Admitted::with_extension`](crate::Admitted::with_extension)) may be the key,
-//! or choose the limit: a layer for each, of which one has a key.
+//! or choose the limit: a layer for each, of which one has a key. It stands behind
+//! authentication, or around the connector (of `Socks`: `with_connect_layer`): before
+//! that nothing is known, and what has no key is not limited.
 //!
 //! ```
 //! use socks_tower::{Session, middleware::LiveLimitLayer};

@@ -61,7 +61,7 @@
 //! `session`, at the level info. In it stand, at the level debug, spans
 //! `handshake`, `authenticate`, `connect`, `resolve`, `authorize`, `bind` and
 //! `udp_associate`, so that an event within says which stage it comes from. A
-//! tunnel that carries bytes has none.
+//! tunnel that carries bytes has none of these in its `session`.
 //!
 //! When a session ends, it emits one event at the level info, with the target
 //! `socks::access`. It stands outside of the session's span, and says all by itself.

@@ -27,8 +27,9 @@ pub struct Gather<F> {
 }
 
 impl<F: FnMut(&[u8]) -> Look + Send + 'static> Gather<F> {
-    /// Shows `look` the first bytes of `direction`, `most` at most: there it ends,
-    /// whatever `look` says.
+    /// Shows `look` the first bytes of `direction`, `most` at most. Behind those
+    /// everything passes unseen, if it still says [`Look::More`]; the session ends, if
+    /// it says [`Look::Hold`].
     #[must_use]
     pub fn new(direction: Direction, most: usize, look: F) -> Self {
         Self {
@@ -51,7 +52,8 @@ impl<F: FnMut(&[u8]) -> Look + Send + 'static> Tap for Gather<F> {
     fn look(&mut self, _: Direction, bytes: &[u8]) -> Look {
         if self.gathered.is_empty() {
             let look = (self.look)(bytes);
-            if look == Look::More && bytes.len() < self.most {
+            let goes_on = matches!(look, Look::More | Look::Hold);
+            if goes_on && bytes.len() < self.most {
                 self.gathered.extend_from_slice(bytes);
             }
             return look;

@@ -4,7 +4,8 @@
 //! It comes with the feature `tap`.
 //!
 //! [`TapLayer`] gives each session a [`Tap`](crate::Tap), which is shown the first
-//! bytes of each direction before the other side is given them. It leaves it in the
+//! bytes of each direction before the other side is given them, and may have them
+//! wait until it has seen enough. It leaves it in the
 //! session's [`Policy`](crate::Policy), and the relay carries that out: nothing is
 //! wrapped, so the bulk behind what is looked at is spliced.
 //!
@@ -23,20 +24,20 @@
 //! };
 //! use tower::ServiceBuilder;
 //!
-//! let tap = TapLayer::new(|request: &Request| {
-//!     let session = request.session.id();
-//!     Some(Gather::new(Direction::Up, Opening::MOST, move |bytes| {
+//! // What it logs stands in the span of its session.
+//! let tap = TapLayer::new(|_: &Request| {
+//!     Some(Gather::new(Direction::Up, Opening::MOST, |bytes| {
 //!         let Some(opening) = Opening::of(bytes) else {
-//!             return Look::More;
+//!             return Look::Hold; // The target hears nothing until there is a name.
 //!         };
 //!         match opening {
 //!             Opening::Tls { server_name: Some(name), .. } => {
-//!                 tracing::info!(%session, tls.server_name = %name);
+//!                 tracing::info!(tls.server_name = %name);
 //!                 if name.is_within("blocked.example") {
 //!                     return Look::End;
 //!                 }
 //!             }
-//!             Opening::Http { host: Some(host), .. } => tracing::info!(%session, http.host = %host),
+//!             Opening::Http { host: Some(host), .. } => tracing::info!(http.host = %host),
 //!             _ => {}
 //!         }
 //!         Look::Enough
@@ -69,10 +70,12 @@
 //!
 //! # What to expect of it
 //!
-//! * What a tap was shown and found good has gone on when the next piece comes:
-//!   a target may have the first part of what a client said before the tap ends
-//!   the session, but never the piece that told it to. A denied name has not been
-//!   heard whole.
+//! * Bytes come in pieces, which whoever sends them cuts. What a tap was shown and
+//!   said [`Look::More`](crate::Look::More) to has gone on when the next piece comes. With
+//!   [`Look::Hold`](crate::Look::Hold) all of it waits: the target of a denied name hears nothing.
+//! * A [`Gather`] looks so far and no further, and most of a TLS client's first
+//!   message may stand before its name: give one that looks for an [`Opening`]
+//!   [`Opening::MOST`] bytes.
 //! * A name is what the client says, not where the tunnel goes: that is in the
 //!   request. With Encrypted Client Hello, it is the name of who decrypts it.
 //! * Of several requests on a connection only the first is read; of two names
@@ -82,7 +85,7 @@
 //!
 //! # What it costs
 //!
-//! A box for each tap, until it has seen enough. Meanwhile its direction is copied
+//! A box for each tap, until it has seen enough, and what it holds back. Meanwhile its direction is copied
 //! and not spliced, which is what the first 64 KiB of a tunnel are without a tap,
 //! too. A [`Gather`] holds what came in small pieces, up to its bound; what came in
 //! one is looked at where it lies.

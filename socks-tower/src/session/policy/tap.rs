@@ -52,6 +52,10 @@ pub trait Tap: Send + 'static {
 pub enum Look {
     /// Show me what follows.
     More,
+    /// Show me what follows, and let nothing of this direction pass before I have
+    /// said something else. If the direction ends first, it passes; if the tap has
+    /// been shown all that it [wants](Tap::wants), the session ends.
+    Hold,
     /// Nothing more of this direction.
     Enough,
     /// The session ends, with [`End::EndedByTap`](crate::End::EndedByTap): what was
@@ -99,17 +103,21 @@ impl Taps {
     }
 
     /// Shows `bytes` to each that wants them. None of them must go on if one says
-    /// [`Look::End`]; it is [`Look::More`] for as long as one [wants](Self::want)
-    /// more.
+    /// [`Look::End`], nor before the next are shown if one says [`Look::Hold`]; it is
+    /// [`Look::More`] for as long as one [wants](Self::want) more.
     #[must_use = "a tap may have ended the session"]
     pub fn show(&mut self, direction: Direction, bytes: &[u8]) -> Look {
+        let mut holds = false;
         for tapping in &mut self.0 {
-            if tapping.show(direction, bytes) == Look::End {
-                return Look::End;
+            match tapping.show(direction, bytes) {
+                Look::End => return Look::End,
+                Look::Hold => holds = true,
+                Look::More | Look::Enough => {}
             }
         }
         self.drop_satisfied();
         match self.want(direction) {
+            true if holds => Look::Hold,
             true => Look::More,
             false => Look::Enough,
         }
@@ -135,11 +143,16 @@ impl Tapping {
             return Look::Enough;
         }
         let look = self.tap.look(direction, bytes);
-        *self.left(direction) = match look {
-            Look::More => left - bytes.len(),
+        let left = match look {
+            Look::More | Look::Hold => left - bytes.len(),
             Look::Enough | Look::End => 0,
         };
-        look
+        *self.left(direction) = left;
+        match look {
+            // It has not said that it may pass.
+            Look::Hold if left == 0 => Look::End,
+            look => look,
+        }
     }
 }
 

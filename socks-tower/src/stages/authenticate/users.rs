@@ -33,10 +33,21 @@ pub enum UsersError {
 }
 
 /// Somebody is not let in: there is no such user, or the password is another.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+///
+/// A verifier of your own may fail with it, or with any other error: what it is has
+/// no influence on what the client hears.
+#[derive(Clone, Debug, Default, thiserror::Error, PartialEq, Eq)]
 #[error("wrong username or password")]
 #[non_exhaustive]
 pub struct WrongCredentials;
+
+impl WrongCredentials {
+    /// Nothing more is said of it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
 
 impl Users {
     /// Nobody.

@@ -39,17 +39,18 @@
 //! hides both.
 //!
 //! ```
-//! use socks_tower::{BoxError, ConnectLayer, Outbound, Request, Target};
+//! use socks_tower::{ConnectLayer, DialError, Outbound, Request, Target};
 //! use tokio::net::{TcpStream, UnixStream};
 //! use tower::service_fn;
 //!
 //! let connector = service_fn(async |request: Request<Target>| {
-//!     let outbound = if request.target.port == 5432 {
-//!         Outbound::new(UnixStream::connect("/run/postgresql/.s.PGSQL.5432").await?).boxed()
+//!     // As a `DialError`, so that the client hears why it failed.
+//!     if request.target.port == 5432 {
+//!         let io = UnixStream::connect("/run/postgresql/.s.PGSQL.5432").await?;
+//!         Ok::<_, DialError>(Outbound::new(io).boxed())
 //!     } else {
-//!         Outbound::new(TcpStream::connect("192.0.2.1:80").await?).boxed()
-//!     };
-//!     Ok::<_, BoxError>(outbound)
+//!         Ok(Outbound::new(TcpStream::connect("192.0.2.1:80").await?).boxed())
+//!     }
 //! });
 //! # fn check(_: &impl socks_tower::Connector<Request>) {}
 //! # check(&connector);
@@ -58,11 +59,14 @@
 //!
 //! # Replies
 //!
-//! Success carries the local address of the stream to the target as BND.ADDR;
+//! Success carries the local address of the stream to the target as BND.ADDR, or
+//! 0.0.0.0:0 if it has none (a Unix socket's, say).
 //! [`Error::reply`](crate::Error::reply) says what a failure is called, and
 //! [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply) has the last
-//! word. While
-//! the connector works the client is watched: if it resets the connection, the
+//! word. Of a connector of your own, an `io::Error` is told to the client only
+//! within a [`DialError`](crate::DialError): any other one is 01.
+//!
+//! While the connector works the client is watched: if it resets the connection, the
 //! work is dropped. What it sends early goes to the target, and the end of its
 //! stream too.
 

@@ -45,7 +45,10 @@ impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
             let _ = SockRef::from(tcp).set_out_of_band_inline(true);
         }
         let lanes = Lanes::new(request.session.policy, &client.early);
-        let up = Flow::starting_with(client.early, client.eof, splice);
+        let mut up = Flow::starting_with(client.early, client.eof, splice);
+        if lanes.as_ref().is_some_and(|lanes| lanes.holds_early()) {
+            up.hold_back();
+        }
         let guard = upstream.guard.map(SyncWrapper::into_inner);
         let flows = (up, Flow::new(splice));
         let tunnel = Tunnel::new(client.io, upstream.io, flows, guard, timeouts, lanes);

@@ -20,6 +20,7 @@ pub(super) struct Lanes {
     until: [Option<Instant>; 2],
     /// Bytes that the client sent early and no throttle has been asked for.
     early: usize,
+    holds_early: bool,
     taps: Taps,
     /// Somebody ends the session.
     end: Option<End>,
@@ -36,10 +37,16 @@ impl Lanes {
             policy,
             until: [None; 2],
             early: early.len(),
+            holds_early: false,
             end: None,
         };
-        lanes.show(Direction::Up, early);
+        lanes.holds_early = lanes.fate_of(Direction::Up, early) == Fate::Holds;
         Some(Box::new(lanes))
+    }
+
+    /// Somebody holds back what the client sent early.
+    pub(super) fn holds_early(&self) -> bool {
+        self.holds_early
     }
 
     /// There is nothing left to carry out.
@@ -57,24 +64,20 @@ impl Lanes {
         self.end
     }
 
-    /// Shows what has been read to whom wants to see it. True if somebody wants to
-    /// see what follows, too, or nothing may pass any more.
-    fn show(&mut self, direction: Direction, bytes: &[u8]) -> bool {
-        if self.taps.is_empty() {
-            return false;
-        }
-        let look = self.taps.show(direction, bytes);
+    /// Shows what has been read to whom wants to see it.
+    fn fate_of(&mut self, direction: Direction, bytes: &[u8]) -> Fate {
+        let look = match self.taps.is_empty() {
+            true => Look::Enough,
+            false => self.taps.show(direction, bytes),
+        };
         if look == Look::End {
             self.end = Some(End::EndedByTap);
         }
-        look != Look::Enough
-    }
-
-    fn fate_of(&mut self, direction: Direction, read: &[u8]) -> Fate {
-        match self.show(direction, read) {
+        match look {
             _ if self.end.is_some() => Fate::Stops,
-            true => Fate::Watched,
-            false => Fate::Passes,
+            Look::Hold => Fate::Holds,
+            Look::More => Fate::Watched,
+            Look::Enough | Look::End => Fate::Passes,
         }
     }
 
@@ -177,6 +180,8 @@ pub(super) enum Fate {
     Passes,
     /// It does, and somebody wants to see what follows.
     Watched,
+    /// It waits until somebody has seen what follows.
+    Holds,
     /// It goes nowhere.
     Stops,
 }

@@ -48,13 +48,13 @@
 //! take, at most 64 KiB a direction. A wake-up that moves something reads the
 //! clock once, and sets no timer.
 //!
-//! On Linux, with the feature `splice`, a read that fills the buffer sends the
+//! On Linux, with the feature `splice`, a read that fills the buffer (64 KiB) sends the
 //! flow over to `splice(2)` if both sides are plain sockets
 //! ([`Inbound::tcp`](crate::Inbound::tcp) and [`Outbound::tcp`](crate::Outbound::tcp) say which): what follows goes through a pipe in the
 //! kernel, at a third of the CPU. A stream that is wrapped loses that. Pipes of
 //! up to 1 MiB are lent from a pool of each thread for as long as there is
-//! something in them, and closed rather than reused if their tunnel ends
-//! before it is out. There are at most 128 in a process; an ordinary user is
+//! something in them, and stay open in it. One is closed rather than reused if its
+//! tunnel ends before all is out. There are at most 128 in a process; an ordinary user is
 //! granted about 64 (`fs.pipe-user-pages-soft`). Without one, a flow copies, and
 //! so do all from the moment that the system refuses to splice: then what is in a
 //! pipe is copied out, and a warning is logged, once.

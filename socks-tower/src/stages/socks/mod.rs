@@ -141,7 +141,8 @@ macro_rules! ready_made {
 
             /// Decides by `rules` who may reach what: [`Rules`], or any
             /// `Service<Request<Pinned>, Response = Request<Pinned>>`. The
-            /// default denials are gone with the default rules.
+            /// default denials are gone with the default rules. It comes before
+            /// [`with_connect_layer`](Self::with_connect_layer).
             #[must_use]
             pub fn with_rules<A2: Authorizer<Pinned>>(self, rules: A2) -> $name<C, A2, R> {
                 let Parts { handshake, authenticate, connect_timeout, resolver, authorizer: _, connector, commands, relay } = self.parts;
@@ -150,6 +151,9 @@ macro_rules! ready_made {
 
             /// Dials by `connector`, a `Service<Request<Pinned>>` that answers
             /// with a stream. Resolver and rules stay.
+            ///
+            /// One that wants the name, because another proxy looks it up, goes
+            /// around all of that: [`with_connect_layer`](Self::with_connect_layer).
             #[must_use]
             pub fn with_connector<C2: Connector<Request<Pinned>>>(self, connector: C2) -> $name<C2, A, R> {
                 let Parts { handshake, authenticate, connect_timeout, resolver, authorizer, connector: _, commands, relay } = self.parts;
@@ -182,6 +186,9 @@ macro_rules! ready_made {
             /// Puts `layer` around all by which CONNECT reaches a target:
             /// resolver, rules and connector. A limit on tunnels stands here, and
             /// fails with a reply. What is put around last is outermost.
+            ///
+            /// So does what picks a way by the target's name: `layer_fn(|direct| …)`
+            /// makes a connector of your own, or `Routes`, of the one that is here.
             ///
             /// It comes after [`with_resolver`](Self::with_resolver),
             /// [`with_rules`](Self::with_rules) and

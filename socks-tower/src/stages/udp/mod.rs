@@ -8,7 +8,8 @@
 //! with a [`Transfer`](crate::Transfer), which counts datagrams, and what was
 //! dropped by [reason](crate::session::DropReason).
 //!
-//! [`Socks::with_udp`](crate::Socks::with_udp) is the short way to it.
+//! [`Socks::with_udp`](crate::Socks::with_udp) is the short way to it. A datagram's header
+//! is [`socks_core::v5::udp::Header`].
 //!
 //! # Example
 //!

@@ -39,7 +39,7 @@ enum Stop {
 }
 
 impl Opening {
-    /// How many bytes are looked at, at most.
+    /// How many bytes are looked at, at most: 16 KiB.
     pub const MOST: usize = 16 * 1024;
 
     /// Reads the first `bytes` of a client. `None` if what follows decides; what

@@ -45,7 +45,8 @@ pub(super) struct Flow {
     may_splice: bool,
 }
 
-/// What was read and the destination has not taken. Nothing is read meanwhile.
+/// What was read and the destination has not taken. Nothing is read meanwhile, but
+/// behind what waits for a tap.
 #[derive(Debug, Default)]
 enum Held {
     #[default]
@@ -60,6 +61,8 @@ enum Held {
 struct Rest {
     bytes: Box<[u8]>,
     taken: usize,
+    /// A tap has yet to see what follows.
+    waits: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +100,13 @@ impl Flow {
                 State::Open
             },
             ..Self::new(may_splice)
+        }
+    }
+
+    /// What it began with waits for what follows.
+    pub(super) fn hold_back(&mut self) {
+        if let Held::Bytes(rest) = &mut self.held {
+            rest.waits = true;
         }
     }
 
@@ -212,6 +222,10 @@ impl Flow {
             if fate == Fate::Stops {
                 return Poll::Pending;
             }
+            if fate == Fate::Holds || self.holds_bytes() {
+                self.held.append(rest, fate == Fate::Holds);
+                return Poll::Ready(Ok(()));
+            }
             // There may be much more where this came from, which nobody would see.
             let is_bulk = rest.len() == most && most >= splice::LEAST;
             self.splicing |= self.may_splice && is_bulk && fate == Fate::Passes;
@@ -234,6 +248,10 @@ impl Flow {
         // Taken out, so that it is gone unless there is a reason to put it back.
         match std::mem::take(&mut self.held) {
             Held::Nothing => Poll::Ready(Ok(())),
+            Held::Bytes(rest) if rest.waits && self.state == State::Open => {
+                self.held = Held::Bytes(rest);
+                Poll::Ready(Ok(()))
+            }
             Held::Bytes(rest) => self.poll_write_rest(cx, destination, rest),
             Held::Pipe(pipe) => self.poll_drain(cx, destination, pipe),
         }
@@ -336,7 +354,24 @@ impl Held {
         if bytes.is_empty() {
             return Self::Nothing;
         }
-        Self::Bytes(Box::new(Rest { bytes, taken: 0 }))
+        Self::Bytes(Box::new(Rest {
+            bytes,
+            taken: 0,
+            waits: false,
+        }))
+    }
+
+    /// Adds what came behind bytes that waited, or came first.
+    fn append(&mut self, more: &[u8], waits: bool) {
+        let mut bytes = match std::mem::take(self) {
+            Self::Bytes(rest) => rest.bytes.into_vec(),
+            Self::Nothing | Self::Pipe(_) => Vec::new(),
+        };
+        bytes.extend_from_slice(more);
+        *self = Self::new(bytes.into_boxed_slice());
+        if let Self::Bytes(rest) = self {
+            rest.waits = waits;
+        }
     }
 }
 

@@ -103,6 +103,11 @@ impl Flow {
         let Ok(bytes) = pipe.take() else {
             return Poll::Ready(Err(Broken::Destination));
         };
-        self.poll_write_rest(cx, destination, Box::new(Rest { bytes, taken: 0 }))
+        let rest = Rest {
+            bytes,
+            taken: 0,
+            waits: false,
+        };
+        self.poll_write_rest(cx, destination, Box::new(rest))
     }
 }

@@ -156,3 +156,80 @@ async fn a_tap_that_wants_much_is_shown_all_of_it() {
     let _target = sending.await.unwrap();
     assert!(seen(&notes, Direction::Down) == expected[..300_000]);
 }
+
+/// Holds back what comes up until there is a full stop or an exclamation mark, in
+/// the first ten bytes.
+fn holding() -> Policy {
+    struct Holds;
+
+    impl Tap for Holds {
+        fn wants(&self, direction: Direction) -> usize {
+            [10, 0][direction as usize]
+        }
+
+        fn look(&mut self, _: Direction, bytes: &[u8]) -> Look {
+            match bytes.last() {
+                Some(b'.') => Look::Enough,
+                Some(b'!') => Look::End,
+                _ => Look::Hold,
+            }
+        }
+    }
+
+    let mut policy = Policy::new();
+    policy.add_tap(Holds);
+    policy
+}
+
+/// Until what was written has come as far as it will.
+async fn settled() {
+    tokio::time::sleep(SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tap_holds_back_passes_once_it_says_so() {
+    let (mut client, mut target, tunnel) = join_with(holding(), b"ea");
+    for piece in ["r", "ly"] {
+        client.write_all(piece.as_bytes()).await.unwrap();
+        let heard = tokio::time::timeout(SECOND, target.read_u8()).await;
+        assert!(heard.is_err(), "{heard:?}");
+    }
+    // The other direction is nobody's business.
+    target.write_all(b"hello").await.unwrap();
+    expect(&mut client, b"hello").await;
+    client.write_all(b".").await.unwrap();
+    settled().await;
+    client.write_all(b" more").await.unwrap();
+    expect(&mut target, b"early. more").await;
+    drop((client, target));
+    let transfer = tunnel.await.unwrap();
+    assert_eq!((transfer.up, transfer.end), (11, End::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_target_hears_nothing_of_what_is_held_back_and_ended() {
+    for (early, then) in [("ea", "rly!"), ("", "this!"), ("", "more than ten")] {
+        let (mut client, mut target, tunnel) = join_with(holding(), early.as_bytes());
+        for piece in then.as_bytes().chunks(2) {
+            let _ = client.write_all(piece).await;
+            settled().await;
+        }
+        expect_end(&mut target).await;
+        let transfer = tunnel.await.unwrap();
+        assert_eq!((transfer.up, transfer.end), (0, End::EndedByTap), "{then}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_when_its_direction_ends_passes() {
+    for early in ["half", ""] {
+        let (mut client, mut target, tunnel) = join_with(holding(), early.as_bytes());
+        client.write_all(b" a w").await.unwrap();
+        settled().await;
+        client.shutdown().await.unwrap();
+        expect(&mut target, format!("{early} a w").as_bytes()).await;
+        expect_end(&mut target).await;
+        drop(target);
+        assert_eq!(tunnel.await.unwrap().end, End::Closed);
+    }
+}

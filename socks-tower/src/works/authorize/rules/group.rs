@@ -144,6 +144,17 @@ impl Group {
         !self.members.names.is_empty()
     }
 
+    /// Whether `host` is in it: an address in one of its networks, a name that is one
+    /// of its hosts or within one of its domains. For lists that a layer of your own
+    /// asks, a tap say.
+    #[must_use]
+    pub fn contains(&self, host: &Host) -> bool {
+        match host {
+            Host::Name(name) => self.holds_target(Some(name), None, false),
+            Host::Ip(ip) => self.holds_target(None, Some(*ip), false),
+        }
+    }
+
     pub(super) fn holds_target(
         &self,
         name: Option<&DomainName>,
@@ -238,6 +249,14 @@ mod tests {
         let name = name.map(|name| name.parse().unwrap());
         let ip = ip.map(|ip| ip.parse().unwrap());
         group.holds_target(name.as_ref(), ip, false)
+    }
+
+    #[test]
+    fn a_group_can_be_asked_about_a_host() {
+        let group = Group::parse("blocked", "192.0.2.0/24\n*.example").unwrap();
+        let contains = |host: &str| group.contains(&host.parse().unwrap());
+        assert!(contains("192.0.2.7") && contains("www.example"));
+        assert!(!contains("198.51.100.7") && !contains("example.com"));
     }
 
     #[test]
