@@ -1,4 +1,4 @@
-//! DNS servers of others: unbound over UDP, TCP and TLS, and dnsmasq.
+//! DNS servers of others: unbound over UDP, TCP, TLS and HTTPS, and dnsmasq.
 //!
 //! Ignored unless asked for: `cargo test -p socks-tests -- --ignored`.
 
@@ -79,15 +79,17 @@ fn directory(addr: SocketAddr) -> PathBuf {
     dir
 }
 
-/// Unbound with a zone of its own, also over TLS at the second address.
-async fn unbound(certificate: &CertifiedKey<rcgen::KeyPair>) -> (Server, SocketAddr) {
-    let (addr, tls) = (free().await, free().await);
+/// Unbound with a zone of its own, also over TLS at the second address, and over
+/// HTTPS at the third.
+async fn unbound(certificate: &CertifiedKey<rcgen::KeyPair>) -> (Server, SocketAddr, SocketAddr) {
+    let (addr, tls, https) = (free().await, free().await, free().await);
     let dir = directory(addr);
     let (pem, key) = (dir.join("cert.pem"), dir.join("key.pem"));
     fs::write(&pem, certificate.cert.pem()).unwrap();
     fs::write(&key, certificate.signing_key.serialize_pem()).unwrap();
     let mut config = format!(
         "server:\n interface: {ip}@{port}\n interface: {ip}@{tls_port}\n tls-port: {tls_port}\n\
+         \x20interface: {ip}@{https_port}\n https-port: {https_port}\n\
          \x20tls-service-pem: \"{pem}\"\n tls-service-key: \"{key}\"\n do-daemonize: no\n\
          \x20username: \"\"\n chroot: \"\"\n pidfile: \"\"\n directory: \"{dir}\"\n\
          \x20use-syslog: no\n module-config: \"iterator\"\n do-not-query-localhost: no\n\
@@ -99,6 +101,7 @@ async fn unbound(certificate: &CertifiedKey<rcgen::KeyPair>) -> (Server, SocketA
         ip = addr.ip(),
         port = addr.port(),
         tls_port = tls.port(),
+        https_port = https.port(),
         pem = pem.display(),
         key = key.display(),
         dir = dir.display(),
@@ -117,7 +120,8 @@ async fn unbound(certificate: &CertifiedKey<rcgen::KeyPair>) -> (Server, SocketA
     let server = start("unbound", &mut program, addr, dir);
     listens(addr).await;
     listens(tls).await;
-    (server, tls)
+    listens(https).await;
+    (server, tls, https)
 }
 
 fn certificate() -> CertifiedKey<rcgen::KeyPair> {
@@ -164,7 +168,7 @@ async fn assert_is_served(resolver: &DnsResolver) {
 #[tokio::test]
 #[ignore = "needs unbound"]
 async fn unbound_answers_over_udp_and_tcp() {
-    let (server, _) = unbound(&certificate()).await;
+    let (server, ..) = unbound(&certificate()).await;
     let resolver = resolver(server.addr);
     assert_is_served(&resolver).await;
     let error = look_up(&resolver, "a.refused").await.unwrap_err();
@@ -179,7 +183,7 @@ async fn unbound_answers_over_udp_and_tcp() {
 #[ignore = "needs unbound"]
 async fn unbound_answers_over_tls_if_its_certificate_is_believed() {
     let certificate = certificate();
-    let (_server, tls) = unbound(&certificate).await;
+    let (_server, tls, _) = unbound(&certificate).await;
     let server = DnsServer::tls(tls, "dns.test");
     let resolver = resolver(server.clone()).with_tls(trusting(&certificate));
     assert_is_served(&resolver).await;
@@ -192,6 +196,25 @@ async fn unbound_answers_over_tls_if_its_certificate_is_believed() {
         self::resolver(server),
     ] {
         let error = look_up(&distrusting, "db.test").await.unwrap_err();
+        assert!(matches!(error, LookupError::Failed { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs unbound"]
+async fn unbound_answers_over_https_if_its_certificate_is_believed() {
+    let certificate = certificate();
+    let (_server, _, https) = unbound(&certificate).await;
+    let server = |path: &str| DnsServer::https(https, "dns.test", path);
+    let believing = resolver(server("/dns-query")).with_tls(trusting(&certificate));
+    assert_is_served(&believing).await;
+
+    // Where there is nothing that answers questions, and another's certificate.
+    for wrong in [
+        resolver(server("/elsewhere")).with_tls(trusting(&certificate)),
+        resolver(server("/dns-query")).with_tls(trusting(&self::certificate())),
+    ] {
+        let error = look_up(&wrong, "db.test").await.unwrap_err();
         assert!(matches!(error, LookupError::Failed { .. }), "{error:?}");
     }
 }

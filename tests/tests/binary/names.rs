@@ -79,6 +79,32 @@ async fn the_servers_given_are_asked_and_the_family_is_the_operator_s() {
 }
 
 #[tokio::test]
+async fn a_datagram_s_name_is_looked_up_by_the_servers_given() {
+    let target = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = target.local_addr().unwrap().port();
+    let server = server().await.to_string();
+    let child = Child::start(&["--dns", &server, "--allow-private"]).await;
+    let proxy = Socks5Connector::new(child.addr().into(), direct());
+    let socket = patiently("an association", proxy.associate())
+        .await
+        .unwrap();
+    let name: Target = format!("db.example:{port}").parse().unwrap();
+    socket.send_to(b"there", &name).await.unwrap();
+
+    let mut heard = [0; 16];
+    let (len, from) = patiently("a datagram", target.recv_from(&mut heard))
+        .await
+        .unwrap();
+    assert_eq!(&heard[..len], b"there");
+    target.send_to(b"and back", from).await.unwrap();
+    let (len, from) = patiently("an answer", socket.recv_from(&mut heard))
+        .await
+        .unwrap();
+    assert_eq!(&heard[..len], b"and back");
+    assert_eq!(from.to_string(), format!("127.0.0.1:{port}"));
+}
+
+#[tokio::test]
 async fn resolve_is_answered_by_the_servers_given() {
     let server = server().await.to_string();
     let child = Child::start(&["--dns", &server, "--resolve-commands", "--allow-private"]).await;
