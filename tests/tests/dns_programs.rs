@@ -12,7 +12,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -82,6 +82,14 @@ fn directory(addr: SocketAddr) -> PathBuf {
 /// Unbound with a zone of its own, also over TLS at the second address, and over
 /// HTTPS at the third.
 async fn unbound(certificate: &CertifiedKey<rcgen::KeyPair>) -> (Server, SocketAddr, SocketAddr) {
+    unbound_with(certificate, None).await
+}
+
+/// As [`unbound`], with a file of `signed.example`.
+async fn unbound_with(
+    certificate: &CertifiedKey<rcgen::KeyPair>,
+    signed: Option<&Path>,
+) -> (Server, SocketAddr, SocketAddr) {
     let (addr, tls, https) = (free().await, free().await, free().await);
     let dir = directory(addr);
     let (pem, key) = (dir.join("cert.pem"), dir.join("key.pem"));
@@ -110,6 +118,14 @@ async fn unbound(certificate: &CertifiedKey<rcgen::KeyPair>) -> (Server, SocketA
         writeln!(config, " local-data: \"many.test. 60 A 11.0.1.{last}\"").unwrap();
     }
     config.push_str("remote-control:\n control-enable: no\n");
+    if let Some(zone) = signed {
+        let zone = zone.display();
+        writeln!(
+            config,
+            "auth-zone:\n name: \"signed.example.\"\n zonefile: \"{zone}\"\n for-upstream: no"
+        )
+        .unwrap();
+    }
     let path = dir.join("unbound.conf");
     fs::write(&path, config).unwrap();
     let mut program = Program::new("unbound");
@@ -217,6 +233,64 @@ async fn unbound_answers_over_https_if_its_certificate_is_believed() {
         let error = look_up(&wrong, "db.test").await.unwrap_err();
         assert!(matches!(error, LookupError::Failed { .. }), "{error:?}");
     }
+}
+
+/// `signed.example` in `dir`, with a name that was forged once all was signed; its file,
+/// and its key.
+async fn sign(dir: &Path) -> (PathBuf, String) {
+    let ldns = async |program: &str, args: &[&str]| {
+        let ran = Program::new(program).args(args).current_dir(dir).output();
+        let ran = ran
+            .await
+            .unwrap_or_else(|_| panic!("apt-get install ldnsutils"));
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+    };
+    let zone = "$ORIGIN signed.example.\n$TTL 60\n\
+        @ SOA ns root 1 60 60 86400 60\n@ NS ns\nns A 127.0.0.1\n\
+        db A 11.0.0.1\nforged A 11.0.0.2\n";
+    fs::write(dir.join("zone"), zone).unwrap();
+    let key = ldns(
+        "ldns-keygen",
+        &["-a", "ECDSAP256SHA256", "-k", "signed.example"],
+    )
+    .await;
+    ldns("ldns-signzone", &["-f", "zone.signed", "zone", &key]).await;
+    let file = dir.join("zone.signed");
+    let signed = fs::read_to_string(&file).unwrap();
+    fs::write(&file, signed.replace("11.0.0.2", "11.0.0.3")).unwrap();
+    let key = fs::read_to_string(dir.join(format!("{key}.key"))).unwrap();
+    (file, key)
+}
+
+#[tokio::test]
+#[ignore = "needs unbound"]
+async fn what_is_signed_is_believed_and_what_was_forged_is_not() {
+    let dir = directory(free().await);
+    let (zone, key) = sign(&dir).await;
+    let (server, ..) = unbound_with(&certificate(), Some(&zone)).await;
+    let trusting = resolver(server.addr);
+    for name in ["db.signed.example", "forged.signed.example"] {
+        assert!(look_up(&trusting, name).await.is_ok(), "{name}");
+    }
+
+    let validating = resolver(server.addr).with_trust_anchors(&key).unwrap();
+    let found = look_up(&validating, "db.signed.example").await.unwrap();
+    assert_eq!(found, ["11.0.0.1".parse::<IpAddr>().unwrap()]);
+    let error = look_up(&validating, "forged.signed.example").await;
+    assert!(
+        matches!(error, Err(LookupError::Failed { .. })),
+        "{error:?}"
+    );
+    // That there is nothing is signed, too.
+    let error = look_up(&validating, "nowhere.signed.example").await;
+    assert!(
+        matches!(error, Err(LookupError::NotFound { .. })),
+        "{error:?}"
+    );
+
+    assert!(resolver(server.addr).with_trust_anchors("no key").is_err());
+    fs::remove_dir_all(dir).unwrap();
 }
 
 #[tokio::test]

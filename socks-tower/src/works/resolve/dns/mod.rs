@@ -241,6 +241,18 @@ impl DnsResolver {
         self.with(|settings| settings.anchors = validates.then(Arc::default))
     }
 
+    /// Validates answers, as [`with_dnssec`](Self::with_dnssec) does, by other keys than
+    /// the root's: DNSKEY records as a zone file has them.
+    ///
+    /// # Errors
+    ///
+    /// If `keys` is not that.
+    #[cfg(feature = "dnssec")]
+    pub fn with_trust_anchors(self, keys: &str) -> io::Result<Self> {
+        let anchors = keys.parse().map_err(io::Error::other)?;
+        Ok(self.with(|settings| settings.anchors = Some(Arc::new(anchors))))
+    }
+
     fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.settings;
         change(&mut settings);
