@@ -7,6 +7,8 @@
 )]
 
 mod answers;
+#[cfg(feature = "metrics")]
+mod counts;
 mod crowd;
 mod proxy;
 mod server;
