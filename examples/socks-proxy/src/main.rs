@@ -46,7 +46,7 @@ fn run(args: Args, log: &Log) -> Result<(), Box<dyn Error>> {
     let max_connections = match args.max_connections {
         // More than a semaphore can count is no limit.
         Some(max) => max.get().min(tokio::sync::Semaphore::MAX_PERMITS),
-        None => descriptors::max_connections(),
+        None => descriptors::max_connections(args.dns.len()),
     };
     let threads = args.threads(max_connections);
     let proxy =
