@@ -349,16 +349,23 @@ fn plain_read<S: Stream>(
     }))
 }
 
+impl Rest {
+    /// All of `bytes`, which wait for nobody.
+    fn new(bytes: Box<[u8]>) -> Box<Self> {
+        Box::new(Self {
+            bytes,
+            taken: 0,
+            waits: false,
+        })
+    }
+}
+
 impl Held {
     fn new(bytes: Box<[u8]>) -> Self {
         if bytes.is_empty() {
             return Self::Nothing;
         }
-        Self::Bytes(Box::new(Rest {
-            bytes,
-            taken: 0,
-            waits: false,
-        }))
+        Self::Bytes(Rest::new(bytes))
     }
 
     /// Adds what came behind bytes that waited, or came first.

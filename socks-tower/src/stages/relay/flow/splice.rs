@@ -103,11 +103,6 @@ impl Flow {
         let Ok(bytes) = pipe.take() else {
             return Poll::Ready(Err(Broken::Destination));
         };
-        let rest = Rest {
-            bytes,
-            taken: 0,
-            waits: false,
-        };
-        self.poll_write_rest(cx, destination, Box::new(rest))
+        self.poll_write_rest(cx, destination, Rest::new(bytes))
     }
 }
