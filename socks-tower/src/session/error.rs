@@ -252,6 +252,14 @@ pub(crate) fn cause_of<'a>(
     }
 }
 
+/// An `io::Error` is no `Clone`.
+pub(crate) fn copy_error(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 /// An error with all of its causes on one line. Nothing in it can begin
 /// another.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn StdError + 'static));

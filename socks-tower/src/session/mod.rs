@@ -37,6 +37,7 @@ mod session;
 mod stage;
 mod states;
 mod stream;
+pub(crate) mod threads;
 mod timeout;
 pub(crate) mod trace;
 mod transfer;
@@ -45,10 +46,10 @@ mod work;
 
 pub use client_key::ClientKey;
 pub use datagrams::{Datagrams, DropReason, Dropped};
-pub(crate) use error::Chain;
 #[cfg(any(feature = "lockout", feature = "upstream-pool"))]
 pub(crate) use error::cause_of;
 pub use error::{BoxError, DialError, Error, ErrorKind, Refusal, RefusalError};
+pub(crate) use error::{Chain, copy_error};
 pub use inbound::Inbound;
 pub(crate) use inbound::dismiss;
 pub use negotiation::Negotiation;

@@ -3,7 +3,7 @@ use std::{io, time::Duration};
 use socks_core::Host;
 use tower::timeout::error::Elapsed;
 
-use crate::session::DialError;
+use crate::session::{DialError, copy_error};
 
 /// A name could not be looked up, or an address.
 ///
@@ -110,7 +110,7 @@ impl LookupError {
             },
             Self::Failed { host, source } => Self::Failed {
                 host: host.clone(),
-                source: copy(source.get_ref()).into(),
+                source: copy_error(source.get_ref()).into(),
             },
             Self::Overloaded {
                 host,
@@ -119,21 +119,13 @@ impl LookupError {
             } => Self::Overloaded {
                 host: host.clone(),
                 limit: *limit,
-                source: copy(source),
+                source: copy_error(source),
             },
             Self::NoThread { host, source } => Self::NoThread {
                 host: host.clone(),
-                source: copy(source),
+                source: copy_error(source),
             },
         }
-    }
-}
-
-/// An `io::Error` is no `Clone`.
-pub(super) fn copy(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

@@ -34,6 +34,8 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use crate::session::copy_error;
+
 /// Sockets to one server before queries share them.
 const MAX_SOCKETS: usize = 64;
 
@@ -186,7 +188,7 @@ impl Pending {
 
     fn failed(&self, error: &io::Error) {
         for (_, inbox) in lock(&self.queries).values().flatten() {
-            let _ = inbox.try_send(Err(crate::works::resolve::error::copy(error)));
+            let _ = inbox.try_send(Err(copy_error(error)));
         }
     }
 }

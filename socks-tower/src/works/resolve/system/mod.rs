@@ -50,7 +50,6 @@
 //! - With the feature `reverse-lookup`, `SystemResolver::reverse` gives a
 //!   service that finds the names of addresses.
 
-mod pool;
 #[cfg(feature = "reverse-lookup")]
 mod reverse;
 
@@ -63,25 +62,24 @@ use std::{
     time::Duration,
 };
 
-use pool::{Asker, Limits, Pool, Rejected};
 #[cfg(feature = "reverse-lookup")]
 pub use reverse::ReverseResolver;
 use socks_core::{DomainName, Host};
 use tower_service::Service;
 
 use super::{Family, LookupError, question::Question};
-use crate::session::{Request, always_ready, opaque_future, timeout as timeout_of};
-
-/// Rust's own default. Modules of the system's resolver (LDAP, `systemd`) run on
-/// it too; what they do not touch costs address space alone.
-const STACK: usize = 2 * 1024 * 1024;
+use crate::session::{
+    Request, always_ready, opaque_future,
+    threads::{Asker, Limits, Pool, Rejected, STACK},
+    timeout as timeout_of,
+};
 
 /// A resolver that asks the operating system; see the [module](self).
 ///
 /// Cheap to clone; clones share their threads and their bounds.
 #[derive(Clone, Debug)]
 pub struct SystemResolver {
-    pool: Arc<Pool>,
+    pool: Arc<Pool<Question, Vec<Host>>>,
     timeout: Duration,
     family: Family,
 }
@@ -113,12 +111,14 @@ impl SystemResolver {
 
     fn asking(ask: impl Fn(&Host) -> io::Result<Vec<Host>> + Send + Sync + 'static) -> Self {
         let limits = Limits {
+            name: "socks-resolver",
             threads: Self::DEFAULT_THREADS,
             queue: Self::DEFAULT_QUEUE,
             stack: STACK,
         };
+        let ask = Arc::new(move |question: &Question| ask(question.host()));
         Self {
-            pool: Arc::new(Pool::new(limits, Arc::new(ask))),
+            pool: Arc::new(Pool::new(limits, ask)),
             timeout: Self::DEFAULT_TIMEOUT,
             family: Family::default(),
         }
