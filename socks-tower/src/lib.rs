@@ -110,6 +110,7 @@
 //! | `TlsLayer` | before the first stage | TLS's alert |
 //! | `LiveLimitLayer`, `RateLimitLayer` | between the stages, or around the connector | a close, or 01; or it waits |
 //! | `LockoutLayer` | around a verifier, its gate before the first stage | the method's refusal, or a close |
+//! | `AuthCacheLayer` | around a verifier, within the lock-out | nothing |
 //! | `HttpConnectLayer` | in the place of the SOCKS stages, or beside them | HTTP's statuses |
 //! | `RegisterLayer` | behind authentication | a close, if its session is ended |
 //! | `QuotaLayer` | behind authentication | 02, and a close where the last byte was |
@@ -243,6 +244,7 @@
 //! | `limit` | no | `LiveLimitLayer`: how many connections at once, in all, per client, per identity |
 //! | `rate-limit` | no | `RateLimitLayer`: how many new ones in a time; turns `limit` on |
 //! | `lockout` | no | `LockoutLayer`: locks out clients that fail to authenticate again and again |
+//! | `auth-cache` | no | `AuthCacheLayer`: remembers for a while whom a verifier has let in |
 //! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
 //! | `access-log` | no | `AccessLogLayer`: a line for each session, in 3proxy's form or JSON |

@@ -260,6 +260,34 @@ pub(crate) fn copy_error(error: &io::Error) -> io::Error {
     }
 }
 
+/// Whether a work's error says that the work was in trouble, and nothing of the client
+/// that it was asked about: an outage of a user database is no wrong password.
+///
+/// I/O errors, time-outs (tower's and Tokio's) and overload are trouble, anywhere among
+/// the causes; so is a limit of ours ([`ErrorKind::Limited`]). What a verifier of yours
+/// knows to be its back end's trouble, it says with an [`io::Error`]:
+/// `io::Error::other(error)` around any error.
+///
+/// ```
+/// use std::io;
+/// use socks_tower::{WrongCredentials, session::is_outage};
+///
+/// assert!(is_outage(&io::Error::other("the directory answers nonsense")));
+/// assert!(!is_outage(&WrongCredentials::new()));
+/// ```
+#[must_use]
+pub fn is_outage(error: &(dyn StdError + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| cause_of(*error));
+    causes.any(|cause| {
+        let ours = cause.downcast_ref::<Error>();
+        cause.is::<io::Error>()
+            || cause.is::<tower::timeout::error::Elapsed>()
+            || cause.is::<tokio::time::error::Elapsed>()
+            || cause.is::<tower::load_shed::error::Overloaded>()
+            || ours.is_some_and(|error| error.kind() == ErrorKind::Limited)
+    })
+}
+
 /// An error with all of its causes on one line. Nothing in it can begin
 /// another.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn StdError + 'static));

@@ -46,9 +46,9 @@ mod work;
 
 pub use client_key::ClientKey;
 pub use datagrams::{Datagrams, DropReason, Dropped};
-#[cfg(any(feature = "lockout", feature = "upstream-pool"))]
+#[cfg(feature = "upstream-pool")]
 pub(crate) use error::cause_of;
-pub use error::{BoxError, DialError, Error, ErrorKind, Refusal, RefusalError};
+pub use error::{BoxError, DialError, Error, ErrorKind, Refusal, RefusalError, is_outage};
 pub(crate) use error::{Chain, copy_error};
 pub use inbound::Inbound;
 pub(crate) use inbound::dismiss;

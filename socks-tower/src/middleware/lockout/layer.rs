@@ -1,6 +1,4 @@
-use std::{
-    error::Error as StdError, fmt, hash::Hash, io, num::NonZeroU32, sync::Arc, time::Duration,
-};
+use std::{fmt, hash::Hash, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -8,7 +6,7 @@ use super::{
     Lockout, LockoutGate,
     record::{LONGEST, Records, Terms},
 };
-use crate::session::{BoxError, ClientKey, Session, cause_of};
+use crate::session::{BoxError, ClientKey, Session, is_outage};
 
 type Counts = Arc<dyn Fn(&BoxError) -> bool + Send + Sync>;
 
@@ -96,7 +94,7 @@ where
             key: Arc::new(key),
             ledger: Ledger {
                 terms,
-                counts: Arc::new(is_the_client_s),
+                counts: Arc::new(|error| !is_outage(&**error)),
                 records: Arc::new(Records::new(Self::MAX_KEYS)),
             },
         }
@@ -166,25 +164,6 @@ where
     pub(super) fn ledger(&self) -> &Ledger<K> {
         &self.ledger
     }
-}
-
-/// Whether a verifier's error says something of the client, and not of the
-/// verifier.
-fn is_the_client_s(error: &BoxError) -> bool {
-    let nearest: &(dyn StdError + 'static) = &**error;
-    let mut causes = std::iter::successors(Some(nearest), |error| cause_of(*error));
-    !causes.any(|cause| {
-        cause.is::<io::Error>()
-            || cause.is::<tower::timeout::error::Elapsed>()
-            || cause.is::<tokio::time::error::Elapsed>()
-            || cause.is::<tower::load_shed::error::Overloaded>()
-            || is_our_limit(cause)
-    })
-}
-
-fn is_our_limit(cause: &(dyn StdError + 'static)) -> bool {
-    let error = cause.downcast_ref::<crate::session::Error>();
-    error.is_some_and(|error| error.kind() == crate::session::ErrorKind::Limited)
 }
 
 impl Default for LockoutLayer {

@@ -141,7 +141,7 @@
 //! not count, or an outage of a user database would lock everybody out. Nor does a
 //! refusal by a limit of ours around the verifier
 //! ([`ErrorKind::Limited`](crate::ErrorKind::Limited)): who comes too often has not
-//! failed yet.
+//! failed yet. [`is_outage`](crate::session::is_outage) is the rule.
 //! [`LockoutLayer::with_counted`] sets another rule.
 //!
 //! # What it does not do

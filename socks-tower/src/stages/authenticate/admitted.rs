@@ -82,6 +82,22 @@ impl Admitted {
         &self.extensions
     }
 
+    /// Lets in one more client like an earlier one.
+    #[cfg(feature = "auth-cache")]
+    pub(super) fn again(identity: Option<Identity>, extensions: Extensions) -> Self {
+        Self {
+            identity,
+            extensions,
+            wrap: None,
+        }
+    }
+
+    /// Whether its stream goes on as another.
+    #[cfg(feature = "auth-cache")]
+    pub(super) fn wraps(&self) -> bool {
+        self.wrap.is_some()
+    }
+
     /// Leaves in `session` what is known now, and gives the client's stream, of
     /// which `buffered` has been read, to go on with.
     pub(in crate::stages) fn enter<Io: Stream>(

@@ -41,6 +41,9 @@
 //! # Ok::<(), socks_tower::UsersError>(())
 //! ```
 //!
+//! A verifier that costs something, a slow hash or a question over the network, has
+//! `AuthCacheLayer` around it (feature `auth-cache`).
+//!
 //! A user may write something behind the name, for a pool of proxies to go by, if
 //! [`SplitName`] is around the verifier.
 //!
@@ -57,6 +60,8 @@
 //! took too long: `01 01`. SOCKS4: 91.
 
 mod admitted;
+#[cfg(feature = "auth-cache")]
+pub mod cache;
 mod layer;
 mod method;
 mod password;

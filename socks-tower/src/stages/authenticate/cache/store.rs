@@ -1,0 +1,231 @@
+//! Who is remembered, and until when.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use blake2::{
+    Blake2bMac,
+    digest::{KeyInit, Mac, consts::U32},
+};
+use http::Extensions;
+use tokio::{sync::OnceCell, time::Instant};
+
+use super::layer::Terms;
+use crate::{
+    session::{BoxError, Identity, is_outage},
+    stages::authenticate::{Admitted, Attempt},
+};
+
+/// For how long an answer stands in for one that the verifier was in no state to give,
+/// without asking again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Name and password under the store's key: who sees the memory finds neither in it.
+pub(super) type Fingerprint = [u8; 32];
+
+/// A good answer.
+#[derive(Clone)]
+pub(super) struct Kept {
+    identity: Option<Identity>,
+    extensions: Extensions,
+}
+
+pub(super) enum Known {
+    /// It holds.
+    Fresh(Kept),
+    /// Somebody asks, or shall.
+    Asking(Flight),
+}
+
+/// What all wait for who come with the same name and password: none if each is to ask
+/// by itself.
+type Verdict = OnceCell<Option<Kept>>;
+
+pub(super) struct Store {
+    terms: Terms,
+    /// None without randomness: then nothing is remembered.
+    mac: Option<Blake2bMac<U32>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<Fingerprint, Entry>,
+    /// What is forgotten first comes first.
+    order: BTreeSet<(Instant, Fingerprint)>,
+    flights: HashMap<Fingerprint, Arc<Verdict>>,
+}
+
+struct Entry {
+    kept: Kept,
+    /// When to ask anew.
+    ask: Instant,
+    forgotten: Instant,
+}
+
+impl Store {
+    pub(super) fn new(terms: Terms) -> Self {
+        let mut key = zeroize::Zeroizing::new([0; 64]);
+        let drawn = getrandom::fill(&mut *key);
+        Self {
+            terms,
+            mac: drawn.ok().map(|()| Blake2bMac::new(&(*key).into())),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn fingerprint(&self, attempt: &Attempt) -> Option<Fingerprint> {
+        let name = attempt.credentials.username.as_bytes();
+        let password = attempt.credentials.password.as_bytes();
+        let mut mac = self.mac.clone()?;
+        // Where one ends and the next begins is part of it.
+        for field in [name, password] {
+            mac.update(&field.len().to_be_bytes());
+            mac.update(field);
+        }
+        if let Some(client) = attempt
+            .session
+            .client_addr
+            .filter(|_| self.terms.per_client)
+        {
+            mac.update(client.ip().to_string().as_bytes());
+        }
+        Some(mac.finalize().into_bytes().into())
+    }
+
+    pub(super) fn get(self: &Arc<Self>, fingerprint: Fingerprint) -> Known {
+        let mut state = self.lock();
+        match state.entries.get(&fingerprint) {
+            Some(entry) if Instant::now() < entry.ask => Known::Fresh(entry.kept.clone()),
+            _ => Known::Asking(Flight {
+                verdict: Arc::clone(state.flights.entry(fingerprint).or_default()),
+                store: Arc::clone(self),
+                fingerprint,
+            }),
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        let cleared = std::mem::take(&mut *self.lock());
+        // To free them takes a while: let attempts in first.
+        drop(cleared);
+    }
+
+    /// Whether nobody is remembered, or asked about.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.entries.is_empty() && state.order.is_empty() && state.flights.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether newcomers join this flight.
+    fn is_open(&self, flight: &Flight) -> bool {
+        let open = self.flights.get(&flight.fingerprint);
+        open.is_some_and(|verdict| Arc::ptr_eq(verdict, &flight.verdict))
+    }
+
+    fn remember(&mut self, fingerprint: Fingerprint, kept: Kept, asked: Instant, terms: &Terms) {
+        let ask = asked + terms.ttl;
+        let forgotten = ask + terms.stale;
+        let now = Instant::now();
+        while let Some((first, old)) = self.order.first().copied()
+            && (first <= now || self.entries.len() >= terms.capacity)
+        {
+            self.order.pop_first();
+            self.entries.remove(&old);
+        }
+        if terms.capacity > 0 {
+            self.order.insert((forgotten, fingerprint));
+            let entry = Entry {
+                kept,
+                ask,
+                forgotten,
+            };
+            self.entries.insert(fingerprint, entry);
+        }
+    }
+
+    fn forget(&mut self, fingerprint: &Fingerprint) {
+        if let Some(entry) = self.entries.remove(fingerprint) {
+            self.order.remove(&(entry.forgotten, *fingerprint));
+        }
+    }
+
+    /// Gives the stale answer, if there is one, without asking for a while.
+    fn put_off(&mut self, fingerprint: &Fingerprint) -> Option<Kept> {
+        let now = Instant::now();
+        let entry = self.entries.get_mut(fingerprint)?;
+        entry.ask = entry.forgotten.min(now + RETRY);
+        (now < entry.forgotten).then(|| entry.kept.clone())
+    }
+}
+
+/// One of those who wait for the same answer.
+pub(super) struct Flight {
+    pub(super) verdict: Arc<Verdict>,
+    store: Arc<Store>,
+    fingerprint: Fingerprint,
+}
+
+impl Flight {
+    /// The verifier, which was asked at `asked`, has answered. Gives what the others who
+    /// wait are let in by; if the verifier was in trouble, also the one who asked.
+    pub(super) fn land(
+        &self,
+        asked: Instant,
+        answered: &Result<Admitted, BoxError>,
+    ) -> Option<Kept> {
+        let kept = answered.as_ref().ok().and_then(Kept::of);
+        let mut state = self.store.lock();
+        // What was asked before all was cleared away is not put back.
+        if state.is_open(self) {
+            state.flights.remove(&self.fingerprint);
+            if let Err(error) = answered
+                && is_outage(&**error)
+            {
+                return state.put_off(&self.fingerprint);
+            }
+            state.forget(&self.fingerprint);
+            if let Some(kept) = kept.clone() {
+                state.remember(self.fingerprint, kept, asked, &self.store.terms);
+            }
+        }
+        kept
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut state = self.store.lock();
+        // All have hung up, and it never landed: there is the table's and this one.
+        if state.is_open(self) && Arc::strong_count(&self.verdict) == 2 {
+            state.flights.remove(&self.fingerprint);
+        }
+    }
+}
+
+impl Kept {
+    /// None of a client whose stream is wrapped: that is done once.
+    fn of(admitted: &Admitted) -> Option<Self> {
+        (!admitted.wraps()).then(|| Self {
+            identity: admitted.identity().cloned(),
+            extensions: admitted.extensions().clone(),
+        })
+    }
+}
+
+impl From<Kept> for Admitted {
+    fn from(kept: Kept) -> Self {
+        Self::again(kept.identity, kept.extensions)
+    }
+}
