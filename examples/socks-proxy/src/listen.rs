@@ -6,16 +6,18 @@ use std::{
     str::FromStr,
 };
 
-use crate::args::Args;
+use socks_tower::ListenAddrs;
 
-/// An argument that says where to listen.
+use crate::config::Config;
+
+/// Where to listen: an address, or all that a name has.
 #[derive(Clone)]
 pub struct Listen(Vec<SocketAddr>);
 
-impl Listen {
-    pub fn addrs(&self) -> impl Iterator<Item = SocketAddr> + use<'_> {
-        self.0.iter().copied()
-    }
+/// All addresses to listen on.
+pub fn addrs(config: &Config) -> Vec<SocketAddr> {
+    let addrs = config.listen.iter().flat_map(|listen| &listen.0);
+    addrs.copied().collect()
 }
 
 impl FromStr for Listen {
@@ -40,6 +42,25 @@ impl FromStr for Listen {
     }
 }
 
+/// Where to listen on behalf of clients, and what to tell them of it.
+pub fn for_clients(config: &Config) -> Result<ListenAddrs, Box<dyn Error>> {
+    let mut addrs = ListenAddrs::new();
+    let advertise = config.said.at("advertise");
+    for (number, &ip) in config.advertise.iter().enumerate() {
+        let mut earlier = config.advertise.iter().take(number);
+        if earlier.any(|it| it.is_ipv4() == ip.is_ipv4()) {
+            return Err(format!("{advertise}: {ip} is the second of its family").into());
+        }
+        addrs = addrs
+            .with_advertised(ip)
+            .map_err(|_| format!("{advertise}: nobody can reach {ip}"))?;
+    }
+    Ok(match &config.ports {
+        Some(ports) => addrs.with_ports(ports.0.clone()),
+        None => addrs,
+    })
+}
+
 /// All addresses of `name` that this machine has: `localhost` often names ::1
 /// where there is no IPv6.
 fn of_name(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
@@ -59,24 +80,13 @@ fn of_name(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     Ok(addrs)
 }
 
-/// Refuses what would be an open proxy, unless told that it shall be one, and
-/// addresses that no client could be told.
-pub fn check(args: &Args, has_users: bool) -> Result<(), Box<dyn Error>> {
-    for (i, ip) in args.advertise.iter().enumerate() {
-        if ip.is_unspecified() {
-            return Err(format!("--advertise: nobody can reach {ip}").into());
-        }
-        let mut earlier = args.advertise.iter().take(i);
-        if earlier.any(|it| it.is_ipv4() == ip.is_ipv4()) {
-            return Err(format!("--advertise: {ip} is the second of its family").into());
-        }
-    }
-    let exposed = args
-        .listen()
+/// Refuses what would be an open proxy, unless told that it shall be one.
+pub fn check(config: &Config, has_users: bool) -> Result<(), Box<dyn Error>> {
+    let exposed = addrs(config)
         .into_iter()
         .find(|addr| !addr.ip().is_loopback());
     match exposed {
-        Some(addr) if !has_users && !args.open => Err(format!(
+        Some(addr) if !has_users && !config.open => Err(format!(
             "{addr} is not a loopback address, and without users anybody who reaches it \
              could use the proxy: give --user or --users, or --open if that is what you want"
         )

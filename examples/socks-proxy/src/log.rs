@@ -12,9 +12,21 @@ use std::{
 };
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, reload};
 
-use crate::args::{Args, LogFormat};
+use crate::config::{Config, LogFormat};
+
+/// What the log is to hold.
+pub fn filter(config: &Config) -> Result<EnvFilter, Box<dyn Error>> {
+    let filter = match &config.log {
+        Some(filter) => filter.clone(),
+        None => env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()),
+    };
+    EnvFilter::try_new(&filter).map_err(|error| {
+        let log = config.said.at("log");
+        format!("{log}: {filter:?} is no filter for the log: {error}").into()
+    })
+}
 
 /// Lines that may wait to be written: some megabytes.
 const MAX_WAITING: usize = 8192;
@@ -24,7 +36,11 @@ pub struct Log {
     queue: NonBlocking,
     /// None only while it is dropped.
     until_written: Option<WorkerGuard>,
+    /// None before it begins.
+    refilter: Option<Refilter>,
 }
+
+type Refilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
 
 impl Log {
     pub fn to_stderr(format: LogFormat) -> Self {
@@ -50,26 +66,37 @@ impl Log {
         Self {
             queue,
             until_written: Some(until_written),
+            refilter: None,
         }
     }
 
-    /// Has it hold what `args` ask for.
-    pub fn begin(&self, args: &Args) -> Result<(), Box<dyn Error>> {
-        let filter = match &args.log {
-            Some(filter) => filter.clone(),
-            None => env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()),
-        };
-        let filter = EnvFilter::try_new(&filter)
-            .map_err(|error| format!("{filter:?} is no filter for the log: {error}"))?;
+    /// Has it hold what the operator wants, from the first time on.
+    pub fn begin(&mut self, config: &Config) -> Result<(), Box<dyn Error>> {
         let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+            .with_env_filter(filter(config)?)
             .with_ansi(stderr().is_terminal())
             .with_writer(self.queue.clone());
-        match args.log_format {
-            LogFormat::Text => subscriber.init(),
-            LogFormat::Json => subscriber.json().init(),
-        }
+        self.refilter = Some(match config.log_format {
+            LogFormat::Text => {
+                let subscriber = subscriber.with_filter_reloading();
+                let filter = subscriber.reload_handle();
+                subscriber.init();
+                Box::new(move |new| filter.reload(new))
+            }
+            LogFormat::Json => {
+                let subscriber = subscriber.json().with_filter_reloading();
+                let filter = subscriber.reload_handle();
+                subscriber.init();
+                Box::new(move |new| filter.reload(new))
+            }
+        });
         Ok(())
+    }
+
+    /// Has it hold something else from now on.
+    pub fn set_filter(&self, filter: EnvFilter) {
+        // It lives as long as the program.
+        let _ = self.refilter.as_ref().map(|set| set(filter));
     }
 
     /// Says why the program ends, whatever the filter.

@@ -7,27 +7,46 @@
 //! It prints `listening on 127.0.0.1:1080`; then, from elsewhere,
 //! `curl --proxy socks5h://127.0.0.1:1080 https://example.com/`.
 
-mod args;
+mod config;
 mod descriptors;
+mod egress;
+mod kept;
 mod listen;
+mod live;
 mod log;
 mod names;
+mod parts;
+mod reload;
 mod serve;
 mod shutdown;
 mod stack;
 mod users;
 mod ways_out;
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+};
 
-use args::{Args, Runtime};
-use clap::Parser;
+use config::{Cli, Config};
+use kept::Kept;
 use log::Log;
+use parts::Parts;
+use serve::Start;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let log = Log::to_stderr(args.log_format);
-    match run(args, &log) {
+    let cli = Cli::parse();
+    let config = cli.load();
+    let mut log = Log::to_stderr(
+        config
+            .as_ref()
+            .map_or_else(|_| Default::default(), |it| it.log_format),
+    );
+    let begun = config.and_then(|config| log.begin(&config).map(|()| config));
+    let log = Arc::new(log);
+    match begun.and_then(|config| run(cli, config, &log)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log.say(&*error);
@@ -36,23 +55,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args, log: &Log) -> Result<(), Box<dyn Error>> {
-    log.begin(&args)?;
-    let users = users::read(&args)?;
-    let ways_out = ways_out::read(&args)?;
-    let resolver = names::Resolver::new(&args)?;
-    listen::check(&args, users.is_some())?;
-    args.egress().check()?;
-    let max_connections = match args.max_connections {
-        // More than a semaphore can count is no limit.
-        Some(max) => max.get().min(tokio::sync::Semaphore::MAX_PERMITS),
-        None => descriptors::max_connections(args.dns.len()),
-    };
-    let threads = args.threads(max_connections);
-    let proxy =
-        |addrs: &[_]| stack::stack(&args, users, ways_out, resolver, max_connections, addrs);
-    match args.runtime {
-        Runtime::PerThread => serve::per_thread(&args, threads, proxy),
-        Runtime::Shared => serve::shared(&args, threads, proxy),
+fn run(cli: Cli, config: Config, log: &Arc<Log>) -> Result<(), Box<dyn Error>> {
+    if cli.tasks.print_config {
+        write!(io::stdout(), "{}", toml::to_string(&config)?)?;
+        return Ok(());
     }
+    let mut kept = Kept::default();
+    let parts = Parts::new(&config, &mut kept)?;
+    if cli.tasks.check {
+        writeln!(io::stdout(), "good")?;
+        return Ok(());
+    }
+    kept.commit();
+    serve::serve(Start {
+        cli: Arc::new(cli),
+        config,
+        parts,
+        kept,
+        log: Arc::clone(log),
+    })
 }

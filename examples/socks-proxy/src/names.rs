@@ -8,7 +8,10 @@ use socks_tower::{
 };
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
-use crate::args::Args;
+use crate::{
+    config::{AddressFamily, Config},
+    kept::Kept,
+};
 
 /// A server of `--dns`.
 #[derive(Clone)]
@@ -39,20 +42,38 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    pub fn new(args: &Args) -> Result<Self, Box<dyn Error>> {
-        let family = args.family.map_or_else(Family::default, Family::from);
-        let servers = args.dns.iter().filter_map(|server| match server {
+    /// That of before, with its cache and its threads, if it would be the same.
+    pub fn new(config: &Config, kept: &mut Kept) -> Result<Self, Box<dyn Error>> {
+        let make = || Self::made(config);
+        if config
+            .dns
+            .iter()
+            .any(|server| matches!(**server, Dns::System))
+        {
+            // The system's configuration may have changed.
+            return make();
+        }
+        let family = config.family.map(Family::from);
+        kept.or_try_made("dns", (&config.dns, family), make)
+    }
+
+    fn made(config: &Config) -> Result<Self, Box<dyn Error>> {
+        let family = config.family.map_or_else(Family::default, Family::from);
+        let servers = config.dns.iter().filter_map(|server| match &**server {
             Dns::System => None,
             Dns::Server(server) => Some(server.clone()),
         });
         let servers: Vec<_> = servers.collect();
-        if args.dns.is_empty() {
+        if config.dns.is_empty() {
             return Ok(Self::system(family));
         }
-        let resolver = match (servers.len(), args.dns.len()) {
+        let resolver = match (servers.len(), config.dns.len()) {
             (0, _) => DnsResolver::system()?,
             (given, all) if given == all => DnsResolver::new(servers),
-            _ => return Err("--dns system cannot stand beside other servers".into()),
+            _ => {
+                let dns = config.said.at("dns");
+                return Err(format!("{dns}: system cannot stand beside other servers").into());
+            }
         };
         Ok(Self::dns(resolver.with_family(family)))
     }
@@ -76,6 +97,17 @@ impl Resolver {
         Self {
             addrs: BoxCloneSyncService::new(resolver.clone()),
             names: BoxCloneSyncService::new(boxed.service(resolver.reverse())),
+        }
+    }
+}
+
+impl From<AddressFamily> for Family {
+    fn from(family: AddressFamily) -> Self {
+        match family {
+            AddressFamily::Ipv4 => Self::Ipv4,
+            AddressFamily::Ipv6 => Self::Ipv6,
+            AddressFamily::PreferIpv4 => Self::PreferIpv4,
+            AddressFamily::PreferIpv6 => Self::PreferIpv6,
         }
     }
 }

@@ -5,71 +5,141 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     num::NonZeroUsize,
+    sync::Arc,
+    thread::available_parallelism,
 };
 
 use socks_tower::{Proxy, ServeError, Server, TcpAcceptor, ThreadedServer};
 use tokio::{net::TcpStream, runtime};
+use tower::ServiceBuilder;
 
-use crate::{args::Args, shutdown};
+use crate::{
+    config::{Cli, Config, Runtime},
+    descriptors,
+    kept::Kept,
+    listen,
+    live::Live,
+    log::Log,
+    parts::Parts,
+    reload::Reload,
+    shutdown,
+    stack::{keepalive, stack},
+};
 
-/// A runtime and listeners for each thread. `proxy` is told where it listens.
-pub fn per_thread<S>(
-    args: &Args,
+/// All that is there before anything is served.
+pub struct Start {
+    pub cli: Arc<Cli>,
+    pub config: Config,
+    pub parts: Parts,
+    pub kept: Kept,
+    pub log: Arc<Log>,
+}
+
+pub fn serve(start: Start) -> Result<(), Box<dyn Error>> {
+    let config = &start.config;
+    let max_connections = match config.max_connections {
+        // More than a semaphore can count is no limit.
+        Some(max) => max.get().min(tokio::sync::Semaphore::MAX_PERMITS),
+        None => descriptors::max_connections(config.dns.len()),
+    };
+    let threads = threads(config, max_connections);
+    match config.runtime {
+        Runtime::PerThread => per_thread(start, threads, max_connections),
+        Runtime::Shared => shared(start, threads, max_connections),
+    }
+}
+
+/// As many threads as told, or as there are cores; fewer if there are hardly more
+/// connections, since each thread holds a permit in reserve.
+fn threads(config: &Config, max_connections: usize) -> NonZeroUsize {
+    const CONNECTIONS_PER_THREAD: usize = 16;
+
+    let cores = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let threads = config.threads.unwrap_or_else(cores);
+    let useful = NonZeroUsize::new(max_connections / CONNECTIONS_PER_THREAD);
+    threads.min(useful.unwrap_or(NonZeroUsize::MIN))
+}
+
+/// A runtime and listeners for each thread.
+fn per_thread(
+    start: Start,
     threads: NonZeroUsize,
-    proxy: impl FnOnce(&[SocketAddr]) -> S,
-) -> Result<(), Box<dyn Error>>
-where
-    S: Proxy<TcpStream> + Clone + Send + 'static,
-{
+    max_connections: usize,
+) -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let server = ThreadedServer::bind(&args.listen(), threads)?;
+        let server = ThreadedServer::bind(&listen::addrs(&start.config), threads)?;
         // Before anybody is told to come.
-        let server = server.with_keepalive(args.keepalive());
-        let proxy = proxy(server.local_addrs());
+        let server = server.with_keepalive(keepalive(&start.config));
+        let addrs = server.local_addrs().to_vec();
+        let grace = start.config.grace.duration();
+        let proxy = start.reloadable(addrs.clone(), max_connections)?;
         let shutdown = shutdown::signals()?;
-        announce(server.local_addrs());
+        announce(&addrs);
         let server = server
             .with_shutdown(shutdown.first())
             .with_cut(shutdown.second())
-            .with_grace(args.grace());
+            .with_grace(grace);
         Ok(server.serve(proxy).await?)
     })
 }
 
 /// One runtime for all threads: sessions move to where there is time for them.
-pub fn shared<S>(
-    args: &Args,
+fn shared(
+    start: Start,
     threads: NonZeroUsize,
-    proxy: impl FnOnce(&[SocketAddr]) -> S,
-) -> Result<(), Box<dyn Error>>
-where
-    S: Proxy<TcpStream> + Send + 'static,
-{
+    max_connections: usize,
+) -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(threads.get())
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let mut listeners = Vec::new();
-        for addr in args.listen() {
-            listeners.push(TcpAcceptor::listen(addr)?.with_keepalive(args.keepalive()));
+        for addr in listen::addrs(&start.config) {
+            let listener = TcpAcceptor::listen(addr)?;
+            listeners.push(listener.with_keepalive(keepalive(&start.config)));
         }
         let addrs: Vec<_> = listeners.iter().map(|it| it.local_addr()).collect();
-        let proxy = proxy(&addrs);
+        let grace = start.config.grace.duration();
+        let proxy = start.reloadable(addrs.clone(), max_connections)?;
         let shutdown = shutdown::signals()?;
         announce(&addrs);
         let server = Server::new(listeners)
             .with_shutdown(shutdown.first())
             .with_cut(shutdown.second())
-            .with_grace(args.grace());
+            .with_grace(grace);
         // A task of its own: waking the main one would cost a system call.
         let serving = tokio::spawn(server.serve(proxy));
         let served = serving.await;
         Ok(served.map_err(|panic| ServeError::Stack(panic.into()))??)
     })
+}
+
+impl Start {
+    /// The proxy, which is another one after each reload.
+    fn reloadable(
+        self,
+        addrs: Vec<SocketAddr>,
+        max_connections: usize,
+    ) -> io::Result<impl Proxy<TcpStream> + Clone + Send> {
+        let build = move |config: &Config, parts| stack(config, parts, &addrs);
+        let live = Live::new(build(&self.config, self.parts));
+        let reload = Reload {
+            cli: self.cli,
+            started: self.config,
+            kept: self.kept,
+            log: self.log,
+            live: live.clone(),
+        };
+        reload.spawn(build)?;
+        Ok(ServiceBuilder::new()
+            // Taken before accept, held until the session ends.
+            .concurrency_limit(max_connections)
+            .service(live))
+    }
 }
 
 /// The one line on standard output: for people, and for programs that want the

@@ -1,50 +1,49 @@
 //! The proxy itself: a stack of layers.
 
-use std::{error::Error as StdError, net::SocketAddr, sync::Once, time::Duration};
+use std::{error::Error as StdError, net::SocketAddr, sync::Once};
 
 use socks_tower::{
     AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
-    Denied, Error, HandshakeLayer, HttpConnectLayer, LoopGuard, NoAuth, Permit, Proxy, Relay,
-    ResolveLayer, Rules, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate, Users,
-    front::proxy_protocol::ProxyProtocolLayer,
-    middleware::{LiveLimitLayer, LockoutLayer},
-    stages::command::RefuseCommand,
+    Denied, Error, HandshakeLayer, HttpConnectLayer, Keepalive, LoopGuard, NoAuth, Permit, Proxy,
+    Relay, ResolveLayer, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate,
+    front::proxy_protocol::ProxyProtocolLayer, stages::command::RefuseCommand,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder, util::Either};
 
 use crate::{
-    args::Args,
-    names::Resolver,
-    ways_out::{Shared, WaysOut},
+    config::{Config, Seconds},
+    parts::Parts,
+    ways_out::Shared,
 };
 
+/// What happens to a client that was let in at the listeners at those addresses.
 pub fn stack(
-    args: &Args,
-    users: Option<Users>,
-    ways_out: Option<WaysOut>,
-    resolver: Resolver,
-    max_connections: usize,
+    config: &Config,
+    parts: Parts,
     listening_on: &[SocketAddr],
 ) -> impl Proxy<TcpStream> + Clone + Send + use<> {
-    let rules = if args.allow_private {
-        Rules::new().permit_all_special()
-    } else {
-        Rules::new()
-    };
-
+    let Parts {
+        users,
+        lockout,
+        per_client,
+        rules,
+        resolver,
+        ways_out,
+        egress,
+        listen_addrs,
+    } = parts;
     let guard = LoopGuard::new(listening_on.iter().copied());
 
     // Who may be reached, and who may come.
     let judged = ServiceBuilder::new()
-        .timeout(args.connect_timeout())
+        .timeout(config.connect_timeout.duration())
         .layer(ResolveLayer::new(resolver.addrs.clone()))
         // Outside of the rules: nothing lets a loop through.
         .layer(AuthorizeLayer::new(guard.clone()))
         .layer(AuthorizeLayer::new(rules.clone()));
-    let egress = args.egress();
     let tcp = TcpConnector::new()
-        .with_keepalive(args.keepalive())
+        .with_keepalive(keepalive(config))
         .with_egress(egress.clone());
     let direct = judged.clone().service(tcp.clone());
     let explained = ServiceBuilder::new().map_err(explain_denial);
@@ -52,8 +51,8 @@ pub fn stack(
 
     // What clients may ask for. All tunnels end at the same relay.
     let relay = Relay::new()
-        .with_idle_timeout(args.idle_timeout())
-        .with_half_closed_timeout(args.half_closed_timeout());
+        .with_idle_timeout(config.idle_timeout.duration())
+        .with_half_closed_timeout(config.half_closed_timeout.duration());
     let is_direct = ways_out.is_none();
     let connect = match ways_out {
         None => Either::Left(ConnectLayer::new(explained.service(direct)).layer(relay.clone())),
@@ -63,31 +62,31 @@ pub fn stack(
                 guard,
                 rules,
                 tcp,
-                timeout: args.connect_timeout(),
+                timeout: config.connect_timeout.duration(),
             };
-            let routes = ways_out.connector(args.allow_private, direct, &shared);
+            let routes = ways_out.connector(config.allow_private, direct, &shared);
             Either::Right(ConnectLayer::new(explained.service(routes)).layer(relay.clone()))
         }
     };
     let bind = BindLayer::new(permit.clone())
-        .with_listen_addrs(args.listen_addrs())
-        .with_keepalive(args.keepalive())
+        .with_listen_addrs(listen_addrs.clone())
+        .with_keepalive(keepalive(config))
         .with_egress(egress.clone())
         .layer(relay);
     let udp_associate = UdpAssociate::new(permit.clone())
-        .with_listen_addrs(args.listen_addrs())
-        .with_idle_timeout(args.udp_idle_timeout())
-        .with_max_flows(args.udp_max_peers)
+        .with_listen_addrs(listen_addrs.clone())
+        .with_idle_timeout(config.udp_idle_timeout.duration())
+        .with_max_flows(config.udp_max_peers)
         .with_egress(egress);
     let lookup_addr = TorResolve::new(permit.clone());
     let lookup_name = TorResolvePtr::new(permit, resolver.names);
-    let lookups = args.resolve_commands;
+    let lookups = config.resolve_commands;
     let commands = ByCommand::new()
         .on(Command::RESOLVE, asked_for(lookups, lookup_addr))
         .on(Command::RESOLVE_PTR, asked_for(lookups, lookup_name))
         // Nothing leaves by a way that the operator did not name.
         .udp_associate(asked_for(is_direct, udp_associate))
-        .bind(asked_for(args.bind, bind))
+        .bind(asked_for(config.bind, bind))
         .connect(connect);
 
     // How clients come in: SOCKS, or whichever of SOCKS and HTTP they speak.
@@ -95,7 +94,7 @@ pub fn stack(
         Some(users) => {
             // One record of wrong passwords, whichever way they come.
             let users = ServiceBuilder::new()
-                .option_layer(lockout(args))
+                .option_layer(lockout)
                 .map_err(BoxError::from)
                 .service(users);
             (
@@ -105,47 +104,40 @@ pub fn stack(
         }
         None => (AuthenticateLayer::new(NoAuth), HttpConnectLayer::open()),
     };
-    let handshake = HandshakeLayer::new().with_timeout(args.handshake_timeout());
+    let handshake = HandshakeLayer::new().with_timeout(config.handshake_timeout.duration());
     let socks = (handshake, authenticate);
-    let front = if args.no_http {
+    let front = if config.no_http {
         Either::Left(socks)
     } else {
-        Either::Right(http.with_timeout(args.handshake_timeout()).or(socks))
+        Either::Right(
+            http.with_timeout(config.handshake_timeout.duration())
+                .or(socks),
+        )
     };
 
     // Without any it changes nothing.
-    let balancers = args
+    let balancers = config
         .proxy_protocol
         .iter()
         .fold(ProxyProtocolLayer::new(), |layer, net| {
-            layer.with_trusted(*net)
+            layer.with_trusted(net.0)
         });
-
-    // Held until the session ends, too: a UDP association or a tunnel.
-    let per_client = args
-        .max_connections_per_client
-        .map(|max| LiveLimitLayer::per_client(max.get()));
 
     // What happens to a client.
     ServiceBuilder::new()
-        // Taken before accept, held until the session ends.
-        .concurrency_limit(max_connections)
         .layer(balancers)
+        // Held until the session ends: a UDP association or a tunnel.
         .option_layer(per_client)
         .layer(front)
         .service(commands)
 }
 
-/// None unless it is asked for.
-fn lockout(args: &Args) -> Option<LockoutLayer> {
-    const HOUR: Duration = Duration::from_secs(60 * 60);
-
-    let first = args.lockout_time();
-    let layer = LockoutLayer::new()
-        .with_max_failures(args.lockout_after?)
-        .with_first_lock(first)
-        .with_longest_lock(first.max(HOUR));
-    Some(layer)
+/// When the system asks whether a peer is still there.
+pub fn keepalive(config: &Config) -> Keepalive {
+    match config.keepalive {
+        Seconds(0) => Keepalive::Off,
+        seconds => Keepalive::After(seconds.duration()),
+    }
 }
 
 /// A command that the operator has not asked for is refused as one that nobody

@@ -4,22 +4,22 @@ use std::{error::Error, fs};
 
 use socks_tower::Users;
 
-use crate::args::Args;
+use crate::config::Config;
 
-/// The users of the command line and of the file; none if neither names any.
-pub fn read(args: &Args) -> Result<Option<Users>, Box<dyn Error>> {
-    if args.user.is_empty() && args.users.is_none() {
+/// The users of both keys; none if neither names any.
+pub fn read(config: &Config) -> Result<Option<Users>, Box<dyn Error>> {
+    if config.user.is_empty() && config.users.is_none() {
         return Ok(None);
     }
     let mut users = Users::new();
-    for (number, user) in (1..).zip(&args.user) {
-        // It is not shown: it holds a password.
-        users = add(users, user).map_err(|error| format!("--user (number {number}): {error}"))?;
+    for (number, user) in config.user.iter().enumerate() {
+        users = add(users, user.reveal())
+            .map_err(|error| format!("{}: {error}", config.said.member("user", number)))?;
     }
-    if let Some(file) = &args.users {
+    if let Some(file) = &config.users {
         let name = file.display();
-        let text =
-            fs::read_to_string(file).map_err(|error| format!("cannot read {name}: {error}"))?;
+        let text = fs::read_to_string(file)
+            .map_err(|error| format!("{}: cannot read {name}: {error}", config.said.at("users")))?;
         // Some editors begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         for (number, line) in (1..).zip(text.lines()) {

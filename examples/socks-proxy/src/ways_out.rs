@@ -8,7 +8,7 @@ use socks_tower::{
 };
 use tower::{ServiceBuilder, util::Either};
 
-use crate::{args::Args, names::Addrs};
+use crate::{config::Config, names::Addrs};
 
 /// What `--upstream` and `--route` say.
 #[derive(Clone)]
@@ -31,17 +31,17 @@ enum Way {
 }
 
 /// None if everything goes out directly. No error shows a password.
-pub fn read(args: &Args) -> Result<Option<WaysOut>, Box<dyn Error>> {
-    if args.upstream.is_empty() && args.route.is_empty() {
+pub fn read(config: &Config) -> Result<Option<WaysOut>, Box<dyn Error>> {
+    if config.upstream.is_empty() && config.route.is_empty() {
         return Ok(None);
     }
-    let upstreams = args.upstream.iter().map(|url| {
-        let url: ProxyUrl = url.parse().map_err(|error| format!("--upstream {error}"))?;
-        Ok(url)
+    let upstreams = config.upstream.iter().enumerate().map(|(number, url)| {
+        let url = url.reveal().parse::<ProxyUrl>();
+        url.map_err(|error| format!("{}: {error}", config.said.member("upstream", number)).into())
     });
-    let routes = (1..).zip(&args.route).map(|(number, route)| {
-        let route = Route::parse(route);
-        route.map_err(|error| format!("--route (number {number}): {error}").into())
+    let routes = config.route.iter().enumerate().map(|(number, route)| {
+        let route = Route::parse(route.reveal());
+        route.map_err(|error| format!("{}: {error}", config.said.member("route", number)).into())
     });
     Ok(Some(WaysOut {
         upstreams: upstreams.collect::<Result<_, Box<dyn Error>>>()?,

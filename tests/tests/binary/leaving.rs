@@ -77,10 +77,11 @@ async fn a_mistake_in_what_leaves_is_told_at_the_start() {
         (&["--mark=0xg"][..], "not a number of 32 bits"),
         (&["--mark=4294967296"], "not a number of 32 bits"),
         (&["--source=here"], "not ADDRESS or ADDRESS/BITS"),
-        (&["--source-by=user"], "--source <ADDR>"),
     ] {
         child::run(args).await.expect_failure(2, message);
     }
+    let nothing = child::run(&["--source-by=user"]).await;
+    nothing.expect_failure(1, "add --source <ADDR>");
     let elsewhere = child::run(&["--source=192.0.2.7"]).await;
     elsewhere.expect_failure(1, "cannot bind to 192.0.2.7: ");
     let none = child::run(&["--interface=none0"]).await;

@@ -262,6 +262,6 @@ async fn a_mistake_is_an_error_at_the_start_that_shows_no_password() {
     }
     for other in ["--bind", "--resolve-commands"] {
         let ran = child::run(&[other, "--route", "a.example=deny"]).await;
-        ran.expect_failure(2, other);
+        ran.expect_failure(1, other);
     }
 }

@@ -1,0 +1,292 @@
+//! What the operator wants: every key, said in a file or by a flag of the same name.
+//!
+//! A key is a field of [`Config`]: its comment is the flag's help, [`Config::default`]
+//! has its default. Nothing else needs to know it, but whoever uses it.
+
+mod cli;
+mod file;
+mod said;
+mod values;
+
+use std::{
+    net::IpAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+pub use cli::Cli;
+pub use said::Said;
+pub use values::{Login, Mark, Net, Ports, Seconds, Text, WayOut};
+
+use crate::{listen::Listen, names::Dns};
+
+const LISTENING: &str = "Where it listens";
+const CLIENTS: &str = "Who may come";
+const TARGETS: &str = "What may be reached";
+const WAYS_OUT: &str = "How it is reached";
+const COMMANDS: &str = "What is served besides CONNECT";
+const NAMES: &str = "Names";
+const TIMES: &str = "Times";
+const LIMITS: &str = "Limits";
+const RUNNING: &str = "Running";
+
+#[derive(Args, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Address to listen on, or a name for all of its addresses; may be given again.
+    /// `[::]` is all of IPv6 alone, `0.0.0.0` all of IPv4
+    #[arg(long, value_name = "ADDR:PORT", help_heading = LISTENING)]
+    pub listen: Vec<Text<Listen>>,
+
+    /// Listen off loopback even without users: anybody can use the proxy
+    #[arg(long, help_heading = LISTENING)]
+    pub open: bool,
+
+    /// Do not serve HTTP CONNECT, which has the same port and users as SOCKS
+    #[arg(long, help_heading = LISTENING)]
+    pub no_http: bool,
+
+    /// Believe the PROXY headers of this load balancer, whose connections must begin
+    /// with one; may be given again
+    #[arg(long, value_name = "CIDR", help_heading = LISTENING)]
+    pub proxy_protocol: Vec<Text<Net>>,
+
+    /// Let in this user (others on this machine can see arguments: prefer --users); may
+    /// be given again. With users, SOCKS4 is refused
+    #[arg(long, value_name = "NAME:PASSWORD", help_heading = CLIENTS)]
+    pub user: Vec<Login>,
+
+    /// Let in the users of a file, one NAME:PASSWORD a line; # begins a comment
+    #[arg(long, value_name = "FILE", help_heading = CLIENTS)]
+    pub users: Option<PathBuf>,
+
+    /// Lock a client out, an IPv4 address or an IPv6 /64, once it has given so many wrong
+    /// passwords, by SOCKS or HTTP CONNECT: it is refused then, even with the right one;
+    /// needs users [default: never]
+    #[arg(long, value_name = "N", help_heading = CLIENTS)]
+    pub lockout_after: Option<NonZeroU32>,
+
+    /// Time that a client is locked out for: twice as long with each further wrong
+    /// password, but no longer than an hour, or this if it is more
+    #[arg(long, value_name = "SECONDS", help_heading = CLIENTS)]
+    pub lockout_time: Seconds,
+
+    /// Let clients reach loopback, private and other special-purpose addresses
+    #[arg(long, help_heading = TARGETS)]
+    pub allow_private: bool,
+
+    /// Reach all targets through this proxy: socks5h, socks5, socks4a, socks4 or http
+    /// `://[NAME:PASSWORD@]HOST[:PORT]` (others on this machine can see arguments). Given
+    /// again, they are a pool: each connection takes one, and another if that fails.
+    /// CONNECT alone is served then
+    #[arg(long, value_name = "URL", help_heading = WAYS_OUT)]
+    pub upstream: Vec<WayOut>,
+
+    /// Reach targets in a domain or a network directly, through a proxy or not at all;
+    /// may be given again, and the first that matches counts. What none matches goes
+    /// through --upstream, or directly. CONNECT alone is served then
+    #[arg(long, value_name = "SUFFIX|CIDR=URL|direct|deny", help_heading = WAYS_OUT)]
+    pub route: Vec<WayOut>,
+
+    /// Address that connections and datagrams leave from, or a network for one of its
+    /// addresses; may be given again: a pool. Targets of a family that has none are not
+    /// reached
+    #[arg(long, value_name = "ADDR", help_heading = WAYS_OUT)]
+    pub source: Vec<Text<Net>>,
+
+    /// What chooses among several of --source, or in a network
+    #[arg(long, value_name = "WHAT", value_enum, help_heading = WAYS_OUT)]
+    pub source_by: SourceBy,
+
+    /// Interface that connections and datagrams leave by, whatever the routes say (Linux)
+    #[arg(long, value_name = "NAME", help_heading = WAYS_OUT)]
+    pub interface: Option<String>,
+
+    /// Mark of connections and datagrams, for routes and packet filters: a number, or 0x
+    /// and a hexadecimal one (Linux; needs CAP_NET_ADMIN)
+    #[arg(long, value_name = "N", help_heading = WAYS_OUT)]
+    pub mark: Option<Text<Mark>>,
+
+    /// Serve BIND, too: listen for a peer that the client expects
+    #[arg(long, help_heading = COMMANDS)]
+    pub bind: bool,
+
+    /// Serve Tor's RESOLVE and RESOLVE_PTR, too: look names and addresses up
+    #[arg(long, help_heading = COMMANDS)]
+    pub resolve_commands: bool,
+
+    /// Address by which peers (BIND) and clients' datagrams reach this machine from behind
+    /// its NAT; may be given once for IPv4 and once for IPv6
+    #[arg(long, value_name = "ADDR", help_heading = COMMANDS)]
+    pub advertise: Vec<IpAddr>,
+
+    /// Ports to listen on for peers and clients' datagrams [default: any]
+    #[arg(long, value_name = "LOW-HIGH", help_heading = COMMANDS)]
+    pub ports: Option<Text<Ports>>,
+
+    /// Most destinations of a UDP association at once, which alone may answer; one more
+    /// takes the place of that which has been idle for longest
+    #[arg(long, value_name = "N", help_heading = COMMANDS)]
+    pub udp_max_peers: NonZeroUsize,
+
+    /// Ask this DNS server, and not the system: an address, with a port or without,
+    /// `tls://ADDRESS#NAME`, `https://ADDRESS/PATH#NAME` (NAME is its certificate's), or
+    /// `system` for those that the system is configured with; may be given again. They
+    /// are asked one after the other [default: the system looks names up]
+    #[arg(long, value_name = "SERVER", help_heading = NAMES)]
+    pub dns: Vec<Text<Dns>>,
+
+    /// Which addresses of a name to use, or to try first [default: the system's order]
+    #[arg(long, value_name = "FAMILY", value_enum, help_heading = NAMES)]
+    pub family: Option<AddressFamily>,
+
+    /// Time from accept to the request
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub handshake_timeout: Seconds,
+
+    /// Time from the request to the connection
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub connect_timeout: Seconds,
+
+    /// Silence after which a tunnel ends
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub idle_timeout: Seconds,
+
+    /// Silence after which a tunnel ends of which one side is done sending, if
+    /// --idle-timeout is not shorter: many clients close without waiting for an answer
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub half_closed_timeout: Seconds,
+
+    /// Silence after which the system asks a client, a target or a peer if it is still
+    /// there; 0 for never
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub keepalive: Seconds,
+
+    /// Silence after which a UDP association ends, though its connection stands
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub udp_idle_timeout: Seconds,
+
+    /// Time that tunnels have to end once the proxy is told to. Whoever stops it must wait
+    /// for longer before it kills it: `docker stop` waits for 10
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub grace: Seconds,
+
+    /// Most connections at once; more wait in the system's queue [default: what the limit
+    /// of descriptors permits]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_connections: Option<NonZeroUsize>,
+
+    /// Most connections at once of one client, an IPv4 address or an IPv6 /64; one more is
+    /// hung up on [default: no limit]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_connections_per_client: Option<NonZeroUsize>,
+
+    /// Threads that serve [default: one per core]
+    #[arg(long, value_name = "N", help_heading = RUNNING)]
+    pub threads: Option<NonZeroUsize>,
+
+    /// Whether threads share sessions, or each keeps those that it accepted
+    #[arg(long, value_enum, help_heading = RUNNING)]
+    pub runtime: Runtime,
+
+    /// What to log: a level, or a filter; `warn,socks::access=info` adds the access log,
+    /// an event for each session, to the warnings [default: RUST_LOG, else warn]
+    #[arg(long, value_name = "FILTER", help_heading = RUNNING)]
+    pub log: Option<String>,
+
+    /// Form of the log: lines for people, or an object of JSON on each line
+    #[arg(long, value_name = "FORMAT", value_enum, help_heading = RUNNING)]
+    pub log_format: LogFormat,
+
+    /// Where each was said.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub said: Said,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::from(["127.0.0.1:1080".parse().expect("it is an address")]),
+            open: false,
+            no_http: false,
+            proxy_protocol: Vec::new(),
+            user: Vec::new(),
+            users: None,
+            lockout_after: None,
+            lockout_time: Seconds(60),
+            allow_private: false,
+            upstream: Vec::new(),
+            route: Vec::new(),
+            source: Vec::new(),
+            source_by: SourceBy::default(),
+            interface: None,
+            mark: None,
+            bind: false,
+            resolve_commands: false,
+            advertise: Vec::new(),
+            ports: None,
+            udp_max_peers: NonZeroUsize::new(1024).expect("it is not 0"),
+            dns: Vec::new(),
+            family: None,
+            handshake_timeout: Seconds(10),
+            connect_timeout: Seconds(10),
+            idle_timeout: Seconds(7440),
+            half_closed_timeout: Seconds(300),
+            keepalive: Seconds(60),
+            udp_idle_timeout: Seconds(300),
+            grace: Seconds(8),
+            max_connections: None,
+            max_connections_per_client: None,
+            threads: None,
+            runtime: Runtime::default(),
+            log: None,
+            log_format: LogFormat::default(),
+            said: Said::default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// Each thread keeps its sessions: fewest system calls. On Linux; elsewhere that is
+    /// one thread
+    #[cfg_attr(target_os = "linux", default)]
+    PerThread,
+    /// Sessions move to where there is time for them
+    #[cfg_attr(not(target_os = "linux"), default)]
+    Shared,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceBy {
+    /// They take turns; of a network it is any
+    #[default]
+    Turns,
+    /// A client, an IPv4 address or an IPv6 /64, keeps to one
+    Client,
+    /// A user keeps to one; without users a client does
+    User,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddressFamily {
+    Ipv4,
+    Ipv6,
+    PreferIpv4,
+    PreferIpv6,
+}

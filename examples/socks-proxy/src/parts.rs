@@ -1,0 +1,115 @@
+//! What a configuration comes to: all that can be wrong with it has been looked at, and
+//! nothing is served yet.
+
+use std::{error::Error, time::Duration};
+
+use socks_tower::{
+    Egress, ListenAddrs, Rules, Users,
+    middleware::{ClientKey, LiveLimitLayer, LockoutLayer},
+};
+
+use crate::{
+    config::{Config, Seconds, SourceBy},
+    egress,
+    kept::Kept,
+    listen,
+    names::Resolver,
+    users,
+    ways_out::{self, WaysOut},
+};
+
+/// What [`stack`](crate::stack::stack) is made of.
+pub struct Parts {
+    /// None if nobody is asked who they are.
+    pub users: Option<Users>,
+    pub lockout: Option<LockoutLayer>,
+    pub per_client: Option<LiveLimitLayer<Option<ClientKey>>>,
+    pub rules: Rules,
+    pub resolver: Resolver,
+    /// None if everything goes out directly.
+    pub ways_out: Option<WaysOut>,
+    pub egress: Egress,
+    pub listen_addrs: ListenAddrs,
+}
+
+impl Parts {
+    /// What counts or remembers is taken from before, where nothing has changed about it.
+    pub fn new(config: &Config, kept: &mut Kept) -> Result<Self, Box<dyn Error>> {
+        agrees(config)?;
+        let users = users::read(config)?;
+        listen::check(config, users.is_some())?;
+        let egress = egress::of(config);
+        egress.check()?;
+        let per_client = config.max_connections_per_client;
+        Ok(Self {
+            users,
+            lockout: lockout(config, kept),
+            per_client: per_client.map(|max| {
+                kept.or_made("max-connections-per-client", max, || {
+                    LiveLimitLayer::per_client(max.get())
+                })
+            }),
+            rules: rules(config),
+            resolver: Resolver::new(config, kept)?,
+            ways_out: ways_out::read(config)?,
+            egress,
+            listen_addrs: listen::for_clients(config)?,
+        })
+    }
+}
+
+/// Keys that say nothing without others, or against them.
+fn agrees(config: &Config) -> Result<(), String> {
+    let at = |key| config.said.at(key);
+    let has_users = !config.user.is_empty() || config.users.is_some();
+    if config.lockout_after.is_some() && !has_users {
+        // Who asks for this alone takes the proxy for a closed one.
+        let key = at("lockout-after");
+        return Err(format!(
+            "{key}: without users nobody gives a password: add --user or --users"
+        ));
+    }
+    if config.lockout_time != Seconds(60) && config.lockout_after.is_none() {
+        let key = at("lockout-time");
+        return Err(format!("{key}: nobody is locked out: add --lockout-after"));
+    }
+    if config.source_by != SourceBy::default() && config.source.is_empty() {
+        let key = at("source-by");
+        return Err(format!(
+            "{key}: there is nothing to choose from: add --source <ADDR>"
+        ));
+    }
+    let ways_out = !config.upstream.is_empty() || !config.route.is_empty();
+    let commands = [
+        ("bind", config.bind),
+        ("resolve-commands", config.resolve_commands),
+    ];
+    match commands.iter().find(|(_, asked)| *asked && ways_out) {
+        Some((key, _)) => Err(format!(
+            "{}: with --upstream or --route, CONNECT alone is served",
+            at(key)
+        )),
+        None => Ok(()),
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    if config.allow_private {
+        Rules::new().permit_all_special()
+    } else {
+        Rules::new()
+    }
+}
+
+fn lockout(config: &Config, kept: &mut Kept) -> Option<LockoutLayer> {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    let after = config.lockout_after?;
+    let first = config.lockout_time.duration();
+    Some(kept.or_made("lockout", (after, first), || {
+        LockoutLayer::new()
+            .with_max_failures(after)
+            .with_first_lock(first)
+            .with_longest_lock(first.max(HOUR))
+    }))
+}
