@@ -295,10 +295,10 @@ pub use server::{Listener, Proxy, ServeError, Server, TcpAcceptor, ThreadedServe
 #[doc(inline)]
 pub use session::{
     Accepted, AuthenticatedBy, Authorizer, BoxError, BoxStream, ClientStream, Connected, Connector,
-    DialError, Dialect, Direction, End, Error, ErrorKind, Grant, Greeted, HasSession, Identity,
-    Inbound, IntoOutbound, Judge, Keepalive, Look, Meter, Negotiation, Outbound, Pinned, Policy,
-    Protocol, Refusal, RefusalError, Reply, Request, Requested, Resolver, Rewind, Session,
-    SessionId, Stage, StageFuture, State, Stream, Tap, Throttle, Transfer, Work,
+    DatagramWrapper, DialError, Dialect, Direction, End, Error, ErrorKind, Grant, Greeted,
+    HasSession, Identity, Inbound, IntoOutbound, Judge, Keepalive, Look, Meter, Negotiation,
+    Outbound, Pinned, Policy, Protocol, Refusal, RefusalError, Reply, Request, Requested, Resolver,
+    Rewind, Session, SessionId, Stage, StageFuture, State, Stream, Tap, Throttle, Transfer, Work,
 };
 /// The protocol by itself. It is re-exported whole, so that its version is ours.
 pub use socks_core;

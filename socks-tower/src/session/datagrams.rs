@@ -105,6 +105,9 @@ pub enum DropReason {
     Unsendable,
     /// A throttle of the session's [`Policy`](crate::Policy) did not grant it.
     Throttled,
+    /// It is not wrapped as the client's authentication method agreed on, has come
+    /// before, or cannot be wrapped.
+    Unprotected,
 }
 
 impl DropReason {
@@ -121,6 +124,7 @@ impl DropReason {
         Self::TooLong,
         Self::Unsendable,
         Self::Throttled,
+        Self::Unprotected,
     ];
 
     const COUNT: usize = Self::ALL.len();
@@ -140,6 +144,7 @@ impl DropReason {
             Self::TooLong => "too_long",
             Self::Unsendable => "unsendable",
             Self::Throttled => "throttled",
+            Self::Unprotected => "unprotected",
         }
     }
 }
@@ -163,7 +168,7 @@ mod tests {
         for (datagrams, &reason) in (1..).zip(DropReason::ALL) {
             assert_eq!(dropped.of(reason), datagrams, "{reason}");
         }
-        assert_eq!(dropped.total(), 66);
+        assert_eq!(dropped.total(), 78);
         let listed = dropped.iter().map(|(reason, count)| (count, reason));
         assert!(listed.eq((1..).zip(DropReason::ALL.iter().copied())));
     }

@@ -18,6 +18,7 @@
 
 pub(crate) mod bulk;
 mod client_key;
+mod datagram_wrapper;
 mod datagrams;
 mod error;
 mod inbound;
@@ -45,6 +46,8 @@ pub(crate) mod watch;
 mod work;
 
 pub use client_key::ClientKey;
+pub use datagram_wrapper::DatagramWrapper;
+pub(crate) use datagram_wrapper::WrapsDatagrams;
 pub use datagrams::{Datagrams, DropReason, Dropped};
 #[cfg(feature = "upstream-pool")]
 pub(crate) use error::cause_of;

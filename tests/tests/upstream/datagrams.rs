@@ -33,7 +33,7 @@ async fn both() -> Proxy {
 }
 
 /// Sends datagrams back to where they come from.
-async fn echo() -> (Target, tokio::task::JoinHandle<io::Result<()>>) {
+pub(crate) async fn echo() -> (Target, tokio::task::JoinHandle<io::Result<()>>) {
     let socket = UdpSocket::bind((V4, 0)).await.unwrap();
     let addr = socket.local_addr().unwrap();
     let echoing = tokio::spawn(async move {

@@ -12,6 +12,7 @@ mod chain;
 mod datagrams;
 mod hyper;
 mod servers;
+mod wrapped;
 
 use std::net::SocketAddr;
 

@@ -1,8 +1,11 @@
-use std::{fmt, mem};
+use std::{fmt, mem, sync::Arc};
 
 use http::Extensions;
 
-use crate::session::{AuthenticatedBy, BoxStream, ClientStream, Identity, Rewind, Session, Stream};
+use crate::session::{
+    AuthenticatedBy, BoxStream, ClientStream, DatagramWrapper, Identity, Rewind, Session, Stream,
+    WrapsDatagrams,
+};
 
 type Wrap = Box<dyn FnOnce(BoxStream) -> BoxStream + Send>;
 
@@ -67,6 +70,14 @@ impl Admitted {
     ) -> Self {
         self.wrap = Some(Box::new(|io| BoxStream::new(wrap(io))));
         self
+    }
+
+    /// The datagrams of an association, to and from the client, are wrapped by
+    /// `wrapper`, whose page has a whole method of this kind. Without, they go as they
+    /// are, even if the stream is wrapped.
+    #[must_use]
+    pub fn with_datagrams(self, wrapper: impl DatagramWrapper) -> Self {
+        self.with_extension(WrapsDatagrams(Arc::new(wrapper)))
     }
 
     /// Who it is; none if nobody asked.

@@ -156,6 +156,7 @@ where
     let (client, told) =
         socket::for_client(&config.listen, session, ip).map_err(AssociateError::Socket)?;
     let carried = Carried::new(session, Instant::now());
+    let wrapper = session.extensions.get().cloned();
     let association = Association {
         client,
         outward: Outward::new(config.egress.way(session)),
@@ -163,6 +164,7 @@ where
         flows: Flows::new(config.max_flows),
         reassembly: config.reassembly.map(Reassembly::new),
         full_cone: config.full_cone,
+        wrapper,
         lookups: Lookups::new(judge, request),
         carried,
     };

@@ -19,7 +19,7 @@ use super::{
     source::Source,
 };
 use crate::session::{
-    Datagrams, DropReason, Judge, Pinned, Session, canonical,
+    Datagrams, DropReason, Judge, Pinned, Session, WrapsDatagrams, canonical,
     policy::{Direction, Policy},
     watch::Watch,
 };
@@ -43,6 +43,8 @@ pub(super) struct Association<J> {
     pub(super) reassembly: Option<Reassembly>,
     pub(super) lookups: Lookups<J>,
     pub(super) full_cone: bool,
+    /// What the client's method makes of datagrams.
+    pub(super) wrapper: Option<WrapsDatagrams>,
     pub(super) carried: Carried,
 }
 
@@ -106,6 +108,12 @@ impl Carried {
         self.drop(DropReason::Throttled, 1);
         self.is_exhausted |= self.policy.is_exhausted();
         false
+    }
+
+    /// An answer of so many bytes cannot be wrapped for the client.
+    fn unwrappable(&mut self, bytes: usize) {
+        self.drop(DropReason::Unprotected, 1);
+        self.policy.give_back(Direction::Down, bytes.max(1) as u64);
     }
 
     fn sent(&mut self, direction: Direction, sent: Sent) {
@@ -172,7 +180,18 @@ impl<J: Judge> Association<J> {
         let now = Instant::now();
         batch.clear();
         for at in 0..count {
-            let Some((datagram, from)) = batch.datagram(at) else {
+            let Some((_, from)) = batch.datagram(at) else {
+                continue;
+            };
+            if let Some(wrapper) = &self.wrapper
+                // It is work that is not done for strangers.
+                && self.source.admits(from)
+                && !batch.unwrap(at, wrapper)
+            {
+                self.carried.drop(DropReason::Unprotected, 1);
+                continue;
+            }
+            let Some((datagram, _)) = batch.datagram(at) else {
                 continue;
             };
             match self.take(datagram, from, now) {
@@ -417,6 +436,11 @@ impl<J: Judge> Association<J> {
                     Some(client) => {
                         if self.carried.grants(Direction::Down, batch.len(at)) {
                             batch.answer(at, from, client);
+                            if let Some(wrapper) = &self.wrapper
+                                && !batch.wrap_answer(wrapper)
+                            {
+                                self.carried.unwrappable(batch.len(at));
+                            }
                         }
                     }
                     None => self.carried.drop(DropReason::Unsolicited, 1),

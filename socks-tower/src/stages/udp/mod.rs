@@ -54,8 +54,9 @@
 //!   everybody.
 //! - SOCKS4 has no such command: its clients are refused with 91.
 //! - A client without an IP address (at a Unix socket) is refused with 02.
-//! - Datagrams are not protected by an authentication method that wraps the
-//!   client's stream.
+//! - A method that wraps the client's stream wraps datagrams too, if it was made to
+//!   ([`Admitted::with_datagrams`](crate::Admitted::with_datagrams)): those to and from
+//!   the client, their headers included. What it cannot unwrap is dropped.
 //!
 //! # Where datagrams may go
 //!

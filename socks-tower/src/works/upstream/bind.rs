@@ -6,6 +6,7 @@ use super::{
     UpstreamError,
     handshake::{Asked, answer},
     hop::Hop,
+    method::Methods,
 };
 use crate::session::{Connector, Outbound, Request, Stream};
 
@@ -37,7 +38,7 @@ impl<Io: Stream> UpstreamBind<Io> {
         C: Connector<Request, Io = Io>,
     {
         let proxy = hop.way().proxy.clone();
-        let (upstream, client, addr) = hop.ask(Command::BIND, peer).await?;
+        let (upstream, client, addr) = hop.ask(Command::BIND, peer, &mut None).await?;
         Ok(Self {
             upstream,
             client,
@@ -62,7 +63,8 @@ impl<Io: Stream> UpstreamBind<Io> {
     /// If the proxy says that nobody has come, or that the wrong one has.
     pub async fn accept(mut self) -> Result<(Outbound<Io>, Target), UpstreamError> {
         let io = &mut self.upstream.io;
-        let accepted = answer(io, &mut self.client, Vec::new(), &[], &Asked::default()).await;
+        let (mut methods, asked) = (Methods::none(), Asked::default());
+        let accepted = answer(io, &mut self.client, Vec::new(), &mut methods, &asked).await;
         let peer = accepted.map_err(|error| error.of(self.proxy))?;
         Ok((self.upstream, peer))
     }

@@ -2,10 +2,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use socks_core::{
@@ -16,7 +13,7 @@ use socks_core::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::timeout::error::Elapsed;
 
-use super::{ClientMethod, UpstreamError, UpstreamFailure};
+use super::{UpstreamError, UpstreamFailure, method::Methods};
 use crate::session::Stream;
 
 /// Asks the SOCKS5 proxy at the other end of `io` for a connection to `target`,
@@ -46,7 +43,7 @@ pub async fn connect<Io: Stream>(
     target: Target,
 ) -> Result<Target, UpstreamError> {
     let mut client = Client::v5(offer, Command::CONNECT, target);
-    socks(io, &mut client, &[], &Asked::default()).await
+    socks(io, &mut client, &mut Methods::none(), &Asked::default()).await
 }
 
 /// Whether a proxy has our request.
@@ -111,7 +108,7 @@ pub(super) fn broke(error: io::Error) -> UpstreamError {
 pub(super) async fn socks<Io: Stream>(
     io: &mut Io,
     client: &mut Client,
-    methods: &[Arc<dyn ClientMethod>],
+    methods: &mut Methods<'_>,
     asked: &Asked,
 ) -> Result<Target, UpstreamError> {
     let mut out = Vec::with_capacity(64);
@@ -124,7 +121,7 @@ pub(super) async fn answer<Io: Stream>(
     io: &mut Io,
     client: &mut Client,
     mut out: Vec<u8>,
-    methods: &[Arc<dyn ClientMethod>],
+    methods: &mut Methods<'_>,
     asked: &Asked,
 ) -> Result<Target, UpstreamError> {
     let mut input = Input {
@@ -153,11 +150,7 @@ pub(super) async fn answer<Io: Stream>(
         match event {
             Event::Granted(bound) | Event::Accepted(bound) => return Ok(bound),
             Event::MethodSelected(code) => {
-                let method = methods.iter().find(|method| method.code() == code);
-                let negotiated = match method {
-                    Some(method) => method.authenticate(io).await,
-                    None => Err("the proxy chose a method that nobody negotiates".into()),
-                };
+                let negotiated = methods.authenticate(code, io).await;
                 negotiated
                     .map_err(|error| UpstreamError::new(UpstreamFailure::RefusedUs, error))?;
                 client.authenticated(&mut out)?;

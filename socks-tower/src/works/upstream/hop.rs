@@ -15,11 +15,12 @@ use super::http;
 use super::{
     ClientMethod, UpstreamError, UpstreamFailure,
     handshake::{Asked, socks},
+    method::Methods,
 };
 use crate::{
     session::{
         Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request, Session, Stream,
-        opaque_future, timeout_at,
+        WrapsDatagrams, opaque_future, timeout_at,
     },
     works::tcp::ConnectError,
 };
@@ -133,11 +134,18 @@ impl Protocol {
         match self {
             Self::Socks5(socks5) => {
                 let mut client = socks5.client(Command::CONNECT, target);
-                socks(io, &mut client, &socks5.methods, asked).await
+                let mut methods = Methods::new(Command::CONNECT, &socks5.methods);
+                socks(io, &mut client, &mut methods, asked).await
             }
             Self::Socks4(user_id) => {
                 let client = Client::v4a(user_id.clone(), Command::CONNECT, target);
-                socks(io, &mut client.map_err(unsupported)?, &[], asked).await
+                socks(
+                    io,
+                    &mut client.map_err(unsupported)?,
+                    &mut Methods::none(),
+                    asked,
+                )
+                .await
             }
             #[cfg(feature = "http-connect")]
             Self::Http(authorization) => {
@@ -197,6 +205,14 @@ impl<C> Hop<C> {
         Self { way, inner }
     }
 
+    /// The same, reached by another connector.
+    pub(super) fn map<New>(self, change: impl FnOnce(C) -> New) -> Hop<New> {
+        Hop {
+            way: self.way,
+            inner: change(self.inner),
+        }
+    }
+
     pub(super) fn way(&self) -> &Way {
         &self.way
     }
@@ -239,11 +255,13 @@ impl<C: Connector<Request>> Hop<C> {
         }
     }
 
-    /// Asks a SOCKS5 proxy for `command`, up to the first answer.
+    /// Asks a SOCKS5 proxy for `command`, up to the first answer. Leaves in `datagrams`
+    /// what they are to be wrapped by.
     pub(super) async fn ask(
         self,
         command: Command,
         target: Target,
+        datagrams: &mut Option<WrapsDatagrams>,
     ) -> Result<(Outbound<C::Io>, Client, Target), UpstreamError> {
         let Self { way, inner } = self;
         let asked = Asked::default();
@@ -253,7 +271,8 @@ impl<C: Connector<Request>> Hop<C> {
             };
             let mut client = socks5.client(command, target);
             let mut upstream = way.reach(inner, Session::new()).await?;
-            let bound = socks(&mut upstream.io, &mut client, &socks5.methods, &asked).await?;
+            let mut methods = Methods::new(command, &socks5.methods).with_datagrams(datagrams);
+            let bound = socks(&mut upstream.io, &mut client, &mut methods, &asked).await?;
             Ok((upstream, client, bound))
         };
         way.by(Instant::now() + way.timeout, &asked, asking).await

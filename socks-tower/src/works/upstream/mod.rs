@@ -123,11 +123,11 @@ pub use handshake::connect;
 pub use hop::UpstreamFuture;
 #[cfg(feature = "http-connect")]
 pub use http::HttpConnector;
-pub use method::ClientMethod;
+pub use method::{Authenticated, ClientMethod, ProxyNegotiation};
 pub use proxy::ProxyConnector;
 pub use socks_core::client::Offer;
 pub use socks4::Socks4Connector;
-pub use socks5::Socks5Connector;
+pub use socks5::{Boxed, Socks5Connector};
 #[cfg(feature = "tls")]
 pub use tls::{TlsConnector, TlsConnectorFuture};
 use tower_layer::Layer;

@@ -1,12 +1,19 @@
 use std::sync::Arc;
 
 use socks_core::{Credentials, Target};
+use tower::util::MapResponse;
+use tower_service::Service;
 
 use super::{
     ClientMethod,
     commands::commands,
     hop::{Hop, Protocol, Socks5, hop_connector},
 };
+use crate::session::{BoxStream, Connector, IntoOutbound, Outbound, Request};
+
+/// A connector that answers with a [`BoxStream`], which a method can wrap. Plain TCP
+/// stays plain TCP in it.
+pub type Boxed<C> = MapResponse<C, fn(<C as Service<Request>>::Response) -> Outbound<BoxStream>>;
 
 /// Connects to targets through a SOCKS5 proxy, which `C` reaches. See the
 /// [module's page](super).
@@ -38,9 +45,18 @@ impl<C> Socks5Connector<C> {
 
     /// Offers `method` too: behind those added before, ahead of the password. A
     /// proxy takes one of them, in its own order or ours.
+    ///
+    /// The method may wrap the stream, which is a [`BoxStream`] therefore.
     #[must_use]
-    pub fn with_method(self, method: impl ClientMethod) -> Self {
-        self.with(|socks5| socks5.with_method(Arc::new(method)))
+    pub fn with_method(self, method: impl ClientMethod) -> Socks5Connector<Boxed<C>>
+    where
+        C: Connector<Request>,
+    {
+        let Self { hop } = self.with(|socks5| socks5.with_method(Arc::new(method)));
+        let boxed: fn(C::Response) -> _ = |answer| answer.into_outbound().boxed();
+        Socks5Connector {
+            hop: hop.map(|inner| MapResponse::new(inner, boxed)),
+        }
     }
 
     /// Sends greeting, password and request at once, and saves a round trip, or

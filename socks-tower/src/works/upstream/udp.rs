@@ -16,7 +16,7 @@ use socks_core::{
 use tokio::{io::Interest, net::UdpSocket};
 
 use super::{UpstreamError, UpstreamFailure, hop::Hop};
-use crate::session::{Connector, Outbound, Request, Stream, tcp};
+use crate::session::{Connector, Outbound, Request, Stream, WrapsDatagrams, tcp};
 
 /// The longest datagram with its header, in bytes.
 const MAX_LEN: usize = u16::MAX as usize;
@@ -45,6 +45,8 @@ pub struct UpstreamUdp<Io> {
     socket: UdpSocket,
     /// Where datagrams arrive, header and all.
     room: Mutex<Box<[u8]>>,
+    /// What the method that let us in makes of them.
+    wrapper: Option<WrapsDatagrams>,
 }
 
 impl<Io: Stream> UpstreamUdp<Io> {
@@ -54,8 +56,9 @@ impl<Io: Stream> UpstreamUdp<Io> {
     {
         let proxy = hop.way().proxy.clone();
         // We do not know yet where we send from, and may say so (RFC 1928 section 4).
-        let asked = hop.ask(Command::UDP_ASSOCIATE, Target::UNSPECIFIED).await;
-        let (control, _, bound) = asked?;
+        let mut wrapper = None;
+        let asked = hop.ask(Command::UDP_ASSOCIATE, Target::UNSPECIFIED, &mut wrapper);
+        let (control, _, bound) = asked.await?;
         let opened = async {
             let relay = relay(&control, &bound).ok_or_else(|| {
                 io::Error::new(
@@ -76,6 +79,7 @@ impl<Io: Stream> UpstreamUdp<Io> {
                 control,
                 socket,
                 room: Mutex::new(vec![0; MAX_LEN].into()),
+                wrapper,
             }),
             Err(error) => Err(UpstreamError::new(UpstreamFailure::Unreachable, error).of(proxy)),
         }
@@ -93,7 +97,16 @@ impl<Io: Stream> UpstreamUdp<Io> {
             target: target.clone(),
         };
         let header = header.to_bytes();
-        let parts = [IoSlice::new(&header), IoSlice::new(payload)];
+        let mut wrapped = Vec::new();
+        let parts = match &self.wrapper {
+            None => [IoSlice::new(&header), IoSlice::new(payload)],
+            Some(wrapper) => {
+                if !wrapper.0.wrap(&[&header, payload].concat(), &mut wrapped) {
+                    return Err(io::Error::other("the datagram cannot be wrapped"));
+                }
+                [IoSlice::new(&wrapped), IoSlice::new(&[])]
+            }
+        };
         let send = || SockRef::from(&self.socket).send_vectored(&parts);
         self.socket.async_io(Interest::WRITABLE, send).await?;
         Ok(())
@@ -122,7 +135,13 @@ impl<Io: Stream> UpstreamUdp<Io> {
             let received = self.socket.async_io(Interest::READABLE, || {
                 let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
                 let len = self.socket.try_recv(&mut room)?;
-                let datagram = room.get(..len).unwrap_or_default();
+                let mut datagram = room.get_mut(..len).unwrap_or_default();
+                if let Some(wrapper) = &self.wrapper {
+                    let Some(len) = wrapper.unwrap(datagram) else {
+                        return Ok(None);
+                    };
+                    datagram = datagram.get_mut(..len).unwrap_or_default();
+                }
                 Ok(take(datagram, buf))
             });
             if let Some(received) = received.await? {

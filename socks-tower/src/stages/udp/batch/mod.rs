@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{header, socket::Socket};
-use crate::session::DropReason;
+use crate::session::{DropReason, WrapsDatagrams};
 
 #[cfg(target_os = "linux")]
 pub(super) use segments::are_served as segments_are_served;
@@ -135,6 +135,8 @@ pub(super) struct Batch<S = Native> {
     received: [Received; LEN],
     out: Vec<Out>,
     header: Vec<u8>,
+    /// An answer that a method wraps.
+    wrapped: Vec<u8>,
 }
 
 thread_local! {
@@ -165,6 +167,7 @@ impl<S: System> Default for Batch<S> {
             }; LEN],
             out: Vec::with_capacity(LEN),
             header: Vec::with_capacity(HEADROOM),
+            wrapped: Vec::new(),
         }
     }
 }
@@ -190,6 +193,18 @@ impl<S: System> Batch<S> {
     pub(super) fn datagram(&self, at: usize) -> Option<(&[u8], SocketAddr)> {
         let Received { len, from } = *self.received.get(at)?;
         Some((self.slot(at).get(HEADROOM..HEADROOM + len)?, from))
+    }
+
+    /// Unwraps the datagram at `at`; false if it is not what the client has sent.
+    pub(super) fn unwrap(&mut self, at: usize, wrapper: &WrapsDatagrams) -> bool {
+        let Some(received) = self.received.get_mut(at) else {
+            return false;
+        };
+        let start = at * SLOT + HEADROOM;
+        let datagram = self.slots.get_mut(start..start + received.len);
+        let len = datagram.and_then(|datagram| wrapper.unwrap(datagram));
+        received.len = len.unwrap_or_default();
+        len.is_some()
     }
 
     /// Begins to list what is to be sent.
@@ -229,6 +244,27 @@ impl<S: System> Batch<S> {
             data: received.len,
             to,
         });
+    }
+
+    /// Wraps what was listed last; false if that cannot be, and it is not sent.
+    pub(super) fn wrap_answer(&mut self, wrapper: &WrapsDatagrams) -> bool {
+        let Some(mut out) = self.out.pop() else {
+            return false;
+        };
+        self.wrapped.clear();
+        let slot = out.slot * SLOT;
+        let slot = self.slots.get_mut(slot..slot + SLOT).unwrap_or_default();
+        let answer = slot.get(out.range.clone()).unwrap_or_default();
+        if !wrapper.0.wrap(answer, &mut self.wrapped) {
+            return false;
+        }
+        let Some(room) = slot.get_mut(..self.wrapped.len()) else {
+            return false;
+        };
+        room.copy_from_slice(&self.wrapped);
+        out.range = 0..self.wrapped.len();
+        self.out.push(out);
+        true
     }
 
     /// Sends what is listed for addresses of `socket`'s family.

@@ -21,16 +21,19 @@ async fn all_methods_are_offered_at_once() {
         fn code(&self) -> Method {
             Method(0x80)
         }
-        async fn authenticate(&self, proxy: &mut dyn Stream) -> Result<(), BoxError> {
+        async fn authenticate(
+            &self,
+            proxy: &mut ProxyNegotiation<'_>,
+        ) -> Result<Authenticated, BoxError> {
             let challenge = proxy.read_u8().await?;
             proxy.write_all(&[challenge + 1]).await?;
             match proxy.read_u8().await? {
-                0 => Ok(()),
+                0 => Ok(Authenticated::new()),
                 _ => Err("no".into()),
             }
         }
     }
-    fn connector<C>(inner: C) -> Socks5Connector<C> {
+    fn connector<C: Connector<Request>>(inner: C) -> Socks5Connector<Boxed<C>> {
         let connector = Socks5Connector::new(target(PROXY), inner);
         connector.with_credentials(joe()).with_method(Magic)
     }
