@@ -245,6 +245,7 @@
 //! | `rate-limit` | no | `RateLimitLayer`: how many new ones in a time; turns `limit` on |
 //! | `lockout` | no | `LockoutLayer`: locks out clients that fail to authenticate again and again |
 //! | `auth-cache` | no | `AuthCacheLayer`: remembers for a while whom a verifier has let in |
+//! | `ident` | no | `Ident`: asks a SOCKS4 client's host whose connection it is (RFC 1413) |
 //! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
 //! | `access-log` | no | `AccessLogLayer`: a line for each session, in 3proxy's form or JSON |

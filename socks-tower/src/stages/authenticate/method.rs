@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use socks_core::{Credentials, v5::Method};
@@ -53,6 +53,32 @@ pub trait AuthMethod: Send + Sync + 'static {
         true
     }
 
+    /// This method, for those clients alone for which `allows` says so: by their
+    /// network, or by what a layer in front has found out.
+    ///
+    /// ```
+    /// use socks_tower::{AuthMethod, AuthenticateLayer, IpNet, NoAuth, UsernamePassword, Users};
+    ///
+    /// let office: IpNet = "192.0.2.0/24".parse()?;
+    /// let inside = NoAuth.offered_if(move |session| {
+    ///     session.client_addr.is_some_and(|addr| office.contains(&addr.ip()))
+    /// });
+    /// let users = Users::new().with("joe", "secret")?;
+    /// // SOCKS4 clients are let in from the office, too.
+    /// let layer = AuthenticateLayer::new(inside).or(UsernamePassword::new(users));
+    /// # Ok::<(), socks_tower::BoxError>(())
+    /// ```
+    fn offered_if<F>(self, allows: F) -> OfferedIf<Self, F>
+    where
+        Self: Sized,
+        F: Fn(&Session) -> bool + Send + Sync + 'static,
+    {
+        OfferedIf {
+            method: self,
+            allows,
+        }
+    }
+
     /// Negotiates with the client.
     ///
     /// What the client hears, this method writes itself, the refusal too; the
@@ -76,6 +102,38 @@ impl<M: AuthMethod + ?Sized> AuthMethod for Arc<M> {
 
     async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
         M::authenticate(self, client).await
+    }
+}
+
+/// A method for some clients. [`AuthMethod::offered_if`] makes it.
+#[derive(Clone)]
+pub struct OfferedIf<M, F> {
+    method: M,
+    allows: F,
+}
+
+impl<M: fmt::Debug, F> fmt::Debug for OfferedIf<M, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OfferedIf").field(&self.method).finish()
+    }
+}
+
+#[async_trait]
+impl<M, F> AuthMethod for OfferedIf<M, F>
+where
+    M: AuthMethod,
+    F: Fn(&Session) -> bool + Send + Sync + 'static,
+{
+    fn code(&self) -> Method {
+        self.method.code()
+    }
+
+    fn offered_to(&self, session: &Session) -> bool {
+        (self.allows)(session) && self.method.offered_to(session)
+    }
+
+    async fn authenticate(&self, client: &mut Negotiation<'_>) -> Result<Admitted, BoxError> {
+        self.method.authenticate(client).await
     }
 }
 

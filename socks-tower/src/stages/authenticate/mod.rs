@@ -15,7 +15,8 @@
 //! ```
 //! use std::time::Duration;
 //! use socks_tower::{
-//!     Attempt, AuthenticateLayer, Credentials, Identity, NoAuth, UsernamePassword, Users,
+//!     Attempt, AuthMethod, AuthenticateLayer, Credentials, Identity, NoAuth, UsernamePassword,
+//!     Users,
 //! };
 //! use tower::ServiceBuilder;
 //!
@@ -38,6 +39,13 @@
 //! // Several methods, in the server's order of preference.
 //! # let users = Users::new();
 //! let either = AuthenticateLayer::password(users).or(NoAuth);
+//!
+//! // By where a client comes from: without authentication from this host alone.
+//! # let users = Users::new();
+//! let local = NoAuth.offered_if(|session| {
+//!     session.client_addr.is_some_and(|addr| addr.ip().is_loopback())
+//! });
+//! let by_network = AuthenticateLayer::new(local).or(UsernamePassword::new(users));
 //! # Ok::<(), socks_tower::UsersError>(())
 //! ```
 //!
@@ -53,6 +61,7 @@
 //! ([`AuthenticateLayer::with_user_ids`]), a SOCKS4 client is let in if a
 //! method [`Method::NONE`](crate::Method::NONE) is among those that it would be
 //! offered, and refused otherwise; a password verifier never sees a user id.
+//! `Ident` (feature `ident`) asks the client's host whose connection it is.
 //!
 //! # Replies
 //!
@@ -62,6 +71,8 @@
 mod admitted;
 #[cfg(feature = "auth-cache")]
 pub mod cache;
+#[cfg(feature = "ident")]
+mod ident;
 mod layer;
 mod method;
 mod password;
@@ -71,10 +82,12 @@ mod split_name;
 mod users;
 
 pub use admitted::{Admitted, IntoAdmitted};
+#[cfg(feature = "ident")]
+pub use ident::{Ident, IdentError, IdentFuture};
 pub use layer::AuthenticateLayer;
 #[cfg(feature = "http-connect")]
 pub(super) use layer::{Verifier, erased};
-pub use method::{Attempt, AuthMethod, NoAuth};
+pub use method::{Attempt, AuthMethod, NoAuth, OfferedIf};
 pub use password::UsernamePassword;
 pub use reload::ReloadUsers;
 pub use service::{Authenticate, AuthenticateFuture};

@@ -264,7 +264,8 @@ mod tests {
     use super::authenticate;
     use crate::{
         session::{
-            AuthenticatedBy, BoxError, ErrorKind, Greeted, Identity, Negotiation, Refusal, Session,
+            Accepted, AuthenticatedBy, BoxError, ErrorKind, Greeted, Identity, Negotiation,
+            Refusal, Session,
         },
         stages::{
             authenticate::{
@@ -272,7 +273,7 @@ mod tests {
             },
             handshake::HandshakeLayer,
         },
-        test_support::{CONNECT, HELLO, Stop, accepted, greet, negotiate, script},
+        test_support::{CONNECT, HELLO, Stop, accepted, greet, negotiate, negotiate_from, script},
     };
 
     fn users() -> AuthenticateLayer {
@@ -647,6 +648,41 @@ mod tests {
                 .await
                 .is_err()
         );
+    }
+
+    #[tokio::test]
+    async fn methods_differ_by_where_clients_come_from() {
+        let local = NoAuth.offered_if(|session| {
+            let ip = session.client_addr.map(|addr| addr.ip());
+            ip.is_some_and(|ip| ip.is_loopback())
+        });
+        let users = Users::new().with("joe", "good").unwrap();
+        let layer = AuthenticateLayer::new(local).or(UsernamePassword::new(users));
+        for (client, chosen) in [
+            (Some("127.0.0.1:1"), 0),
+            (Some("[::1]:1"), 0),
+            (Some("[::ffff:127.0.0.1]:1"), 0),
+            (Some("192.0.2.1:1"), 2),
+            (None, 2),
+        ] {
+            let mut io = script();
+            io.read(b"\x05\x02\x00\x02").write(&[5, chosen]);
+            let mut session = Session::new();
+            if let Some(client) = client {
+                session = session.with_client_addr(client.parse().unwrap());
+            }
+            if chosen == 2 {
+                io.read(b"\x01\x03joe\x04good").write(b"\x01\x00");
+            }
+            let accepted = Accepted::new(io.read(CONNECT).build(), session);
+            let requested = negotiate_from(layer.clone(), accepted).await.unwrap();
+            let known = name(&requested.request.session);
+            assert_eq!(known, (chosen == 2).then_some("joe"), "{client:?}");
+        }
+        let remote = Session::new().with_client_addr("192.0.2.1:1".parse().unwrap());
+        let io = script().read(SOCKS4).write(REJECTED).build();
+        let error = negotiate_from(layer, Accepted::new(io, remote)).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Authentication);
     }
 
     /// Asks and answers by a byte each, and flushes nothing.
