@@ -1,13 +1,13 @@
 //! What counts or remembers, and outlives a reload.
 
-use std::{any::Any, collections::HashMap, convert::Infallible, fmt, mem};
+use std::{any::Any, borrow::Cow, collections::HashMap, convert::Infallible, fmt, mem};
 
 /// Limits, caches and the like of one configuration, for the next.
 #[derive(Default)]
 pub struct Kept {
     /// By key, with what it was made of.
-    earlier: HashMap<&'static str, (String, Box<dyn Any + Send>)>,
-    now: HashMap<&'static str, (String, Box<dyn Any + Send>)>,
+    earlier: HashMap<Cow<'static, str>, (String, Box<dyn Any + Send>)>,
+    now: HashMap<Cow<'static, str>, (String, Box<dyn Any + Send>)>,
 }
 
 impl Kept {
@@ -16,7 +16,7 @@ impl Kept {
     /// password looks the same hidden.
     pub fn or_made<T: Clone + Send + 'static>(
         &mut self,
-        key: &'static str,
+        key: impl Into<Cow<'static, str>>,
         made_of: impl fmt::Debug,
         make: impl FnOnce() -> T,
     ) -> T {
@@ -28,12 +28,12 @@ impl Kept {
     /// As [`or_made`](Self::or_made), of what can fail.
     pub fn or_try_made<T: Clone + Send + 'static, E>(
         &mut self,
-        key: &'static str,
+        key: impl Into<Cow<'static, str>>,
         made_of: impl fmt::Debug,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let made_of = format!("{made_of:?}");
-        let earlier = self.earlier.get(key);
+        let (key, made_of) = (key.into(), format!("{made_of:?}"));
+        let earlier = self.earlier.get(&key);
         let same = earlier.filter(|(of, _)| *of == made_of);
         let value: Option<&T> = same.and_then(|(_, value)| value.downcast_ref());
         let value = match value {

@@ -16,6 +16,7 @@ mod live;
 mod log;
 mod names;
 mod parts;
+mod policy;
 mod reload;
 mod serve;
 mod shutdown;

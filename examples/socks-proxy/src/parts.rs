@@ -14,6 +14,7 @@ use crate::{
     kept::Kept,
     listen,
     names::Resolver,
+    policy::{self, Groups, LimitedLayer},
     users,
     ways_out::{self, WaysOut},
 };
@@ -24,6 +25,8 @@ pub struct Parts {
     pub users: Option<Users>,
     pub lockout: Option<LockoutLayer>,
     pub per_client: Option<LiveLimitLayer<Option<ClientKey>>>,
+    /// Behind authentication.
+    pub limits: LimitedLayer,
     pub rules: Rules,
     pub resolver: Resolver,
     /// None if everything goes out directly.
@@ -40,6 +43,7 @@ impl Parts {
         listen::check(config, users.is_some())?;
         let egress = egress::of(config);
         egress.check()?;
+        let groups = Groups::new(config)?;
         let per_client = config.max_connections_per_client;
         Ok(Self {
             users,
@@ -49,7 +53,8 @@ impl Parts {
                     LiveLimitLayer::per_client(max.get())
                 })
             }),
-            rules: rules(config),
+            limits: LimitedLayer::new(policy::limits(config, &groups, kept)?),
+            rules: policy::rules(config, &groups)?,
             resolver: Resolver::new(config, kept)?,
             ways_out: ways_out::read(config)?,
             egress,
@@ -90,14 +95,6 @@ fn agrees(config: &Config) -> Result<(), String> {
             at(key)
         )),
         None => Ok(()),
-    }
-}
-
-fn rules(config: &Config) -> Rules {
-    if config.allow_private {
-        Rules::new().permit_all_special()
-    } else {
-        Rules::new()
     }
 }
 

@@ -27,6 +27,7 @@ pub fn stack(
         users,
         lockout,
         per_client,
+        limits,
         rules,
         resolver,
         ways_out,
@@ -64,7 +65,7 @@ pub fn stack(
                 tcp,
                 timeout: config.connect_timeout.duration(),
             };
-            let routes = ways_out.connector(config.allow_private, direct, &shared);
+            let routes = ways_out.connector(config, direct, &shared);
             Either::Right(ConnectLayer::new(explained.service(routes)).layer(relay.clone()))
         }
     };
@@ -129,6 +130,7 @@ pub fn stack(
         // Held until the session ends: a UDP association or a tunnel.
         .option_layer(per_client)
         .layer(front)
+        .layer(limits)
         .service(commands)
 }
 

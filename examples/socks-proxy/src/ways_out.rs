@@ -4,7 +4,8 @@ use std::{error::Error, time::Duration};
 
 use socks_tower::{
     AuthorizeLayer, BoxError, BoxStream, Connector, DomainName, Host, IpNet, LoopGuard, Match,
-    ProxyConnector, ProxyUrl, Request, ResolveLayer, Routes, Rules, TcpConnector, UpstreamPool,
+    NameRules, ProxyConnector, ProxyUrl, Request, ResolveLayer, Routes, Rules, TcpConnector,
+    UpstreamPool,
 };
 use tower::{ServiceBuilder, util::Either};
 
@@ -103,7 +104,7 @@ impl WaysOut {
     /// The first route that matches; else the upstreams; else `direct`.
     pub fn connector(
         self,
-        allow_private: bool,
+        config: &Config,
         direct: impl Connector<Request>,
         shared: &Shared,
     ) -> Routes {
@@ -111,8 +112,11 @@ impl WaysOut {
             Some(upstreams) => Routes::new(upstreams),
             None => Routes::new(direct.clone()),
         };
-        if allow_private {
+        if config.allow_private {
             routes = routes.permit_all_special();
+        }
+        for net in &config.allow {
+            routes = routes.permit_special(net.0);
         }
         self.routes
             .into_iter()
@@ -172,7 +176,9 @@ impl Shared {
                 .layer(AuthorizeLayer::new(self.rules.clone()));
             Either::Left(judged.service(through))
         } else {
-            Either::Right(timed.service(through))
+            // It looks names up: they are judged as names.
+            let judged = timed.layer(AuthorizeLayer::new(NameRules::new(self.rules.clone())));
+            Either::Right(judged.service(through))
         }
     }
 }

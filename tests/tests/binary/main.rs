@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod config;
 mod ending;
+mod file;
 #[cfg(target_os = "linux")]
 mod leaving;
 mod limits;
 mod listening;
 mod logging;
 mod names;
+#[cfg(unix)]
+mod reload;
 mod signals;
 mod stopped;
 mod users;

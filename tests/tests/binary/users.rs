@@ -1,12 +1,6 @@
 //! Who is let in.
 
-use std::{
-    env, fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use socks_tests::{
     child::{self, Child},
@@ -20,29 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// A file with `text`, until it is dropped.
-struct File(PathBuf);
-
-impl File {
-    fn new(text: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("users-{}-{number}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn name(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
+use crate::file::File;
 
 #[tokio::test]
 async fn the_users_of_the_file_and_of_the_command_line_are_let_in() {

@@ -21,7 +21,11 @@ pub use cli::Cli;
 pub use said::Said;
 pub use values::{Login, Mark, Net, Ports, Seconds, Text, WayOut};
 
-use crate::{listen::Listen, names::Dns};
+use crate::{
+    listen::Listen,
+    names::Dns,
+    policy::{Limit, NamedGroup, Rule},
+};
 
 const LISTENING: &str = "Where it listens";
 const CLIENTS: &str = "Who may come";
@@ -77,6 +81,25 @@ pub struct Config {
     /// Let clients reach loopback, private and other special-purpose addresses
     #[arg(long, help_heading = TARGETS)]
     pub allow_private: bool,
+
+    /// Let clients reach special-purpose addresses in this network alone; may be given
+    /// again
+    #[arg(long, value_name = "CIDR", help_heading = TARGETS)]
+    pub allow: Vec<Text<Net>>,
+
+    /// A rule, `allow` or `deny` and to what it applies: `deny user=joe to=10.0.0.0/8`. The
+    /// first that matches counts, and what none matches is allowed; may be given again.
+    /// Its keys, of which all that are given must hold: user=, anonymous, client=NETWORK,
+    /// to=NETWORK, HOST or *.DOMAIN, port=, command= (connect, bind, udp, resolve,
+    /// resolve-ptr), during="mon-fri 08:00-17:30 +01:00"; each may have several values,
+    /// with commas. In client= and to=, @NAME is a --group
+    #[arg(long, value_name = "RULE", help_heading = TARGETS)]
+    pub rule: Vec<Text<Rule>>,
+
+    /// Networks, addresses, hosts and *.domains under one name, for rules and limits; what
+    /// begins with / or ./ is a file of such, one a line. May be given again
+    #[arg(long, value_name = "NAME=ENTRY,ENTRY", help_heading = TARGETS)]
+    pub group: Vec<Text<NamedGroup>>,
 
     /// Reach all targets through this proxy: socks5h, socks5, socks4a, socks4 or http
     /// `://[NAME:PASSWORD@]HOST[:PORT]` (others on this machine can see arguments). Given
@@ -184,6 +207,14 @@ pub struct Config {
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub max_connections_per_client: Option<NonZeroUsize>,
 
+    /// A limit, and for whom: `user=joe bandwidth=1MB`; may be given again, and all that
+    /// match hold. For whom: user=, client=NETWORK or @GROUP; all, if neither is said. Who
+    /// shares it: per=user, client, tunnel or all [per=user with user=, else per=client].
+    /// What: connections=N at once; new=N/second, minute or hour; bandwidth= bytes a second
+    /// each way, or up= and down=; quota=10GB/day, week or month
+    #[arg(long, value_name = "LIMIT", help_heading = LIMITS)]
+    pub limit: Vec<Text<Limit>>,
+
     /// Threads that serve [default: one per core]
     #[arg(long, value_name = "N", help_heading = RUNNING)]
     pub threads: Option<NonZeroUsize>,
@@ -219,6 +250,9 @@ impl Default for Config {
             lockout_after: None,
             lockout_time: Seconds(60),
             allow_private: false,
+            allow: Vec::new(),
+            rule: Vec::new(),
+            group: Vec::new(),
             upstream: Vec::new(),
             route: Vec::new(),
             source: Vec::new(),
@@ -241,6 +275,7 @@ impl Default for Config {
             grace: Seconds(8),
             max_connections: None,
             max_connections_per_client: None,
+            limit: Vec::new(),
             threads: None,
             runtime: Runtime::default(),
             log: None,

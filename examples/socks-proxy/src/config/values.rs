@@ -3,13 +3,17 @@
 use std::{
     error::Error as StdError,
     fmt,
+    marker::PhantomData,
     net::IpAddr,
     ops::{Deref, RangeInclusive},
     str::FromStr,
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Visitor},
+};
 use socks_tower::IpNet;
 
 /// A value that is said as a text, which is kept to be shown.
@@ -47,9 +51,23 @@ impl<T: FromStr> FromStr for Text<T> {
 
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        deserializer.deserialize_str(Said(PhantomData))
+    }
+}
+
+/// Parses where the deserializer still knows which line it is on.
+struct Said<T>(PhantomData<T>);
+
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Said<T> {
+    type Value = Text<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text<T>, E> {
         text.parse()
-            .map_err(|error| D::Error::custom(format!("{text:?}: {error}")))
+            .map_err(|error| E::custom(format_args!("{text:?}: {error}")))
     }
 }
 
