@@ -103,10 +103,10 @@ impl Admitted {
         }
     }
 
-    /// Whether its stream goes on as another.
+    /// Whether its stream, or its datagrams, go on as others.
     #[cfg(feature = "auth-cache")]
     pub(super) fn wraps(&self) -> bool {
-        self.wrap.is_some()
+        self.wrap.is_some() || self.extensions.get::<WrapsDatagrams>().is_some()
     }
 
     /// Leaves in `session` what is known now, and gives the client's stream, of
