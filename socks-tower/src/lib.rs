@@ -84,7 +84,7 @@
 //! | ready-made: [`Socks`], [`Socks5`], [`Socks4`] | [`stages`] |
 //! | what serves: [`Server`], [`ThreadedServer`], [`Listener`] | [`server`] |
 //! | the stages: [`HandshakeLayer`], [`AuthenticateLayer`], [`ConnectLayer`], [`Relay`]; [`ByCommand`], [`BindLayer`], [`UdpAssociate`], [`TorResolve`] | [`stages`] |
-//! | who may come: [`Users`], [`ReloadUsers`], [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
+//! | who may come: [`Users`], [`ReloadUsers`], `VerifyPasswords`, [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
 //! | the works: [`ResolveLayer`], [`SystemResolver`] and `DnsResolver`, [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
 //! | … by which address, interface and mark: [`Egress`] | [`works::egress`] |
 //! | … through other proxies: [`Socks5Connector`], [`Socks4Connector`], [`ProxyConnector`] and [`ProxyUrl`] | [`works::upstream`] |
@@ -246,6 +246,7 @@
 //! | `lockout` | no | `LockoutLayer`: locks out clients that fail to authenticate again and again |
 //! | `auth-cache` | no | `AuthCacheLayer`: remembers for a while whom a verifier has let in |
 //! | `ident` | no | `Ident`: asks a SOCKS4 client's host whose connection it is (RFC 1413) |
+//! | `password-file` | no | `VerifyPasswords`: users whose passwords are hashed, as `htpasswd` does: bcrypt, SHA-crypt, argon2 |
 //! | `loop-guard` | no | `LoopGuard`: keeps the proxy from connecting to itself |
 //! | `sessions` | no | `RegisterLayer`: lists the live sessions, and ends one |
 //! | `access-log` | no | `AccessLogLayer`: a line for each session, in 3proxy's form or JSON |
@@ -311,6 +312,9 @@ pub use socks_core::{
     v4,
     v5::{Command, Method, ReplyCode},
 };
+#[cfg(feature = "password-file")]
+#[doc(inline)]
+pub use stages::authenticate::password_file::{HashedUsers, VerifyPasswords};
 #[cfg(feature = "http-connect")]
 #[doc(inline)]
 pub use stages::http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpConnectLayer};

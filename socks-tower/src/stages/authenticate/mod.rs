@@ -50,7 +50,9 @@
 //! ```
 //!
 //! A verifier that costs something, a slow hash or a question over the network, has
-//! `AuthCacheLayer` around it (feature `auth-cache`).
+//! `AuthCacheLayer` around it (feature `auth-cache`). Users whose passwords are hashed, in
+//! a file as `htpasswd` makes one, are checked by `VerifyPasswords` (feature
+//! `password-file`), which remembers by itself.
 //!
 //! A user may write something behind the name, for a pool of proxies to go by, if
 //! [`SplitName`] is around the verifier.
@@ -71,11 +73,15 @@
 mod admitted;
 #[cfg(feature = "auth-cache")]
 pub mod cache;
+#[cfg(any(feature = "auth-cache", feature = "password-file"))]
+mod fingerprint;
 #[cfg(feature = "ident")]
 mod ident;
 mod layer;
 mod method;
 mod password;
+#[cfg(feature = "password-file")]
+pub mod password_file;
 mod reload;
 mod service;
 mod split_name;

@@ -6,25 +6,22 @@ use std::{
     time::Duration,
 };
 
-use blake2::{
-    Blake2bMac,
-    digest::{KeyInit, Mac, consts::U32},
-};
 use http::Extensions;
+use socks_core::Credentials;
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::layer::Terms;
 use crate::{
     session::{BoxError, Identity, is_outage},
-    stages::authenticate::{Admitted, Attempt},
+    stages::authenticate::{
+        Admitted, Attempt,
+        fingerprint::{Fingerprint, Fingerprints},
+    },
 };
 
 /// For how long an answer stands in for one that the verifier was in no state to give,
 /// without asking again.
 const RETRY: Duration = Duration::from_secs(30);
-
-/// Name and password under the store's key: who sees the memory finds neither in it.
-pub(super) type Fingerprint = [u8; 32];
 
 /// A good answer.
 #[derive(Clone)]
@@ -47,7 +44,7 @@ type Verdict = OnceCell<Option<Kept>>;
 pub(super) struct Store {
     terms: Terms,
     /// None without randomness: then nothing is remembered.
-    mac: Option<Blake2bMac<U32>>,
+    fingerprints: Option<Fingerprints>,
     state: Mutex<State>,
 }
 
@@ -68,32 +65,20 @@ struct Entry {
 
 impl Store {
     pub(super) fn new(terms: Terms) -> Self {
-        let mut key = zeroize::Zeroizing::new([0; 64]);
-        let drawn = getrandom::fill(&mut *key);
         Self {
             terms,
-            mac: drawn.ok().map(|()| Blake2bMac::new(&(*key).into())),
+            fingerprints: Fingerprints::new().ok(),
             state: Mutex::default(),
         }
     }
 
     pub(super) fn fingerprint(&self, attempt: &Attempt) -> Option<Fingerprint> {
-        let name = attempt.credentials.username.as_bytes();
-        let password = attempt.credentials.password.as_bytes();
-        let mut mac = self.mac.clone()?;
-        // Where one ends and the next begins is part of it.
-        for field in [name, password] {
-            mac.update(&field.len().to_be_bytes());
-            mac.update(field);
-        }
-        if let Some(client) = attempt
-            .session
-            .client_addr
-            .filter(|_| self.terms.per_client)
-        {
-            mac.update(client.ip().to_string().as_bytes());
-        }
-        Some(mac.finalize().into_bytes().into())
+        let Credentials { username, password } = &attempt.credentials;
+        let client = attempt.session.client_addr;
+        let client = client.filter(|_| self.terms.per_client);
+        let client = client.map(|addr| addr.ip().to_string()).unwrap_or_default();
+        let fields = [username.as_bytes(), password.as_bytes(), client.as_bytes()];
+        Some(self.fingerprints.as_ref()?.of(fields))
     }
 
     pub(super) fn get(self: &Arc<Self>, fingerprint: Fingerprint) -> Known {
