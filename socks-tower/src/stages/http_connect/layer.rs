@@ -18,6 +18,7 @@ use crate::{
 #[derive(Clone)]
 pub struct HttpConnectLayer {
     pub(super) verifier: Option<Verifier<Credentials>>,
+    pub(super) open_to: Option<Arc<dyn Fn(&Session) -> bool + Send + Sync>>,
     pub(super) timeout: Duration,
     pub(super) hook: Option<ReplyHook>,
     pub(super) respond: Option<Respond>,
@@ -30,6 +31,7 @@ impl HttpConnectLayer {
     pub fn open() -> Self {
         Self {
             verifier: None,
+            open_to: None,
             timeout: HandshakeLayer::DEFAULT_TIMEOUT,
             hook: None,
             respond: None,
@@ -53,6 +55,29 @@ impl HttpConnectLayer {
             verifier: Some(erased(verifier)),
             ..Self::open()
         }
+    }
+
+    /// Lets in those clients without a password of whom `open_to` says so, if they give
+    /// none: by their network, say, as [`AuthMethod::offered_if`](crate::AuthMethod::offered_if)
+    /// does for SOCKS5. One that they give is checked.
+    ///
+    /// ```
+    /// use socks_tower::{AuthMethod, AuthenticateLayer, HttpConnectLayer, NoAuth, Session, Users, UsernamePassword};
+    ///
+    /// let here = |session: &Session| session.client_addr.is_some_and(|addr| addr.ip().is_loopback());
+    /// let users = Users::new().with("joe", "secret")?;
+    /// let http = HttpConnectLayer::password(users.clone()).with_open_to(here);
+    /// let socks5 = AuthenticateLayer::new(UsernamePassword::new(users)).or(NoAuth.offered_if(here));
+    /// # let _ = (http, socks5);
+    /// # Ok::<(), socks_tower::UsersError>(())
+    /// ```
+    #[must_use]
+    pub fn with_open_to(
+        mut self,
+        open_to: impl Fn(&Session) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.open_to = Some(Arc::new(open_to));
+        self
     }
 
     /// Clients that do not speak HTTP go to `front`, a layer that takes an

@@ -80,7 +80,7 @@ async fn negotiate<Io: Stream>(
             answer: Status::REQUEST_TIMEOUT.answer("", "The request took too long."),
         }),
     };
-    let (head, admitted) = match admitted {
+    let (head, admitted, method) = match admitted {
         Ok(admitted) => admitted,
         Err(Failure { error, answer }) => {
             let mut answer = answer.as_slice();
@@ -94,10 +94,6 @@ async fn negotiate<Io: Stream>(
             }
             return Err(error);
         }
-    };
-    let method = match config.verifier {
-        Some(_) => Method::USERNAME_PASSWORD,
-        None => Method::NONE,
     };
     let io = admitted.enter(method.into(), &mut session, &mut buffered, io);
     session.protocol = Some(head.protocol);
@@ -113,7 +109,7 @@ async fn admit<Io: Stream>(
     io: &mut Io,
     buffered: &mut Vec<u8>,
     session: &Session,
-) -> Result<(Head, Admitted), Failure> {
+) -> Result<(Head, Admitted, Method), Failure> {
     let mut reader = HeadReader::new(&config.room);
     let stage = trace::stage(StageKind::Handshake, session);
     let received = stage.run(receive(io, buffered, |input| reader.read(input)));
@@ -132,25 +128,29 @@ async fn admit<Io: Stream>(
     }
     drop(reader);
     let admitted = verify(config, session, head.credentials.take()).await;
-    let admitted = admitted.map_err(|error| Failure {
+    let (admitted, method) = admitted.map_err(|error| Failure {
         error,
         answer: Status::PROXY_AUTHENTICATION_REQUIRED.answer(
             "Proxy-Authenticate: Basic realm=\"proxy\", charset=\"UTF-8\"\r\n",
             "This proxy wants a username and a password.",
         ),
     })?;
-    Ok((head, admitted))
+    Ok((head, admitted, method))
 }
 
 async fn verify(
     config: &HttpConnectLayer,
     session: &Session,
     credentials: Option<Credentials>,
-) -> Result<Admitted, Error> {
+) -> Result<(Admitted, Method), Error> {
+    let anonymous = (Admitted::anonymous(), Method::NONE);
     let Some(verify) = &config.verifier else {
-        return Ok(Admitted::anonymous());
+        return Ok(anonymous);
     };
     let Some(credentials) = credentials else {
+        if config.open_to.as_ref().is_some_and(|is_to| is_to(session)) {
+            return Ok(anonymous);
+        }
         return Err(Error::new(ErrorKind::Authentication, NoCredentials));
     };
     session.watch.claimed(&credentials.username);
@@ -160,7 +160,8 @@ async fn verify(
     };
     let stage = trace::stage(StageKind::Authenticate, session);
     let verdict = stage.run(verify(attempt)).await;
-    verdict.map_err(|error| Error::of_work(ErrorKind::Authentication, error))
+    let admitted = verdict.map_err(|error| Error::of_work(ErrorKind::Authentication, error))?;
+    Ok((admitted, Method::USERNAME_PASSWORD))
 }
 
 #[cfg(test)]
@@ -224,6 +225,27 @@ mod tests {
         assert_eq!(request.session.protocol, Some(Protocol::Http11));
         assert_eq!(request.session.identity, None);
         assert_eq!(requested.client.early, b"\x16\x03\x01");
+    }
+
+    #[tokio::test]
+    async fn those_whom_it_is_open_to_need_no_password_and_a_wrong_one_is_one() {
+        let layer = |is_open: bool| users().with_open_to(move |_| is_open);
+        let wrong = b"CONNECT a:1 HTTP/1.1\r\nProxy-Authorization: Basic am9lOmJhZA==\r\n\r\n";
+        let wants = wants_password();
+
+        let requested = negotiate(layer(true), script().read(HEAD).build()).await;
+        let session = requested.unwrap().request.session;
+        assert_eq!(session.identity, None);
+        assert_eq!(session.method, Some(Method::NONE.into()));
+        let requested = negotiate(layer(true), script().read(JOE).build()).await;
+        let session = requested.unwrap().request.session;
+        assert_eq!(session.identity, Some(Identity::new("joe")));
+
+        for (is_open, head) in [(true, &wrong[..]), (false, HEAD)] {
+            let io = script().read(head).write(&wants).build();
+            let error = negotiate(layer(is_open), io).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Authentication);
+        }
     }
 
     #[tokio::test]
