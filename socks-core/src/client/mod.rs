@@ -106,7 +106,7 @@ enum Dialect {
 ///
 /// It holds no bytes that were received: what [`receive`](Self::receive) did
 /// not take, the caller keeps and gives again. The password is wiped once it
-/// is written.
+/// is written, unless a clone of the [`Offer`] holds it too.
 #[derive(Clone, Debug)]
 pub struct Client {
     dialect: Dialect,
@@ -212,7 +212,7 @@ impl Client {
                 offer.greet(out);
                 if *in_one_flight {
                     if let Some(credentials) = offer.take_credentials() {
-                        PasswordRequest { credentials }.encode(out);
+                        PasswordRequest::write(&credentials, out);
                     }
                     request.encode(out);
                 }
@@ -319,7 +319,7 @@ impl Client {
             }
             method => match offer.take_credentials() {
                 Some(credentials) if method == Method::USERNAME_PASSWORD => {
-                    PasswordRequest { credentials }.encode(out);
+                    PasswordRequest::write(&credentials, out);
                     self.state = State::PasswordSent;
                     Ok(Event::Advanced)
                 }

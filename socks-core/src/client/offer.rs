@@ -1,6 +1,6 @@
 //! What a client offers to show who it is.
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 
 use crate::{
     Credentials,
@@ -12,10 +12,12 @@ use crate::{
 ///
 /// Many servers choose by their own preference, or take the first method that
 /// suits them: offer none that should not be taken.
+///
+/// Cheap to clone: a client of many connections makes it once.
 #[derive(Clone, Debug)]
 pub struct Offer {
-    methods: Vec<Method>,
-    credentials: Option<Credentials>,
+    methods: Arc<[Method]>,
+    credentials: Option<Arc<Credentials>>,
 }
 
 impl Offer {
@@ -30,7 +32,7 @@ impl Offer {
     pub fn password(credentials: Credentials) -> Self {
         Self {
             methods: [Method::USERNAME_PASSWORD].into(),
-            credentials: Some(credentials),
+            credentials: Some(Arc::new(credentials)),
         }
     }
 
@@ -40,7 +42,10 @@ impl Offer {
     #[must_use]
     pub fn method(method: Method) -> Self {
         Self {
-            methods: Vec::from_iter((method != Method::NO_ACCEPTABLE).then_some(method)),
+            methods: (method != Method::NO_ACCEPTABLE)
+                .then_some(method)
+                .into_iter()
+                .collect(),
             credentials: None,
         }
     }
@@ -48,14 +53,12 @@ impl Offer {
     /// What this offers, and then what `other` does. Where both offer the same
     /// method, or have credentials, the first one counts.
     #[must_use]
-    pub fn or(mut self, other: Self) -> Self {
-        for method in other.methods {
-            if !self.methods.contains(&method) {
-                self.methods.push(method);
-            }
+    pub fn or(self, other: Self) -> Self {
+        let more = other.methods().filter(|method| !self.includes(*method));
+        Self {
+            methods: self.methods().chain(more).collect(),
+            credentials: self.credentials.or(other.credentials),
         }
-        self.credentials = self.credentials.or(other.credentials);
-        self
     }
 
     /// The methods on offer, each of them once.
@@ -84,7 +87,7 @@ impl Offer {
     }
 
     /// They are needed once.
-    pub(super) fn take_credentials(&mut self) -> Option<Credentials> {
+    pub(super) fn take_credentials(&mut self) -> Option<Arc<Credentials>> {
         self.credentials.take()
     }
 }

@@ -38,19 +38,26 @@ impl Decode for PasswordRequest {
     }
 }
 
-impl Encode for PasswordRequest {
-    fn encode(&self, out: &mut Vec<u8>) {
+impl PasswordRequest {
+    /// Appends the message with these credentials to `out`.
+    pub(crate) fn write(credentials: &Credentials, out: &mut Vec<u8>) {
         let fields = [
-            self.credentials.username.as_bytes(),
-            self.credentials.password.as_bytes(),
+            credentials.username.as_bytes(),
+            credentials.password.as_bytes(),
         ];
         // A buffer that grows half-way leaves a copy of the password behind.
-        out.reserve(Self::MAX_LEN);
+        out.reserve(Self::MIN_LEN + fields.iter().map(|field| field.len()).sum::<usize>());
         out.push(VERSION);
         for field in fields {
             out.push(u8::try_from(field.len()).unwrap_or(u8::MAX));
-            out.extend(field);
+            out.extend_from_slice(field);
         }
+    }
+}
+
+impl Encode for PasswordRequest {
+    fn encode(&self, out: &mut Vec<u8>) {
+        Self::write(&self.credentials, out);
     }
 }
 

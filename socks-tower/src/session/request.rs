@@ -1,6 +1,6 @@
 //! What a work service is asked: session, command and target, and no socket.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, slice, sync::Arc};
 
 use socks_core::{Target, v5::Command};
 
@@ -63,7 +63,25 @@ impl<T> HasSession for Request<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
     target: Target,
-    addrs: Arc<[SocketAddr]>,
+    addrs: Addrs,
+}
+
+/// One alone, which most targets have, needs no allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Addrs {
+    One(SocketAddr),
+    /// None, or two and more.
+    Many(Arc<[SocketAddr]>),
+}
+
+impl FromIterator<SocketAddr> for Addrs {
+    fn from_iter<I: IntoIterator<Item = SocketAddr>>(addrs: I) -> Self {
+        let mut addrs = addrs.into_iter().fuse();
+        match (addrs.next(), addrs.next()) {
+            (Some(only), None) => Self::One(only),
+            (first, second) => Self::Many(first.into_iter().chain(second).chain(addrs).collect()),
+        }
+    }
 }
 
 impl Pinned {
@@ -83,14 +101,17 @@ impl Pinned {
     /// The addresses, in order. May be empty.
     #[must_use]
     pub fn addrs(&self) -> &[SocketAddr] {
-        &self.addrs
+        match &self.addrs {
+            Addrs::One(only) => slice::from_ref(only),
+            Addrs::Many(addrs) => addrs,
+        }
     }
 
     /// Narrows the addresses to those that `keep` likes.
     pub fn retain(&mut self, keep: impl FnMut(&SocketAddr) -> bool) {
         let mut keep = keep;
-        if !self.addrs.iter().all(&mut keep) {
-            self.addrs = self.addrs.iter().copied().filter(keep).collect();
+        if !self.addrs().iter().all(&mut keep) {
+            self.addrs = self.addrs().iter().copied().filter(keep).collect();
         }
     }
 }
@@ -100,7 +121,7 @@ impl From<SocketAddr> for Pinned {
         let addr = canonical(addr);
         Self {
             target: addr.into(),
-            addrs: Arc::new([addr]),
+            addrs: Addrs::One(addr),
         }
     }
 }
@@ -109,6 +130,22 @@ impl From<SocketAddr> for Pinned {
 mod tests {
     use super::*;
     use crate::session::Identity;
+
+    #[test]
+    fn addresses_are_kept_in_order_however_many_there_are() {
+        let addr = |last| SocketAddr::from(([192, 0, 2, last], 80));
+        let mut pinned = Pinned::new(addr(1).into(), []);
+        assert_eq!(pinned.addrs(), []);
+        for count in 1..4 {
+            pinned = Pinned::new(addr(1).into(), (1..=count).map(addr));
+            assert!(pinned.addrs().iter().copied().eq((1..=count).map(addr)));
+        }
+        pinned.retain(|it| *it != addr(1) && *it != addr(3));
+        assert_eq!(pinned.addrs(), [addr(2)]);
+        assert_eq!(pinned, Pinned::new(addr(1).into(), [addr(2)]));
+        pinned.retain(|_| false);
+        assert_eq!(pinned.addrs(), []);
+    }
 
     #[test]
     fn a_request_is_equal_to_one_that_asks_the_same_for_the_same_session() {

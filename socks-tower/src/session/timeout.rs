@@ -7,7 +7,7 @@
 use std::{
     future::Future,
     pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -39,6 +39,7 @@ pub(crate) fn timeout_at<F: Future>(deadline: Instant, future: F) -> TimeoutAt<F
     TimeoutAt {
         future,
         timer: Some(sleep_until(deadline)),
+        wakes: None,
         looks_again: false,
     }
 }
@@ -53,6 +54,7 @@ pub(crate) fn optional_timeout<F: Future>(timeout: Option<Duration>, future: F) 
     TimeoutAt {
         future,
         timer: timeout.map(sleep),
+        wakes: None,
         looks_again: false,
     }
 }
@@ -64,6 +66,8 @@ pin_project! {
         future: F,
         #[pin]
         timer: Option<Sleep>,
+        // Whom the timer wakes.
+        wakes: Option<Waker>,
         looks_again: bool,
     }
 }
@@ -80,6 +84,12 @@ impl<F: Future> Future for TimeoutAt<F> {
         let Some(mut timer) = this.timer.as_pin_mut() else {
             return Poll::Pending;
         };
+        // To ask the timer takes longer than most futures take for a step.
+        let wakes_us = |waker: &Waker| waker.will_wake(cx.waker());
+        if !timer.is_elapsed() && this.wakes.as_ref().is_some_and(wakes_us) {
+            return Poll::Pending;
+        }
+        *this.wakes = Some(cx.waker().clone());
         // A future that has used its turn up does not put its own end off.
         ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
         if !*this.looks_again

@@ -20,10 +20,12 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use http::Uri;
 use hyper_util::client::legacy::connect::{HttpConnector, proxy::SocksV5};
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle};
 use socks_tower::{
     Command as Socks, Connector, Credentials, Keepalive, Request, ResolveLayer, Session,
-    Socks5Connector, SystemResolver, Target, TcpConnector, works::upstream::direct,
+    Socks5Connector, SystemResolver, Target, TcpConnector,
 };
+use tokio::net::TcpSocket;
 use tokio_socks::tcp::Socks5Stream;
 use tower::{Layer, ServiceExt};
 
@@ -34,16 +36,24 @@ static HEAP: dhat::Alloc = dhat::Alloc;
 const FEW: u32 = 50;
 const MORE: u32 = 200;
 
+/// After which the kernel asks a peer whether it is still there.
+const SILENCE: Duration = Duration::from_secs(60);
+
 const TARGET: &str = "192.0.2.1:80";
-const WAYS: [&str; 4] = ["ours", "ours-bare", "hyper-util", "tokio-socks"];
+const WAYS: [&str; 3] = ["ours", "hyper-util", "tokio-socks"];
+const PASSWORD: [&str; 2] = ["open", "password"];
+/// Sockets as the system makes them; or without Nagle's delay, and kept alive, which
+/// ours sets unless it is told not to.
+const OPTIONS: [&str; 2] = ["bare", "options"];
 
 fn main() -> Result<()> {
     let args: Vec<_> = env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["compare"] => compare(),
-        [way, password, count, proxy] => {
-            run(way, password == "password", count.parse()?, proxy.parse()?)
+        [way, password, options, count, proxy] => {
+            let (password, options) = (password == PASSWORD[1], options == OPTIONS[1]);
+            run(way, password, options, count.parse()?, proxy.parse()?)
         }
         _ => bail!("compare, or a way"),
     }
@@ -83,26 +93,27 @@ fn serve() -> Result<SocketAddr> {
 
 /// Connects `count` times by `way`, and prints the allocations of each if it is to
 /// count them.
-fn run(way: &str, password: bool, count: u32, proxy: SocketAddr) -> Result<()> {
+fn run(way: &str, password: bool, options: bool, count: u32, proxy: SocketAddr) -> Result<()> {
     // Of a connector that is there already, as of all of them.
     let target = TARGET.parse::<Target>()?;
     match way {
         "ours" => {
-            let connector = ours(direct(), password, proxy)?;
-            repeat(count, || through(connector.clone(), target.clone()))
-        }
-        "ours-bare" => {
-            // Without the options of sockets that the others do not set.
-            let tcp = TcpConnector::new()
-                .with_nodelay(false)
-                .with_keepalive(Keepalive::Off);
-            let bare = ResolveLayer::new(SystemResolver::new()).layer(tcp);
-            let connector = ours(bare, password, proxy)?;
+            let mut tcp = TcpConnector::new();
+            if !options {
+                tcp = tcp.with_nodelay(false).with_keepalive(Keepalive::Off);
+            }
+            let to_proxy = ResolveLayer::new(SystemResolver::new()).layer(tcp);
+            let connector = ours(to_proxy, password, proxy)?;
             repeat(count, || through(connector.clone(), target.clone()))
         }
         "hyper-util" => {
             let proxy = format!("http://{proxy}").parse()?;
-            let mut connector = SocksV5::new(proxy, HttpConnector::new());
+            let mut to_proxy = HttpConnector::new();
+            if options {
+                to_proxy.set_nodelay(true);
+                to_proxy.set_keepalive(Some(SILENCE));
+            }
+            let mut connector = SocksV5::new(proxy, to_proxy);
             if password {
                 connector = connector.with_auth("joe".into(), "secret".into());
             }
@@ -120,10 +131,19 @@ fn run(way: &str, password: bool, count: u32, proxy: SocketAddr) -> Result<()> {
         "tokio-socks" => {
             let target = TARGET.parse::<SocketAddr>()?;
             repeat(count, async || {
+                let socket = TcpSocket::new_v4()?;
+                if options {
+                    socket.set_nodelay(true)?;
+                    set_socket_keepalive(&socket, true)?;
+                    set_tcp_keepidle(&socket, SILENCE)?;
+                }
+                let stream = socket.connect(proxy).await?;
                 if password {
-                    Socks5Stream::connect_with_password(proxy, target, "joe", "secret").await?;
+                    let (name, secret) = ("joe", "secret");
+                    Socks5Stream::connect_with_password_and_socket(stream, target, name, secret)
+                        .await?;
                 } else {
-                    Socks5Stream::connect(proxy, target).await?;
+                    Socks5Stream::connect_with_socket(stream, target).await?;
                 }
                 Ok(())
             })
@@ -177,15 +197,14 @@ fn compare() -> Result<()> {
     println!(
         "| of a connection | system calls | instructions | allocations |\n|---|---:|---:|---:|"
     );
-    for password in ["open", "password"] {
+    for (password, options) in PASSWORD
+        .into_iter()
+        .flat_map(|it| OPTIONS.map(|of| (it, of)))
+    {
         for way in WAYS {
             let args = |count: u32| {
-                [
-                    way.to_owned(),
-                    password.to_owned(),
-                    count.to_string(),
-                    proxy.clone(),
-                ]
+                let case = [way, password, options].map(str::to_owned);
+                [&case[..], &[count.to_string(), proxy.clone()]].concat()
             };
             let each = |count: fn(&str, &[String]) -> Result<u64>| {
                 let (few, more) = (count(&own, &args(FEW))?, count(&own, &args(FEW + MORE))?);
@@ -197,7 +216,7 @@ fn compare() -> Result<()> {
             let allocations = counting.output()?.stdout;
             let allocations = String::from_utf8(allocations)?;
             println!(
-                "| {way}, {password} | {calls:.2} | {instructions:.0} | {} |",
+                "| {way}, {password}, {options} | {calls:.2} | {instructions:.0} | {} |",
                 allocations.trim()
             );
         }

@@ -137,6 +137,10 @@ pub(super) async fn answer<Io: Stream>(
         if client.is_requested() {
             asked.set();
         }
+        if input.len == 0 {
+            let least = client.min_remaining().max(1);
+            input.read(io, least).await.map_err(broke)?;
+        }
         let (event, len) = loop {
             match client.receive(input.received(), &mut out)? {
                 Decoded::Complete { message, consumed } => break (message, consumed),

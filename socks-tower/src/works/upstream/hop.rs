@@ -1,6 +1,6 @@
 //! What all connectors through a proxy are: a way to it, and what to say to it.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use socks_core::{
     Credentials, Target,
@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     session::{
-        Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request, Session, Stream,
-        WrapsDatagrams, opaque_future, timeout_at,
+        BoxError, Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request, Session,
+        Stream, WrapsDatagrams, opaque_future, timeout_at,
     },
     works::tcp::ConnectError,
 };
@@ -58,10 +58,10 @@ pub(super) enum Protocol {
 
 #[derive(Clone)]
 pub(super) struct Socks5 {
-    credentials: Option<Arc<Credentials>>,
+    credentials: Option<Credentials>,
     methods: Arc<[Arc<dyn ClientMethod>]>,
     /// All of these, and no authentication.
-    offer: Arc<Offer>,
+    offer: Offer,
     in_one_flight: bool,
 }
 
@@ -79,13 +79,13 @@ impl Socks5 {
         Self {
             credentials: None,
             methods: Arc::new([]),
-            offer: Arc::new(Offer::none()),
+            offer: Offer::none(),
             in_one_flight: false,
         }
     }
 
     pub(super) fn with_credentials(mut self, credentials: Option<Credentials>) -> Self {
-        self.credentials = credentials.map(Arc::new);
+        self.credentials = credentials;
         self.offering()
     }
 
@@ -104,18 +104,17 @@ impl Socks5 {
             .methods
             .iter()
             .map(|method| Offer::method(method.code()));
-        let password = self.credentials.as_deref().cloned().map(Offer::password);
+        let password = self.credentials.clone().map(Offer::password);
         let offers = own.chain(password).chain([Offer::none()]);
-        self.offer = Arc::new(offers.reduce(Offer::or).unwrap_or_else(Offer::none));
+        self.offer = offers.reduce(Offer::or).unwrap_or_else(Offer::none);
         self
     }
 
     fn client(&self, command: Command, target: Target) -> Client {
         if self.in_one_flight {
-            let credentials = self.credentials.as_deref().cloned();
-            return Client::v5_in_one_flight(credentials, command, target);
+            return Client::v5_in_one_flight(self.credentials.clone(), command, target);
         }
-        Client::v5(Offer::clone(&self.offer), command, target)
+        Client::v5(self.offer.clone(), command, target)
     }
 }
 
@@ -225,8 +224,16 @@ impl<C> Hop<C> {
 impl<C: Connector<Request>> Hop<C> {
     /// Connects to `request.target`, whoever looks it up.
     pub(super) async fn connect(self, request: Request) -> Result<Outbound<C::Io>, Error> {
-        let deadline = Instant::now() + self.way.timeout;
-        Ok(self.way.connect(self.inner, deadline, request).await?)
+        let Self { way, inner } = self;
+        let Request {
+            session,
+            command,
+            target,
+            ..
+        } = request;
+        let dialling = way.dial(inner, session);
+        let connected = way.connect(way.deadline(), dialling, command, target);
+        Ok(connected.await?)
     }
 
     /// Connects to the first of a target's addresses that the proxy reaches.
@@ -235,9 +242,14 @@ impl<C: Connector<Request>> Hop<C> {
         request: Request<Pinned>,
     ) -> Result<Outbound<C::Io>, Error> {
         let Self { way, inner } = self;
-        let deadline = Instant::now() + way.timeout;
-        let pinned = request.target.clone();
-        let all = || pinned.addrs().iter().copied();
+        let Request {
+            session,
+            command,
+            target,
+            ..
+        } = request;
+        let deadline = way.deadline();
+        let all = || target.addrs().iter().copied();
         let mut addrs = all().filter(|addr| way.protocol.can_say(addr));
         // If there are words for none of them, the error says so.
         let Some(mut addr) = addrs.next().or(all().next()) else {
@@ -245,9 +257,9 @@ impl<C: Connector<Request>> Hop<C> {
         };
         let mut tries = 1;
         loop {
-            let request = request.clone().with_target(addr.into());
-            let connected = way.connect(inner.clone(), deadline, request).await;
-            addr = match (connected, addrs.next()) {
+            let dialling = way.dial(inner.clone(), session.clone());
+            let connected = way.connect(deadline, dialling, command, addr.into());
+            addr = match (connected.await, addrs.next()) {
                 (Err(error), Some(next)) if error.is_unreached() && tries < MAX_TRIES => next,
                 (connected, _) => return Ok(connected?),
             };
@@ -265,42 +277,53 @@ impl<C: Connector<Request>> Hop<C> {
     ) -> Result<(Outbound<C::Io>, Client, Target), UpstreamError> {
         let Self { way, inner } = self;
         let asked = Asked::default();
-        let asking = async {
+        let asking = pin!(async {
             let Protocol::Socks5(socks5) = &way.protocol else {
                 return Err(not_served("only SOCKS5 serves BIND and UDP ASSOCIATE"));
             };
             let mut client = socks5.client(command, target);
-            let mut upstream = way.reach(inner, Session::new()).await?;
+            let mut upstream = dialled(way.dial(inner, Session::new()).await)?;
             let mut methods = Methods::new(command, &socks5.methods).with_datagrams(datagrams);
             let bound = socks(&mut upstream.io, &mut client, &mut methods, &asked).await?;
             Ok((upstream, client, bound))
-        };
-        way.by(Instant::now() + way.timeout, &asked, asking).await
+        });
+        way.by(way.deadline(), &asked, asking).await
     }
 }
 
 impl Way {
-    async fn connect<C: Connector<Request>>(
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Dials the proxy.
+    fn dial<C: Connector<Request>>(
         &self,
         inner: C,
+        session: Session,
+    ) -> impl Future<Output = Result<C::Response, BoxError>> + Send + use<C> {
+        inner.run(Request::new(session, Command::CONNECT, self.proxy.clone()))
+    }
+
+    /// Asks the proxy that `dialling` reaches for `target`.
+    async fn connect<T: IntoOutbound>(
+        &self,
         deadline: Instant,
-        request: Request,
-    ) -> Result<Outbound<C::Io>, UpstreamError> {
+        dialling: impl Future<Output = Result<T, BoxError>>,
+        command: Command,
+        target: Target,
+    ) -> Result<Outbound<T::Io>, UpstreamError> {
         let asked = Asked::default();
-        let connecting = async {
-            let Request {
-                session,
-                command,
-                target,
-                ..
-            } = request;
+        // Where it stays: to move it on takes longer than all that it says.
+        let dialling = pin!(dialling);
+        let connecting = pin!(async {
             self.protocol.supports(command, &target)?;
-            let mut upstream = self.reach(inner, session).await?;
+            let mut upstream = dialled(dialling.await)?;
             self.protocol
                 .connect(&mut upstream.io, target, &asked)
                 .await?;
             Ok(upstream)
-        };
+        });
         self.by(deadline, &asked, connecting).await
     }
 
@@ -315,18 +338,14 @@ impl Way {
         let answered = answered.unwrap_or_else(|elapsed| Err(asked.too_late(elapsed)));
         answered.map_err(|error| error.of(self.proxy.clone()))
     }
+}
 
-    /// Dials the proxy.
-    async fn reach<C: Connector<Request>>(
-        &self,
-        inner: C,
-        session: Session,
-    ) -> Result<Outbound<C::Io>, UpstreamError> {
-        let request = Request::new(session, Command::CONNECT, self.proxy.clone());
-        match inner.run(request).await {
-            Ok(upstream) => Ok(upstream.into_outbound()),
-            Err(error) => Err(UpstreamError::new(UpstreamFailure::Unreachable, error)),
-        }
+fn dialled<T: IntoOutbound>(
+    dialled: Result<T, BoxError>,
+) -> Result<Outbound<T::Io>, UpstreamError> {
+    match dialled {
+        Ok(upstream) => Ok(upstream.into_outbound()),
+        Err(error) => Err(UpstreamError::new(UpstreamFailure::Unreachable, error)),
     }
 }
 
