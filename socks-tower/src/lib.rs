@@ -262,8 +262,9 @@
 //! | `upstream-pool` | no | `UpstreamPool`: many upstream proxies as one connector |
 //! | `routes` | no | `Routes`: one of several connectors, by what is asked for |
 //! | `time-zones` | no | windows of rules in local time and in named time zones; UTC and fixed offsets need nothing |
+//! | `gssapi` | no | `GssApi` and `GssApiClient`: authentication by Kerberos, and protection of what follows (RFC 1961). Needs MIT's library and `libclang` |
 //! | `test-util` | no | `test_util`: a client in memory, and what clients hear of an error; for tests. Turns `http-connect` on |
-//! | `full` | no | all of these but `test-util` |
+//! | `full` | no | all of these but `gssapi` and `test-util` |
 
 // docs.rs says of each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -315,6 +316,10 @@ pub use socks_core::{
 #[cfg(feature = "password-file")]
 #[doc(inline)]
 pub use stages::authenticate::password_file::{HashedUsers, VerifyPasswords};
+#[cfg(any(feature = "gssapi", docsrs, test))]
+#[cfg_attr(docsrs, doc(cfg(feature = "gssapi")))]
+#[doc(inline)]
+pub use stages::authenticate::gssapi::{GssApi, GssApiError, Principal, Protection};
 #[cfg(feature = "http-connect")]
 #[doc(inline)]
 pub use stages::http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpConnectLayer};
@@ -345,6 +350,10 @@ pub use works::resolve::{DnsResolver, DnsServer, DnsServerError};
 #[cfg(feature = "routes")]
 #[doc(inline)]
 pub use works::routes::Routes;
+#[cfg(any(feature = "gssapi", docsrs, test))]
+#[cfg_attr(docsrs, doc(cfg(feature = "gssapi")))]
+#[doc(inline)]
+pub use works::upstream::GssApiClient;
 #[cfg(feature = "http-connect")]
 #[doc(inline)]
 pub use works::upstream::HttpConnector;

@@ -17,7 +17,7 @@ use core::fmt;
 
 use crate::{
     DecodeError, FieldError,
-    codec::{Decode, Decoded, Encode, Reader},
+    codec::{Decode, Decoded, Encode, Reader, Stop},
 };
 
 const VERSION: u8 = 1;
@@ -83,6 +83,55 @@ impl fmt::Debug for Token {
     }
 }
 
+/// What stands before a token, for whoever takes tokens where they lie. An abort has
+/// none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What the token is for.
+    pub message_type: MessageType,
+    /// How long it is, in bytes.
+    pub len: u16,
+}
+
+impl Header {
+    /// Its own length, in bytes.
+    pub const LEN: usize = 4;
+
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, Stop> {
+        reader.expect_version(VERSION)?;
+        let message_type = match reader.u8()? {
+            1 => MessageType::Context,
+            2 => MessageType::ProtectionLevel,
+            3 => MessageType::Data,
+            ABORT => return Ok(None),
+            other => return Err(DecodeError::GssapiMessageType(other).into()),
+        };
+        let len = reader.u16()?;
+        Ok(Some(Self { message_type, len }))
+    }
+}
+
+impl Decode for Header {
+    type Error = DecodeError;
+
+    const MIN_LEN: usize = Self::LEN;
+    const MAX_LEN: usize = Self::LEN;
+
+    fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
+        Reader::run(input, |reader| {
+            let header = Self::read(reader)?;
+            Ok(header.ok_or(DecodeError::GssapiMessageType(ABORT))?)
+        })
+    }
+}
+
+impl Encode for Header {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend([VERSION, self.message_type.to_byte()]);
+        out.extend(self.len.to_be_bytes());
+    }
+}
+
 /// One message of the sub-negotiation, or of the protected stream after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -106,15 +155,9 @@ impl Decode for Message {
 
     fn decode(input: &[u8]) -> Result<Decoded<Self>, DecodeError> {
         Reader::run(input, |reader| {
-            reader.expect_version(VERSION)?;
-            let message_type = match reader.u8()? {
-                1 => MessageType::Context,
-                2 => MessageType::ProtectionLevel,
-                3 => MessageType::Data,
-                ABORT => return Ok(Self::Abort),
-                other => return Err(DecodeError::GssapiMessageType(other).into()),
+            let Some(Header { message_type, len }) = Header::read(reader)? else {
+                return Ok(Self::Abort);
             };
-            let len = reader.u16()?;
             let token = Token(reader.take(len.into())?.to_vec());
             Ok(Self::Token {
                 message_type,
@@ -131,9 +174,11 @@ impl Encode for Message {
                 message_type,
                 token,
             } => {
-                let len = u16::try_from(token.0.len()).unwrap_or(u16::MAX);
-                out.extend([VERSION, message_type.to_byte()]);
-                out.extend(len.to_be_bytes());
+                let header = Header {
+                    message_type: *message_type,
+                    len: u16::try_from(token.0.len()).unwrap_or(u16::MAX),
+                };
+                header.encode(out);
                 out.extend(&token.0);
             }
             Self::Abort => out.extend([VERSION, ABORT]),

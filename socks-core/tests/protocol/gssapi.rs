@@ -2,7 +2,7 @@
 
 use socks_core::{
     DecodeError,
-    v5::gssapi::{Message, MessageType, Token},
+    v5::gssapi::{Header, Message, MessageType, Token},
 };
 
 use crate::bytes::{assert_bytes, assert_invalid};
@@ -28,6 +28,14 @@ fn a_token_is_framed_by_its_type_and_length() {
         &[b"\x01\x03\x01\x02", &data[..]].concat(),
         &token(MessageType::Data, &data),
     );
+}
+
+#[test]
+fn the_header_alone_says_what_follows() {
+    let (message_type, len) = (MessageType::Data, 0x0102);
+    assert_bytes(b"\x01\x03\x01\x02", &Header { message_type, len });
+    // What an abort would be, nobody waits for the length of.
+    assert_invalid::<Header>(b"\x01\xff", DecodeError::GssapiMessageType(0xff));
 }
 
 #[test]

@@ -21,6 +21,8 @@ mod client_key;
 mod datagram_wrapper;
 mod datagrams;
 mod error;
+#[cfg(any(feature = "gssapi", docsrs, test))]
+pub(crate) mod gssapi;
 mod inbound;
 mod negotiation;
 mod options;

@@ -21,6 +21,7 @@ pub(crate) fn check(input: &[u8]) {
     check_one::<v5::Reply>(input);
     check_one::<udp::Header>(input);
     check_one::<gssapi::Message>(input);
+    check_one::<gssapi::Header>(input);
     check_one::<HeaderV1>(input);
     check_one::<HeaderV2>(input);
     check_one::<Header>(input);

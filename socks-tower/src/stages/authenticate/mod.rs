@@ -75,6 +75,9 @@ mod admitted;
 pub mod cache;
 #[cfg(any(feature = "auth-cache", feature = "password-file"))]
 mod fingerprint;
+#[cfg(any(feature = "gssapi", docsrs, test))]
+#[cfg_attr(docsrs, doc(cfg(feature = "gssapi")))]
+pub mod gssapi;
 #[cfg(feature = "ident")]
 mod ident;
 mod layer;

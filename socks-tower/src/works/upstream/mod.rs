@@ -98,6 +98,8 @@ mod bind;
 mod commands;
 mod env;
 mod error;
+#[cfg(any(feature = "gssapi", docsrs, test))]
+mod gssapi;
 mod handshake;
 mod hop;
 #[cfg(feature = "http-connect")]
@@ -119,6 +121,9 @@ mod url;
 pub use bind::UpstreamBind;
 pub use env::{EnvConnector, EnvConnectorFuture, EnvError, EnvProxies};
 pub use error::{UpstreamError, UpstreamFailure};
+#[cfg(any(feature = "gssapi", docsrs, test))]
+#[cfg_attr(docsrs, doc(cfg(feature = "gssapi")))]
+pub use gssapi::GssApiClient;
 pub use handshake::connect;
 pub use hop::UpstreamFuture;
 #[cfg(feature = "http-connect")]
