@@ -45,7 +45,8 @@
 //! - Somebody who is removed, or has a new password, is let in by the old one for the
 //!   cache's time more, unless [`AuthCache::clear`] is called.
 //! - Of those who come at once with the same name and password, one asks, and the others
-//!   wait for what is said. If that is a no, each of them asks by itself.
+//!   wait for what is said. If that is a no, each of them asks by itself; if it is an
+//!   outage, nobody does.
 //! - A verifier that goes by more than name and password stands outside of the cache, or
 //!   inside of one [`per_client`](AuthCacheLayer::per_client) if that is the client's
 //!   address. What it leaves in an [`Admitted`](crate::Admitted)'s extensions is cloned

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::{Ready, ready},
+    io,
     sync::Arc,
 };
 
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::either::Either;
 use tower_service::Service;
 
-use super::store::{Flight, Known, Store};
+use super::store::{Flight, Known, Landed, Store};
 use crate::{
     session::{BoxError, BoxWork, Work, always_ready, opaque_future},
     stages::authenticate::{Admitted, Attempt, IntoAdmitted},
@@ -91,23 +92,23 @@ where
     let landing = async {
         let asked = Instant::now();
         let answered = asking.await;
-        let kept = flight.land(asked, &answered);
+        let landed = flight.land(asked, &answered);
         own = Some(answered);
-        kept
+        landed
     };
-    let kept = flight.verdict.get_or_init(|| landing).await.clone();
-    match (own, kept) {
+    let landed = flight.verdict.get_or_init(|| landing).await.clone();
+    match (own, landed) {
         (Some(Ok(admitted)), _) => Ok(admitted),
-        (Some(Err(_)) | None, Some(kept)) => Ok(kept.into()),
-        (Some(Err(error)), None) => Err(error),
-        (None, None) => ask(verifier, attempt).await,
+        (_, Landed::LetIn(kept)) => Ok(kept.into()),
+        (Some(Err(error)), _) => Err(error),
+        (None, Landed::Outage(error)) => Err(io::Error::other(&*error).into()),
+        (None, Landed::Ask) => ask(verifier, attempt).await,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
-        io,
         sync::{
             Mutex,
             atomic::{AtomicUsize, Ordering},
@@ -125,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        session::{Identity, Session},
+        session::{Identity, Session, is_outage},
         stages::authenticate::{AuthenticateLayer, WrongCredentials, cache::AuthCacheLayer},
         test_support::{CONNECT, negotiate, script},
     };
@@ -257,6 +258,25 @@ mod tests {
         }
         assert!(!crowd.join_all().await.into_iter().any(|it| it));
         assert!(begun.elapsed() <= Duration::from_secs(2) + 2 * LITTLE);
+        assert!(cache.store.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_whose_question_meets_an_outage_hears_of_it_at_once() {
+        // Each asked again by itself, and waited for twice the time-out.
+        let back_end = BackEnd::new();
+        let cache = back_end.behind(AuthCacheLayer::new(TTL));
+        back_end.is_now(Mood::Down);
+        let mut crowd = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let attempt = from("192.0.2.1", "joe", "eoj");
+            crowd.spawn(cache.clone().run(attempt));
+        }
+        for verdict in crowd.join_all().await {
+            let error = verdict.unwrap_err();
+            assert!(is_outage(&*error) && error.to_string() == "down", "{error}");
+        }
+        assert_eq!(back_end.asked(), 1);
         assert!(cache.store.is_empty());
     }
 
@@ -414,7 +434,7 @@ mod tests {
             .write(b"\x01\x01")
             .build();
         let error = negotiate(AuthenticateLayer::password(verifier), io).await;
-        assert!(crate::session::is_outage(&error.unwrap_err()));
+        assert!(is_outage(&error.unwrap_err()));
 
         let back_end = BackEnd::new();
         let verifier = back_end.behind(AuthCacheLayer::new(TTL));

@@ -37,9 +37,18 @@ pub(super) enum Known {
     Asking(Flight),
 }
 
-/// What all wait for who come with the same name and password: none if each is to ask
-/// by itself.
-type Verdict = OnceCell<Option<Kept>>;
+/// What all wait for who come with the same name and password.
+type Verdict = OnceCell<Landed>;
+
+/// What the others make of an answer.
+#[derive(Clone)]
+pub(super) enum Landed {
+    LetIn(Kept),
+    /// Each is to ask by itself: no two errors are the same.
+    Ask,
+    /// There is no use in asking: so the verifier's trouble was called.
+    Outage(Arc<str>),
+}
 
 pub(super) struct Store {
     terms: Terms,
@@ -163,29 +172,28 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    /// The verifier, which was asked at `asked`, has answered. Gives what the others who
-    /// wait are let in by; if the verifier was in trouble, also the one who asked.
-    pub(super) fn land(
-        &self,
-        asked: Instant,
-        answered: &Result<Admitted, BoxError>,
-    ) -> Option<Kept> {
+    /// The verifier, which was asked at `asked`, has answered. If it was in trouble, what
+    /// this gives counts for the one who asked, too.
+    pub(super) fn land(&self, asked: Instant, answered: &Result<Admitted, BoxError>) -> Landed {
         let kept = answered.as_ref().ok().and_then(Kept::of);
+        let outage = answered.as_ref().err().filter(|it| is_outage(&***it));
         let mut state = self.store.lock();
-        // What was asked before all was cleared away is not put back.
-        if state.is_open(self) {
+        let is_open = state.is_open(self);
+        if is_open {
             state.flights.remove(&self.fingerprint);
-            if let Err(error) = answered
-                && is_outage(&**error)
-            {
-                return state.put_off(&self.fingerprint);
-            }
+        }
+        if let Some(error) = outage {
+            let stale = is_open.then(|| state.put_off(&self.fingerprint)).flatten();
+            return stale.map_or_else(|| Landed::Outage(error.to_string().into()), Landed::LetIn);
+        }
+        // What was asked before all was cleared away is not put back.
+        if is_open {
             state.forget(&self.fingerprint);
             if let Some(kept) = kept.clone() {
                 state.remember(self.fingerprint, kept, asked, &self.store.terms);
             }
         }
-        kept
+        kept.map_or(Landed::Ask, Landed::LetIn)
     }
 }
 
