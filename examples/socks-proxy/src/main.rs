@@ -7,13 +7,16 @@
 //! It prints `listening on 127.0.0.1:1080`; then, from elsewhere,
 //! `curl --proxy socks5h://127.0.0.1:1080 https://example.com/`.
 
+mod beats;
 mod config;
 mod descriptors;
 mod egress;
+mod inherited;
 mod kept;
 mod listen;
 mod live;
 mod log;
+mod manager;
 mod names;
 mod parts;
 mod policy;
@@ -39,15 +42,22 @@ use serve::Start;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let config = cli.load();
-    let mut log = Log::to_stderr(
-        config
-            .as_ref()
-            .map_or_else(|_| Default::default(), |it| it.log_format),
-    );
-    let begun = config.and_then(|config| log.begin(&config).map(|()| config));
+    let taken = inherited::take();
+    let config = taken.and_then(|()| cli.load());
+    let format = config
+        .as_ref()
+        .map_or_else(|_| Default::default(), |it| it.log_format);
+    let begun = config.and_then(|config| {
+        let mut log = Log::of(&config)?;
+        log.begin(&config)?;
+        Ok((log, config))
+    });
+    let (log, config) = match begun {
+        Ok((log, config)) => (log, Ok(config)),
+        Err(error) => (Log::to_stderr(format), Err(error)),
+    };
     let log = Arc::new(log);
-    match begun.and_then(|config| run(cli, config, &log)) {
+    match config.and_then(|config| run(cli, config, &log)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log.say(&*error);

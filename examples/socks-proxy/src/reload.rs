@@ -1,4 +1,5 @@
-//! SIGHUP: everything is read again, and takes effect as a whole, or not at all.
+//! SIGHUP: everything is read again, and takes effect as a whole, or not at all; the log's
+//! file is opened again. SIGUSR1: that alone.
 //!
 //! New sessions find what is new. Those that live keep what they began with, their place
 //! among the limits too, where nothing has changed about these.
@@ -10,6 +11,7 @@ use crate::{
     kept::Kept,
     live::Live,
     log::{self, Log},
+    manager,
     parts::Parts,
 };
 
@@ -24,13 +26,15 @@ pub struct Reload<S> {
 }
 
 /// Keys that are read at the start alone.
-const AT_THE_START: [&str; 7] = [
+const AT_THE_START: [&str; 9] = [
     "listen",
     "keepalive",
+    "unready-time",
     "grace",
     "max-connections",
     "threads",
     "runtime",
+    "log-file",
     "log-format",
 ];
 
@@ -44,6 +48,13 @@ impl<S: Clone + Send + 'static> Reload<S> {
         use tokio::{signal::unix, task::spawn_blocking};
 
         let mut hangups = unix::signal(unix::SignalKind::hangup())?;
+        let mut reopen = unix::signal(unix::SignalKind::user_defined1())?;
+        let log = Arc::clone(&self.log);
+        tokio::spawn(async move {
+            while reopen.recv().await.is_some() {
+                log.reopen();
+            }
+        });
         let mut build = Some(build);
         tokio::spawn(async move {
             while hangups.recv().await.is_some() {
@@ -71,6 +82,8 @@ impl<S: Clone + Send + 'static> Reload<S> {
     }
 
     fn told(&mut self, build: &impl Fn(&Config, Parts) -> S) {
+        manager::reloading();
+        self.log.reopen();
         match self.run(build) {
             Ok(()) => tracing::info!("reloaded"),
             Err(error) => {
@@ -78,6 +91,7 @@ impl<S: Clone + Send + 'static> Reload<S> {
                 tracing::error!(%error, "not reloaded: what was in effect still is");
             }
         }
+        manager::ready();
     }
 
     fn run(&mut self, build: &impl Fn(&Config, Parts) -> S) -> Result<(), Box<dyn Error>> {

@@ -14,12 +14,14 @@ use tokio::{net::TcpStream, runtime};
 use tower::ServiceBuilder;
 
 use crate::{
+    beats::{Beating, Beats},
     config::{Cli, Config, Runtime},
     descriptors,
     kept::Kept,
     listen,
     live::Live,
     log::Log,
+    manager,
     parts::Parts,
     reload::Reload,
     shutdown,
@@ -37,6 +39,7 @@ pub struct Start {
 
 pub fn serve(start: Start) -> Result<(), Box<dyn Error>> {
     let config = &start.config;
+    listen::check_passed(config)?;
     let max_connections = match config.max_connections {
         // More than a semaphore can count is no limit.
         Some(max) => max.get().min(tokio::sync::Semaphore::MAX_PERMITS),
@@ -72,16 +75,18 @@ fn per_thread(
     runtime.block_on(async {
         let server = ThreadedServer::bind(&listen::addrs(&start.config), threads)?;
         // Before anybody is told to come.
-        let server = server.with_keepalive(keepalive(&start.config));
+        let mut server = server.with_keepalive(keepalive(&start.config));
+        for listener in listen::passed(&start.config) {
+            server = server.with_listener(listener.try_clone()?)?;
+        }
         let addrs = server.local_addrs().to_vec();
-        let grace = start.config.grace.duration();
-        let proxy = start.reloadable(addrs.clone(), max_connections)?;
         let shutdown = shutdown::signals()?;
-        announce(&addrs);
         let server = server
-            .with_shutdown(shutdown.first())
+            .with_shutdown(shutdown.first(start.config.unready_time.duration()))
             .with_cut(shutdown.second())
-            .with_grace(grace);
+            .with_grace(start.config.grace.duration());
+        let proxy = start.reloadable(addrs.clone(), max_connections)?;
+        announce(&addrs);
         Ok(server.serve(proxy).await?)
     })
 }
@@ -99,18 +104,24 @@ fn shared(
     runtime.block_on(async {
         let mut listeners = Vec::new();
         for addr in listen::addrs(&start.config) {
-            let listener = TcpAcceptor::listen(addr)?;
-            listeners.push(listener.with_keepalive(keepalive(&start.config)));
+            listeners.push(TcpAcceptor::listen(addr)?);
         }
+        for listener in listen::passed(&start.config) {
+            listeners.push(TcpAcceptor::from_std(listener.try_clone()?)?);
+        }
+        let keepalive = keepalive(&start.config);
+        let listeners: Vec<_> = listeners
+            .into_iter()
+            .map(|it| it.with_keepalive(keepalive))
+            .collect();
         let addrs: Vec<_> = listeners.iter().map(|it| it.local_addr()).collect();
-        let grace = start.config.grace.duration();
-        let proxy = start.reloadable(addrs.clone(), max_connections)?;
         let shutdown = shutdown::signals()?;
-        announce(&addrs);
         let server = Server::new(listeners)
-            .with_shutdown(shutdown.first())
+            .with_shutdown(shutdown.first(start.config.unready_time.duration()))
             .with_cut(shutdown.second())
-            .with_grace(grace);
+            .with_grace(start.config.grace.duration());
+        let proxy = start.reloadable(addrs.clone(), max_connections)?;
+        announce(&addrs);
         // A task of its own: waking the main one would cost a system call.
         let serving = tokio::spawn(server.serve(proxy));
         let served = serving.await;
@@ -135,10 +146,16 @@ impl Start {
             live: live.clone(),
         };
         reload.spawn(build)?;
-        Ok(ServiceBuilder::new()
+        let beats = manager::watchdog().map(|patience| {
+            let beats = Beats::new(patience / 8);
+            tokio::spawn(manager::alive(beats.clone(), patience));
+            beats
+        });
+        let stack = ServiceBuilder::new()
             // Taken before accept, held until the session ends.
             .concurrency_limit(max_connections)
-            .service(live))
+            .service(live);
+        Ok(Beating::new(stack, beats))
     }
 }
 
@@ -148,4 +165,5 @@ fn announce(addrs: &[SocketAddr]) {
     let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
     // A reader that has gone is no reason not to serve.
     let _ = writeln!(io::stdout(), "listening on {}", addrs.join(", "));
+    manager::ready();
 }

@@ -1,13 +1,15 @@
 //! SIGTERM and SIGINT, on Windows Ctrl-Break and Ctrl-C: the first drains, the
 //! second cuts.
 
-use std::{future::Future, io};
+use std::{future::Future, io, time::Duration};
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 #[cfg(windows)]
 use tokio::signal::windows::{ctrl_break as terminate, ctrl_c as interrupt};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
+
+use crate::manager;
 
 pub struct Shutdown {
     signals: watch::Receiver<u32>,
@@ -25,6 +27,7 @@ pub fn signals() -> io::Result<Shutdown> {
                 _ = interrupt.recv() => {}
             }
             count.send_modify(|count| *count += 1);
+            manager::stopping();
         }
     });
     Ok(Shutdown { signals })
@@ -41,8 +44,13 @@ fn interrupt() -> io::Result<Signal> {
 }
 
 impl Shutdown {
-    pub fn first(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.after(1)
+    /// When no more clients are taken: so long after the first signal.
+    pub fn first(&self, unready_time: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let first = self.after(1);
+        async move {
+            first.await;
+            sleep(unready_time).await;
+        }
     }
 
     pub fn second(&self) -> impl Future<Output = ()> + Send + use<> {

@@ -33,7 +33,7 @@ pub(crate) fn open(
     new: impl FnOnce(Domain, Type) -> io::Result<Socket>,
 ) -> io::Result<TcpAcceptor> {
     let socket = new(Domain::for_address(addr), Type::STREAM)?;
-    TcpAcceptor::from_std(listening(socket, addr, false, keepalive)?, keepalive)
+    TcpAcceptor::new(listening(socket, addr, false, keepalive)?, keepalive)
 }
 
 fn plain(domain: Domain, ty: Type) -> io::Result<Socket> {
@@ -76,11 +76,23 @@ fn listening(
     let _ = shared;
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
-    or_without("TCP_NODELAY", socket.set_tcp_nodelay(true));
-    or_without("SO_OOBINLINE", socket.set_out_of_band_inline(true));
-    keepalive.set_on(SockRef::from(&socket));
+    handed_down(SockRef::from(&socket), keepalive);
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Sets what accepted sockets inherit on Linux.
+fn handed_down(listener: SockRef<'_>, keepalive: Keepalive) {
+    or_without("TCP_NODELAY", listener.set_tcp_nodelay(true));
+    or_without("SO_OOBINLINE", listener.set_out_of_band_inline(true));
+    keepalive.set_on(listener);
+}
+
+/// Makes one that listens already what [`bound`] makes.
+pub(super) fn adopt(listener: &std::net::TcpListener, keepalive: Keepalive) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    handed_down(SockRef::from(listener), keepalive);
+    Ok(())
 }
 
 /// Changes the keepalive of a listener, and so of what it accepts from now on.
@@ -136,8 +148,26 @@ impl TcpAcceptor {
         open(addr, Keepalive::default(), plain).map_err(|error| cannot_listen(addr, &error))
     }
 
+    /// Takes over a socket that listens already: one that a service manager passed, or
+    /// one with options of your own.
+    ///
+    /// What is said of accepted sockets at [`listen`](Self::listen) holds for those that
+    /// it accepts, too.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fcntl(2)`, `getsockname(2)` and of registering it with the runtime.
+    ///
+    /// # Panics
+    ///
+    /// If there is no Tokio runtime around it.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        adopt(&listener, Keepalive::default())?;
+        Self::new(listener, Keepalive::default())
+    }
+
     /// A listener that does not block, within a Tokio runtime.
-    pub(super) fn from_std(
+    pub(super) fn new(
         listener: std::net::TcpListener,
         #[cfg_attr(target_os = "linux", expect(unused_variables, reason = "inherited"))]
         keepalive: Keepalive,
@@ -259,6 +289,18 @@ mod tests {
             socket.keepalive().unwrap(),
             socket.tcp_keepalive_time().unwrap(),
         )
+    }
+
+    #[tokio::test]
+    async fn one_that_is_taken_over_accepts_as_one_that_it_made() {
+        let made = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut listener = TcpAcceptor::from_std(made).unwrap();
+        let _client = TcpStream::connect(listener.local_addr()).await.unwrap();
+        let io = listener.accept().await.unwrap().io;
+        assert!(io.nodelay().unwrap());
+        let socket = SockRef::from(&io);
+        assert!(socket.out_of_band_inline().unwrap());
+        assert!(socket.keepalive().unwrap());
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Proxy, ServeError, Server,
     serve::Signal,
-    tcp::{TcpAcceptor, bound, cannot_listen, keep_alive},
+    tcp::{TcpAcceptor, adopt, bound, cannot_listen, keep_alive},
 };
 #[cfg(target_os = "linux")]
 use crate::session::or_without;
@@ -97,6 +97,24 @@ impl ThreadedServer {
             cut: None,
             grace: Server::<TcpAcceptor>::DEFAULT_GRACE,
         })
+    }
+
+    /// Takes over a socket that listens already, one that a service manager passed
+    /// for example. Its connections outlive this server: whoever has the socket, too,
+    /// goes on with those that nobody has accepted yet.
+    ///
+    /// The threads share it, which wakes all of them for each connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of `dup(2)`, `fcntl(2)` and `getsockname(2)`.
+    pub fn with_listener(mut self, listener: TcpListener) -> io::Result<Self> {
+        adopt(&listener, self.keepalive)?;
+        self.local_addrs.push(listener.local_addr()?);
+        for of_thread in &mut self.listeners {
+            of_thread.push(listener.try_clone()?);
+        }
+        Ok(self)
     }
 
     /// The addresses that it listens on: the real ports, where 0 was asked for.
@@ -229,7 +247,7 @@ impl Worker {
             .on_thread_unpark(bulk::after_waiting)
             .build();
         runtime.map_err(ServeError::Thread)?.block_on(async {
-            let from_std = |listener| TcpAcceptor::from_std(listener, self.keepalive);
+            let from_std = |listener| TcpAcceptor::new(listener, self.keepalive);
             let listeners = self.listeners.into_iter().map(from_std);
             let listeners: io::Result<Vec<_>> = listeners.collect();
             let server = Server::new(listeners.map_err(ServeError::Accept)?)

@@ -63,6 +63,19 @@ impl Child {
         Self::spawn(command(args), args).await
     }
 
+    /// As [`start`](Self::start), with variables of the environment.
+    pub async fn start_with_env(variables: &[(&str, &str)], args: &[&str]) -> Self {
+        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+        let mut command = command(&args);
+        command.envs(variables.iter().copied());
+        Self::spawn(command, &args).await
+    }
+
+    /// As [`start_as`](Self::start_as), with a socket that a service manager has opened.
+    pub async fn start_passing(socket: std::net::TcpListener, name: &str, args: &[&str]) -> Self {
+        Self::spawn(passing(socket, name, args), args).await
+    }
+
     /// As [`start`](Self::start), with no more than `most` descriptors.
     pub async fn start_with_descriptors(most: usize, args: &[&str]) -> Self {
         let mut shell = Command::new("sh");
@@ -185,6 +198,30 @@ pub async fn run(args: &[&str]) -> Ran {
 pub async fn run_refusing(rules: &[&str], args: &[&str]) -> Ran {
     let sandbox = crate::sandbox::refusing(rules, path());
     program::run_command(with_args(sandbox.into(), args), "nothing").await
+}
+
+/// As [`run`], with a socket that a service manager has opened; returns its exit code and
+/// what it says.
+pub async fn run_passing(
+    socket: std::net::TcpListener,
+    name: &str,
+    args: &[&str],
+) -> (Option<i32>, String) {
+    let ended = passing(socket, name, args).output();
+    let ended = patiently("the end of socks-proxy", ended).await.unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    (ended.status.code(), said.into_owned())
+}
+
+fn passing(socket: std::net::TcpListener, name: &str, args: &[&str]) -> Command {
+    // It comes as descriptor 0, and is to be the first behind the standard ones.
+    const PASS: &str = r#"exec 3<&0 </dev/null; export LISTEN_PID=$$; exec "$@""#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", PASS, "sh"]).arg(path());
+    let mut shell = with_args(shell, args);
+    shell.envs([("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", name)]);
+    shell.stdin(std::os::fd::OwnedFd::from(socket));
+    shell
 }
 
 fn command(args: &[&str]) -> Command {

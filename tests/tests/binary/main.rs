@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod activation;
 mod config;
 mod ending;
 mod file;
@@ -9,7 +10,9 @@ mod file;
 mod leaving;
 mod limits;
 mod listening;
+mod log_file;
 mod logging;
+mod manager;
 mod names;
 #[cfg(unix)]
 mod reload;

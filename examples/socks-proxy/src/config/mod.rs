@@ -41,7 +41,8 @@ const RUNNING: &str = "Running";
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// Address to listen on, or a name for all of its addresses; may be given again.
-    /// `[::]` is all of IPv6 alone, `0.0.0.0` all of IPv4
+    /// `[::]` is all of IPv6 alone, `0.0.0.0` all of IPv4. `systemd` is what a socket unit
+    /// has opened, `systemd:NAME` those of its sockets that are called so
     #[arg(long, value_name = "ADDR:PORT", help_heading = LISTENING)]
     pub listen: Vec<Text<Listen>>,
 
@@ -192,6 +193,11 @@ pub struct Config {
     #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
     pub udp_idle_timeout: Seconds,
 
+    /// Time between being told to end and taking no more clients: a load balancer looks
+    /// meanwhile, finds the proxy unready, and sends clients elsewhere
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub unready_time: Seconds,
+
     /// Time that tunnels have to end once the proxy is told to. Whoever stops it must wait
     /// for longer before it kills it: `docker stop` waits for 10
     #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
@@ -227,6 +233,11 @@ pub struct Config {
     /// an event for each session, to the warnings [default: RUST_LOG, else warn]
     #[arg(long, value_name = "FILTER", help_heading = RUNNING)]
     pub log: Option<String>,
+
+    /// Write the log to this file, and not to standard error. SIGUSR1 opens it again, once
+    /// it has been moved away
+    #[arg(long, value_name = "FILE", help_heading = RUNNING)]
+    pub log_file: Option<PathBuf>,
 
     /// Form of the log: lines for people, or an object of JSON on each line
     #[arg(long, value_name = "FORMAT", value_enum, help_heading = RUNNING)]
@@ -272,6 +283,7 @@ impl Default for Config {
             half_closed_timeout: Seconds(300),
             keepalive: Seconds(60),
             udp_idle_timeout: Seconds(300),
+            unready_time: Seconds(0),
             grace: Seconds(8),
             max_connections: None,
             max_connections_per_client: None,
@@ -279,6 +291,7 @@ impl Default for Config {
             threads: None,
             runtime: Runtime::default(),
             log: None,
+            log_file: None,
             log_format: LogFormat::default(),
             said: Said::default(),
         }

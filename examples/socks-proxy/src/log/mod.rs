@@ -1,6 +1,8 @@
-//! The log goes to standard error, and nobody waits for it: lines go over a
+//! The log goes to standard error, or to a file, and nobody waits for it: lines go over a
 //! bounded queue to a thread of its own. What finds the queue full, because
 //! nobody reads the log, is dropped, and the log says how much that was.
+
+mod file;
 
 use std::{
     env,
@@ -14,6 +16,7 @@ use std::{
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, reload};
 
+pub use self::file::{LogFile, Reopen};
 use crate::config::{Config, LogFormat};
 
 /// What the log is to hold.
@@ -36,6 +39,8 @@ pub struct Log {
     queue: NonBlocking,
     /// None only while it is dropped.
     until_written: Option<WorkerGuard>,
+    reopen: Reopen,
+    to_stderr: bool,
     /// None before it begins.
     refilter: Option<Refilter>,
 }
@@ -45,6 +50,21 @@ type Refilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync
 impl Log {
     pub fn to_stderr(format: LogFormat) -> Self {
         Self::new(stderr(), format, MAX_WAITING)
+    }
+
+    /// Where the operator wants it.
+    pub fn of(config: &Config) -> Result<Self, Box<dyn Error>> {
+        let Some(path) = &config.log_file else {
+            return Ok(Self::to_stderr(config.log_format));
+        };
+        let reopen = Reopen::default();
+        let file = LogFile::open(path, reopen.clone()).map_err(|error| {
+            let key = config.said.at("log-file");
+            format!("{key}: cannot write {}: {error}", path.display())
+        })?;
+        let mut log = Self::new(file, config.log_format, MAX_WAITING);
+        (log.reopen, log.to_stderr) = (reopen, false);
+        Ok(log)
     }
 
     fn new(out: impl Write + Send + 'static, format: LogFormat, max_waiting: usize) -> Self {
@@ -66,6 +86,8 @@ impl Log {
         Self {
             queue,
             until_written: Some(until_written),
+            reopen: Reopen::default(),
+            to_stderr: true,
             refilter: None,
         }
     }
@@ -74,7 +96,7 @@ impl Log {
     pub fn begin(&mut self, config: &Config) -> Result<(), Box<dyn Error>> {
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter(config)?)
-            .with_ansi(stderr().is_terminal())
+            .with_ansi(self.to_stderr && stderr().is_terminal())
             .with_writer(self.queue.clone());
         self.refilter = Some(match config.log_format {
             LogFormat::Text => {
@@ -99,6 +121,12 @@ impl Log {
         let _ = self.refilter.as_ref().map(|set| set(filter));
     }
 
+    /// What opens its files again: at once, though there may be nothing to write.
+    pub fn reopen(&self) {
+        self.reopen.tell();
+        let _ = self.queue.clone().write(b"");
+    }
+
     /// Says why the program ends, whatever the filter.
     pub fn say(&self, error: &dyn Error) {
         let mut line = format!("socks-proxy: {error}");
@@ -107,6 +135,9 @@ impl Log {
         line.push('\n');
         // It never fails.
         let _ = self.queue.clone().write_all(line.as_bytes());
+        if !self.to_stderr {
+            let _ = stderr().write_all(line.as_bytes());
+        }
     }
 }
 
