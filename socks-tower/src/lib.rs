@@ -84,7 +84,7 @@
 //! | ready-made: [`Socks`], [`Socks5`], [`Socks4`] | [`stages`] |
 //! | what serves: [`Server`], [`ThreadedServer`], [`Listener`] | [`server`] |
 //! | the stages: [`HandshakeLayer`], [`AuthenticateLayer`], [`ConnectLayer`], [`Relay`]; [`ByCommand`], [`BindLayer`], [`UdpAssociate`], [`TorResolve`] | [`stages`] |
-//! | who may come: [`Users`], [`ReloadUsers`], `VerifyPasswords`, [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`] |
+//! | who may come: [`Users`], [`ReloadUsers`], `VerifyPasswords`, [`NoAuth`], [`UsernamePassword`], [`AuthMethod`], [`Attempt`], [`Identity`] | [`stages::authenticate`], and the page `guide::own_authentication` |
 //! | the works: [`ResolveLayer`], [`SystemResolver`] and `DnsResolver`, [`AuthorizeLayer`] and [`Rules`], [`TcpConnector`] | [`works`] |
 //! | … by which address, interface and mark: [`Egress`] | [`works::egress`] |
 //! | … through other proxies: [`Socks5Connector`], [`Socks4Connector`], [`ProxyConnector`] and [`ProxyUrl`] | [`works::upstream`] |
@@ -271,8 +271,11 @@
 
 pub mod front;
 #[cfg(all(
+    feature = "auth-cache",
     feature = "dns-over-tls",
     feature = "http-connect",
+    feature = "ident",
+    feature = "lockout",
     feature = "routes",
     feature = "upstream-pool"
 ))]

@@ -54,6 +54,9 @@
 //! a file as `htpasswd` makes one, are checked by `VerifyPasswords` (feature
 //! `password-file`), which remembers by itself.
 //!
+//! The page `guide::own_authentication` goes from a closure to a method that wraps the
+//! stream.
+//!
 //! A user may write something behind the name, for a pool of proxies to go by, if
 //! [`SplitName`] is around the verifier.
 //!

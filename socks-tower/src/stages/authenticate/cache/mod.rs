@@ -65,12 +65,10 @@
 //!   [`is_outage`](crate::session::is_outage), whomever you say:
 //!
 //! ```
-//! use socks_tower::{
-//!     Attempt, AuthenticateLayer, BoxError, Identity, session::is_outage,
-//! };
+//! use socks_tower::{AuthenticateLayer, BoxError, Identity, session::is_outage};
 //! use tower::ServiceExt;
 //!
-//! # let verifier = tower::service_fn(|_: Attempt| async { Err::<Identity, BoxError>("".into()) });
+//! # let verifier = tower::service_fn(|_: socks_tower::Attempt| async { Err::<Identity, BoxError>("".into()) });
 //! // Rules and limits can tell who came in so.
 //! let verifier = verifier.map_result(|verdict: Result<Identity, BoxError>| match verdict {
 //!     Err(error) if is_outage(&*error) => Ok(Identity::new("unverified")),
