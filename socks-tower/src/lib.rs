@@ -316,13 +316,13 @@ pub use socks_core::{
     v4,
     v5::{Command, Method, ReplyCode},
 };
-#[cfg(feature = "password-file")]
-#[doc(inline)]
-pub use stages::authenticate::password_file::{HashedUsers, VerifyPasswords};
 #[cfg(any(feature = "gssapi", docsrs, test))]
 #[cfg_attr(docsrs, doc(cfg(feature = "gssapi")))]
 #[doc(inline)]
 pub use stages::authenticate::gssapi::{GssApi, GssApiError, Principal, Protection};
+#[cfg(feature = "password-file")]
+#[doc(inline)]
+pub use stages::authenticate::password_file::{HashedUsers, VerifyPasswords};
 #[cfg(feature = "http-connect")]
 #[doc(inline)]
 pub use stages::http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpConnectLayer};
