@@ -1,9 +1,9 @@
 //! Kerberos 5 by the system's library.
 //!
-//! What it is asked for by this crate has no unsafe code, so three things are done by
-//! other ways: whether a message was encrypted is read from its token, how much fits a
-//! message is found by asking how long its token would be, and messages are unwrapped as
-//! one buffer that may be written to, since the library decrypts where it reads.
+//! Three things are not there in its safe interface, and are done in other ways: whether a
+//! message was encrypted is read from its token; how much fits a message is found by asking
+//! how long its token would be; and a message is unwrapped as a buffer that may be written
+//! to, since the library decrypts where it reads.
 
 use std::time::Duration;
 
@@ -82,7 +82,10 @@ trait Side: SecurityContext + Send + 'static {
 
 impl Side for ServerCtx {
     fn advance(&mut self, token: &[u8]) -> Result<Option<Buf>, Error> {
-        self.step(token, None)
+        let token = self.step(token, None);
+        // A ticket that was handed to us is nothing that we want.
+        drop(self.take_delegated_cred());
+        token
     }
 }
 

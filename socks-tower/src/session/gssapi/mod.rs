@@ -11,7 +11,7 @@ mod no_krb5;
 mod protected;
 mod steps;
 
-use std::{fmt, ops::Range, time::Duration};
+use std::{ops::Range, time::Duration};
 
 #[cfg(test)]
 pub(crate) use fake::{Fake, FakeClient, FakeContext};
@@ -158,16 +158,4 @@ pub(crate) fn message(message_type: MessageType, token: Vec<u8>) -> Result<Vec<u
         token,
     }
     .to_bytes())
-}
-
-impl fmt::Debug for dyn Acceptor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Acceptor(..)")
-    }
-}
-
-impl fmt::Debug for dyn Initiator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Initiator(..)")
-    }
 }

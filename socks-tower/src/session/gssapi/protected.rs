@@ -64,6 +64,7 @@ pub(crate) fn protect(
         ends: ends.map(|ends| Box::pin(sleep_until(ends))),
         received: Vec::new(),
         plain: 0..0,
+        end: 0,
         unsent: Vec::new(),
     };
     Ok((wrap, datagrams))
@@ -116,6 +117,8 @@ pub(crate) struct Protected {
     received: Vec<u8>,
     /// What of it is still to be handed out; if none, `received` begins with a message.
     plain: Range<usize>,
+    /// Where that message ends.
+    end: usize,
     /// What has been wrapped and not yet written.
     unsent: Vec<u8>,
 }
@@ -153,13 +156,16 @@ impl Protected {
         self.order
             .see(token.get(plain.clone()).unwrap_or_default())?;
         self.plain = Header::LEN + plain.start..Header::LEN + plain.end;
-        if self.plain.is_empty() {
-            self.received.drain(..end);
-        } else {
-            // Nothing behind it is wanted: the next message follows what is handed out.
-            self.received.drain(self.plain.end..end);
-        }
+        self.end = end;
+        self.leave();
         Ok(Ok(()))
+    }
+
+    /// Leaves a message that has been handed out behind.
+    fn leave(&mut self) {
+        if self.plain.is_empty() {
+            self.received.drain(..self.end.min(self.received.len()));
+        }
     }
 
     /// Hands out what has been unwrapped.
@@ -168,9 +174,7 @@ impl Protected {
         let at = self.plain.start..self.plain.start + len;
         buf.put_slice(self.received.get(at).unwrap_or_default());
         self.plain.start += len;
-        if self.plain.is_empty() {
-            self.received.drain(..self.plain.end);
-        }
+        self.leave();
     }
 
     /// Writes what has been wrapped.
