@@ -11,6 +11,7 @@ mod beats;
 mod config;
 mod descriptors;
 mod egress;
+mod hash;
 mod inherited;
 mod kept;
 mod listen;
@@ -34,7 +35,7 @@ use std::{
     sync::Arc,
 };
 
-use config::{Cli, Config};
+use config::{Cli, Config, Instead};
 use kept::Kept;
 use log::Log;
 use parts::Parts;
@@ -67,6 +68,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, config: Config, log: &Arc<Log>) -> Result<(), Box<dyn Error>> {
+    if let Some(Instead::Hash(user)) = &cli.command {
+        return hash::run(user);
+    }
     if cli.tasks.print_config {
         write!(io::stdout(), "{}", toml::to_string(&config)?)?;
         return Ok(());

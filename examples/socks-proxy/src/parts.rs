@@ -4,7 +4,7 @@
 use std::{error::Error, time::Duration};
 
 use socks_tower::{
-    Egress, ListenAddrs, Rules, Users,
+    Egress, ListenAddrs, Rules,
     middleware::{ClientKey, LiveLimitLayer, LockoutLayer},
 };
 
@@ -15,7 +15,7 @@ use crate::{
     listen,
     names::Resolver,
     policy::{self, Groups, LimitedLayer},
-    users,
+    users::Users,
     ways_out::{self, WaysOut},
 };
 
@@ -39,7 +39,7 @@ impl Parts {
     /// What counts or remembers is taken from before, where nothing has changed about it.
     pub fn new(config: &Config, kept: &mut Kept) -> Result<Self, Box<dyn Error>> {
         agrees(config)?;
-        let users = users::read(config)?;
+        let users = Users::new(config, kept)?;
         listen::check(config, users.is_some())?;
         let egress = egress::of(config);
         egress.check()?;

@@ -97,7 +97,7 @@ pub fn stack(
             let users = ServiceBuilder::new()
                 .option_layer(lockout)
                 .map_err(BoxError::from)
-                .service(users);
+                .service(users.verifier());
             (
                 AuthenticateLayer::password(users.clone()),
                 HttpConnectLayer::password(users),

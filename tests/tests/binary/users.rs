@@ -1,6 +1,6 @@
 //! Who is let in.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use socks_tests::{
     child::{self, Child},
@@ -11,6 +11,7 @@ use socks_tests::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    process::Command,
     time::{Instant, sleep},
 };
 
@@ -120,6 +121,12 @@ fn unusable() -> Vec<String> {
         ":".to_owned(),
         format!("ann:s3cret{long}"),
         format!("{long}:s3cret"),
+        // Hashes that are too weak, cost too much, or are none.
+        "ann:$apr1$s3cret$E3ihGacYYk8uwcv70uYhJ1".to_owned(),
+        "ann:{SHA}s3cret5en6G6MezRroT3XKqkdPOmY/BfQ=".to_owned(),
+        "ann:$2y$31$s3cretWKzbu2zdUXzdgx.te026.OKKflvLEJX0weSglWVmwfAY.i".to_owned(),
+        "ann:$2y$05$s3cret".to_owned(),
+        "ann:$y$j9T$s3cret".to_owned(),
     ]
 }
 
@@ -229,5 +236,106 @@ async fn users_of_the_file_alone_can_be_locked_out() {
     for login in [WRONG, RIGHT] {
         let refused = socks5(child.addr(), login, origin.addr()).await;
         assert_eq!(refused.unwrap_err(), Refused::Password);
+    }
+}
+
+/// Of "s3cret": by `htpasswd -nbB -C 4`, and by `argon2 somesalt -id -k 64 -t 1 -e`.
+const BCRYPT: &str = "$2y$04$hckwFDI1Ue1Akfqce5x13ek6OdlwQLMW2yKam/db6czSowcTHRwda";
+const ARGON2: &str =
+    "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$6Crvd0pUWwUX9JdfBSpZ7dOnM78DdrdhAOj1hvHMiF8";
+
+#[tokio::test]
+async fn of_hashed_users_the_passwords_are_let_in_and_not_the_hashes() {
+    let origin = Origin::echo(V4).await;
+    let file = File::new(&format!(
+        "joe:{BCRYPT}\r\nann:{ARGON2}:of the second floor\nbob:$in clear\n"
+    ));
+    let child = Child::start(&["--allow-private", "--users", file.name()]).await;
+    // The second time they are remembered.
+    for _ in 0..2 {
+        for login in [("joe", "s3cret"), ("ann", "s3cret"), ("bob", "$in clear")] {
+            let tunnel = socks5(child.addr(), Some(login), origin.addr()).await;
+            assert_echoes(&mut tunnel.unwrap(), b"let in").await;
+        }
+        for login in [
+            ("joe", "guess"),
+            ("joe", BCRYPT),
+            ("joe", ""),
+            ("bob", "s3cret"),
+            ("eve", "s3cret"),
+        ] {
+            let refused = socks5(child.addr(), Some(login), origin.addr()).await;
+            assert_eq!(refused.unwrap_err(), Refused::Password, "{login:?}");
+        }
+        // A port that is closed, or the answer of an origin that speaks no HTTP.
+        assert_ne!(http_status(child.addr(), HTTP_RIGHT).await, "407");
+        assert_eq!(http_status(child.addr(), HTTP_WRONG).await, "407");
+    }
+}
+
+/// What `socks-proxy hash` makes of this input.
+async fn hash(args: &[&str], input: &[u8]) -> (Option<i32>, String) {
+    let mut hash = Command::new(child::path());
+    hash.arg("hash").args(args).kill_on_drop(true);
+    hash.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut hash = hash.stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = hash.stdin.take().unwrap();
+    // One that refuses its arguments reads nothing.
+    let _ = stdin.write_all(input).await;
+    drop(stdin);
+    let output = patiently("a hash", hash.wait_with_output()).await.unwrap();
+    let line = String::from_utf8(output.stdout).unwrap();
+    (output.status.code(), line)
+}
+
+#[tokio::test]
+async fn the_lines_of_socks_proxy_hash_let_in_who_they_are_of() {
+    let origin = Origin::echo(V4).await;
+    let mut lines = String::new();
+    for (args, input) in [
+        (&["joe"][..], &b"s3cret\n"[..]),
+        (&["ann", "--bcrypt", "4"], b"\xef\xbb\xbfs3cret\r\nmore\n"),
+        (&["bob"], b"with $ and : and space "),
+    ] {
+        let (code, line) = hash(args, input).await;
+        assert_eq!(code, Some(0), "{args:?}");
+        assert!(!line.contains("s3cret") && line.ends_with('\n'), "{line}");
+        lines += &line;
+    }
+    let file = File::new(&lines);
+    // A hash takes long where nothing is optimized.
+    let args = ["--allow-private", "--handshake-timeout", "60", "--users"];
+    let child = Child::start(&[&args[..], &[file.name()]].concat()).await;
+    for login in [
+        ("joe", "s3cret"),
+        ("ann", "s3cret"),
+        ("bob", "with $ and : and space "),
+    ] {
+        let tunnel = socks5(child.addr(), Some(login), origin.addr()).await;
+        assert_echoes(&mut tunnel.unwrap(), b"let in").await;
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_would_let_nobody_in_is_not_made() {
+    let long = "x".repeat(256);
+    for (args, input) in [
+        (&["joe"][..], &b"\n"[..]),
+        (&["joe"], b""),
+        (&["joe"], long.as_bytes()),
+        (&["joe"], b"\xff\n"),
+        (&["joe", "--bcrypt", "15"], b"s3cret\n"),
+        (&["joe", "--bcrypt", "3"], b"s3cret\n"),
+        (&["joe", "--bcrypt", "4"], &long.as_bytes()[..73]),
+        (&["joe:s3cret"], b"s3cret\n"),
+        (&["#joe"], b"s3cret\n"),
+        (&[""], b"s3cret\n"),
+        (&[&long], b"s3cret\n"),
+        (&[], b"s3cret\n"),
+        (&["joe", "s3cret"], b"s3cret\n"),
+    ] {
+        let (code, line) = hash(args, input).await;
+        assert_ne!(code, Some(0), "{args:?}");
+        assert_eq!(line, "");
     }
 }

@@ -3,7 +3,9 @@
 
 use std::{error::Error, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand as _, parser::ValueSource,
+};
 
 use super::Config;
 
@@ -11,6 +13,25 @@ use super::Config;
 pub struct Cli {
     matches: ArgMatches,
     pub tasks: Tasks,
+    /// In the place of serving.
+    pub command: Option<Instead>,
+}
+
+#[derive(clap::Subcommand)]
+pub enum Instead {
+    /// Make a line for --users: asks for the password, or reads it from standard input
+    Hash(NewUser),
+}
+
+#[derive(Args)]
+pub struct NewUser {
+    /// Whose line it is
+    pub name: String,
+
+    /// By bcrypt, which other programs know as well, at this cost of 4 to 14 (each further
+    /// one takes twice as long) [default: argon2id]
+    #[arg(long, value_name = "COST", value_parser = clap::value_parser!(u32).range(4..=14))]
+    pub bcrypt: Option<u32>,
 }
 
 #[derive(Args)]
@@ -34,7 +55,12 @@ impl Cli {
     pub fn parse() -> Self {
         let matches = command().get_matches();
         let tasks = Tasks::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        Self { matches, tasks }
+        let command = Instead::from_arg_matches(&matches).ok();
+        Self {
+            matches,
+            tasks,
+            command,
+        }
     }
 
     /// The file, as it is now, with the flags over it.
@@ -64,7 +90,10 @@ fn command() -> Command {
         switch(arg)
     });
     let keys: Vec<_> = keys.get_arguments().cloned().collect();
-    Tasks::augment_args(command).args(keys)
+    let command = Tasks::augment_args(command).args(keys);
+    Instead::augment_subcommands(command)
+        .subcommand_required(false)
+        .args_conflicts_with_subcommands(true)
 }
 
 /// A flag's id, as a key.

@@ -17,7 +17,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub use cli::Cli;
+pub use cli::{Cli, Instead, NewUser};
 pub use said::Said;
 pub use values::{Login, Mark, Net, Ports, Seconds, Text, WayOut};
 
@@ -64,7 +64,8 @@ pub struct Config {
     #[arg(long, value_name = "NAME:PASSWORD", help_heading = CLIENTS)]
     pub user: Vec<Login>,
 
-    /// Let in the users of a file, one NAME:PASSWORD a line; # begins a comment
+    /// Let in the users of a file, one a line: NAME:HASH, as `socks-proxy hash` and
+    /// `htpasswd -B` make it, or NAME:PASSWORD; # begins a comment
     #[arg(long, value_name = "FILE", help_heading = CLIENTS)]
     pub users: Option<PathBuf>,
 

@@ -121,7 +121,7 @@ impl Hash {
 }
 
 fn other(error: impl fmt::Display) -> io::Error {
-    io::Error::other(format!("check a password: {error}"))
+    io::Error::other(format!("hash a password: {error}"))
 }
 
 fn at_most(form: &'static str, what: &'static str, given: u64, most: u64) -> Result<(), HashError> {
@@ -247,7 +247,11 @@ pub fn hash_password(password: impl AsRef<[u8]>, scheme: Scheme) -> io::Result<S
             let hash = Argon2::default().hash_password(password).map_err(other)?;
             Ok(hash.to_string())
         }
-        Some(cost @ 4..=most::BCRYPT_COST) => bcrypt::hash(password, cost).map_err(other),
+        Some(cost @ 4..=most::BCRYPT_COST) => {
+            let parts = bcrypt::hash_with_result(password, cost).map_err(other)?;
+            // Older programs than the newest know it by this name.
+            Ok(parts.format_for_version(bcrypt::Version::TwoY))
+        }
         Some(_) => Err(invalid(format!("a cost is 4 to {}", most::BCRYPT_COST))),
     }
 }

@@ -187,24 +187,33 @@ impl VerifyPasswords {
             return Err(wrong);
         }
         let current = self.users.current();
-        let fields = [given.username.as_bytes(), given.password.as_bytes()];
-        let fingerprint = self.users.fingerprints.of(fields);
         // No name that is listed is empty.
         let name = given.username.to_str().unwrap_or_default();
-        let (hash, is_listed) = match current.users.get(name) {
-            Some(Secret::Clear(password)) if *password == given.password => {
-                return Ok(Verdict::Right(Identity::new(name)));
-            }
+        let listed = current.users.get(name);
+        let clear = match listed {
+            Some(Secret::Clear(password)) => password,
+            // Compared as well, with nothing gained.
+            Some(Secret::Hashed(_)) | None => &given.password,
+        };
+        let is_right = *clear == given.password;
+        if is_right && matches!(listed, Some(Secret::Clear(_))) {
+            return Ok(Verdict::Right(Identity::new(name)));
+        }
+        let fields = [given.username.as_bytes(), given.password.as_bytes()];
+        let fingerprint = || self.users.fingerprints.of(fields);
+        let (fingerprint, hash, is_listed) = match listed {
             Some(Secret::Hashed(hash)) => {
+                let fingerprint = fingerprint();
                 if self.users.remembers(name, hash, &fingerprint) {
                     return Ok(Verdict::Right(Identity::new(name)));
                 }
-                (Arc::clone(hash), true)
+                (fingerprint, Arc::clone(hash), true)
             }
             // Of no use but that it takes as long.
             Some(Secret::Clear(_)) | None => {
                 let number = self.users.stand_ins.hash_one(&given.username);
-                (current.stand_in(number).ok_or(wrong)?, false)
+                let hash = current.stand_in(number).ok_or(wrong)?;
+                (fingerprint(), hash, false)
             }
         };
         let name = is_listed.then(|| name.into());
