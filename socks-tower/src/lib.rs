@@ -111,7 +111,7 @@
 //! | `LiveLimitLayer`, `RateLimitLayer` | between the stages, or around the connector | a close, or 01; or it waits |
 //! | `LockoutLayer` | around a verifier, its gate before the first stage | the method's refusal, or a close |
 //! | `AuthCacheLayer` | around a verifier, within the lock-out | nothing |
-//! | `HttpConnectLayer` | in the place of the SOCKS stages, or beside them | HTTP's statuses |
+//! | `HttpConnectLayer`, `HttpForwardLayer` | in the place of the SOCKS stages, or beside them | HTTP's statuses |
 //! | `RegisterLayer` | behind authentication | a close, if its session is ended |
 //! | `QuotaLayer` | behind authentication | 02, and a close where the last byte was |
 //! | `BandwidthLayer` | between the stages, or before the first | nothing: it is slow |
@@ -255,6 +255,7 @@
 //! | `quota` | no | `QuotaLayer`: bytes per day or month of a client, a user, or all |
 //! | `tap` | no | `TapLayer`: looks at the first bytes of tunnels, for TLS server names and HTTP hosts |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS; `HttpConnector`: through a proxy that speaks it |
+//! | `http-forward` | no | `HttpForwardLayer`: plain HTTP requests on the same connections, by hyper; turns `http-connect` on |
 //! | `hyper` | no | connectors through proxies, for the clients of hyper-util and tonic |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
 //! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
@@ -326,6 +327,9 @@ pub use stages::authenticate::password_file::{HashedUsers, VerifyPasswords};
 #[cfg(feature = "http-connect")]
 #[doc(inline)]
 pub use stages::http_connect::{ByProtocol, ByProtocolLayer, HttpConnect, HttpConnectLayer};
+#[cfg(feature = "http-forward")]
+#[doc(inline)]
+pub use stages::http_forward::{HttpForward, HttpForwardLayer};
 #[doc(inline)]
 pub use stages::{
     ListenAddrs, Socks, Socks4, Socks5, UnspecifiedError,

@@ -84,6 +84,8 @@ pub use states::{Accepted, Connected, Greeted, Requested, State};
 pub(crate) use stream::by_pin;
 pub use stream::{BoxStream, ClientStream, Rewind, Stream};
 pub(crate) use stream::{take_buffered, tcp};
+#[cfg(feature = "http-forward")]
+pub(crate) use timeout::TimeoutAt;
 pub(crate) use timeout::{optional_timeout, second_look, timeout, timeout_at};
 pub use transfer::{End, Transfer};
 pub use work::{Authorizer, Connector, Judge, Resolver, Work};

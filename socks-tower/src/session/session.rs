@@ -13,6 +13,8 @@ use std::{
 use http::Extensions;
 use socks_core::v4::UserId;
 
+#[cfg(feature = "http-forward")]
+use crate::session::watch::Watching;
 use crate::session::{AuthenticatedBy, Protocol, policy::Policy, trace, watch::Watch};
 
 /// Who a client has been shown to be.
@@ -265,6 +267,18 @@ impl Session {
         self.watch.learn(self);
         // A PROXY header that says where the client is has been read by now.
         trace::speaks(protocol, self);
+    }
+
+    /// Another session of the same client, under a number of its own, and those who
+    /// watch it: whoever watches this one.
+    #[cfg(feature = "http-forward")]
+    pub(crate) fn again(&self) -> (Self, Vec<Watching>) {
+        let mut again = Self {
+            id: SessionId::next(),
+            ..self.clone()
+        };
+        let watching = Watching::begin_again(&mut again);
+        (again, watching)
     }
 
     /// The copy that a work is handed.

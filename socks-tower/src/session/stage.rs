@@ -74,7 +74,7 @@ impl<F> StageFuture<F> {
     }
 
     /// Is `next`, with no part of its own before it.
-    #[cfg(feature = "proxy-protocol")]
+    #[cfg(any(feature = "http-forward", feature = "proxy-protocol"))]
     pub(crate) fn next(next: F) -> Self {
         Self {
             state: State::Next { next },

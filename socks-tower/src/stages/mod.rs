@@ -8,6 +8,8 @@ pub mod connect;
 pub mod handshake;
 #[cfg(feature = "http-connect")]
 pub mod http_connect;
+#[cfg(feature = "http-forward")]
+pub mod http_forward;
 mod listen_addrs;
 pub mod lookup;
 pub mod relay;

@@ -133,6 +133,13 @@ impl Policy {
         self.parts_mut().meters.push(meter);
     }
 
+    /// Takes the meter at this address out.
+    #[cfg(feature = "http-forward")]
+    pub(crate) fn remove_meter(&mut self, meter: *const ()) {
+        let meters = &mut self.parts_mut().meters;
+        meters.retain(|it| !std::ptr::addr_eq(Arc::as_ptr(it), meter));
+    }
+
     /// Asks `throttle` for all bytes from here on, besides those that are asked
     /// already. The session holds it until its relay ends.
     pub fn add_throttle(&mut self, throttle: impl Throttle) {

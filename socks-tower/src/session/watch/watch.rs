@@ -199,13 +199,20 @@ pub(crate) struct Watching(Arc<Watched>);
 impl Watching {
     /// Begins to watch a session on behalf of `observer`.
     pub(crate) fn begin<Io>(observer: &Arc<dyn Observer>, accepted: &mut Accepted<Io>) -> Self {
-        let session = &mut accepted.session;
+        Self::begin_at(accepted.accepted_at, observer, &mut accepted.session)
+    }
+
+    pub(crate) fn begin_at(
+        accepted_at: Instant,
+        observer: &Arc<dyn Observer>,
+        session: &mut Session,
+    ) -> Self {
         let record = Record::new(session);
         observer.accepted(&record);
         let watched = Arc::new(Watched {
             observer: Arc::clone(observer),
             outer: mem::take(&mut session.watch),
-            accepted_at: accepted.accepted_at,
+            accepted_at,
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             state: Mutex::new(State {
@@ -218,6 +225,24 @@ impl Watching {
         session.policy.share_meter(Arc::clone(&watched) as _);
         session.watch = Watch(Some(Arc::clone(&watched)));
         Self(watched)
+    }
+
+    /// Begins to watch `session`, which is like another, on behalf of all who watch
+    /// that one: the outermost first.
+    #[cfg(feature = "http-forward")]
+    pub(crate) fn begin_again(session: &mut Session) -> Vec<Self> {
+        let mut observers = Vec::new();
+        let watch = mem::take(&mut session.watch);
+        let mut next = &watch;
+        while let Some(watched) = &next.0 {
+            // What this one carries is not the other's.
+            session.policy.remove_meter(Arc::as_ptr(watched).cast());
+            observers.push(&watched.observer);
+            next = &watched.outer;
+        }
+        let now = Instant::now();
+        let begin = |observer| Self::begin_at(now, observer, session);
+        observers.into_iter().rev().map(begin).collect()
     }
 
     /// The session has come to an end by itself.

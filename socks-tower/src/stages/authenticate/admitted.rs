@@ -7,7 +7,7 @@ use crate::session::{
     WrapsDatagrams,
 };
 
-type Wrap = Box<dyn FnOnce(BoxStream) -> BoxStream + Send>;
+pub(in crate::stages) type Wrap = Box<dyn FnOnce(BoxStream) -> BoxStream + Send>;
 
 /// A client that is let in: who it is, what else is known of it, and how its
 /// stream goes on.
@@ -109,6 +109,17 @@ impl Admitted {
         self.wrap.is_some() || self.extensions.get::<WrapsDatagrams>().is_some()
     }
 
+    /// Leaves in `session` what is known now.
+    pub(in crate::stages) fn admit(
+        self,
+        by: AuthenticatedBy,
+        session: &mut Session,
+    ) -> Option<Wrap> {
+        session.admit(self.identity, by);
+        session.extensions.extend(self.extensions);
+        self.wrap
+    }
+
     /// Leaves in `session` what is known now, and gives the client's stream, of
     /// which `buffered` has been read, to go on with.
     pub(in crate::stages) fn enter<Io: Stream>(
@@ -118,9 +129,7 @@ impl Admitted {
         buffered: &mut Vec<u8>,
         io: Io,
     ) -> ClientStream<Io> {
-        session.admit(self.identity, by);
-        session.extensions.extend(self.extensions);
-        match self.wrap {
+        match self.admit(by, session) {
             None => ClientStream::plain(io),
             Some(wrap) => {
                 let beneath = Rewind::new(mem::take(buffered), io);

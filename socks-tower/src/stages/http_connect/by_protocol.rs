@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{HttpConnect, HttpConnectLayer, head::is_http};
+use super::{HttpConnectLayer, head::is_http};
 use crate::session::{
     Accepted, BoxError, Error, ErrorKind, READ_SIZE, Stage, StageFuture, Stream, always_ready,
     go_on, timeout_at,
@@ -20,42 +20,42 @@ use crate::session::{
 
 /// Two ways in to the same stages. [`HttpConnectLayer::or`] makes one.
 #[derive(Clone, Debug)]
-pub struct ByProtocolLayer<F> {
-    pub(super) http: HttpConnectLayer,
-    pub(super) front: F,
+pub struct ByProtocolLayer<F, H = HttpConnectLayer> {
+    pub(in crate::stages) timeout: Duration,
+    pub(in crate::stages) http: H,
+    pub(in crate::stages) front: F,
 }
 
-impl<S: Clone, F: Layer<S>> Layer<S> for ByProtocolLayer<F> {
-    type Service = ByProtocol<S, F::Service>;
+impl<S: Clone, F: Layer<S>, H: Layer<S>> Layer<S> for ByProtocolLayer<F, H> {
+    type Service = ByProtocol<H::Service, F::Service>;
 
     fn layer(&self, inner: S) -> Self::Service {
         ByProtocol {
-            timeout: self.http.timeout,
+            timeout: self.timeout,
             http: self.http.layer(inner.clone()),
             other: self.front.layer(inner),
         }
     }
 }
 
-/// Sends HTTP clients to `S` by way of [`HttpConnect`], all others to `F`. See
-/// the [module's page](crate::stages::http_connect).
+/// Sends HTTP clients to `H`, all others to `F`. See the
+/// [module's page](crate::stages::http_connect).
 #[derive(Clone, Debug)]
-pub struct ByProtocol<S, F> {
+pub struct ByProtocol<H, F> {
     timeout: Duration,
-    http: HttpConnect<S>,
+    http: H,
     other: F,
 }
 
-impl<Io, S, F> Service<Accepted<Io>> for ByProtocol<S, F>
+impl<Io, H, F> Service<Accepted<Io>> for ByProtocol<H, F>
 where
     Io: Stream,
-    HttpConnect<S>: Stage<Accepted<Io>>,
-    F: Stage<Accepted<Io>, Response = <HttpConnect<S> as Service<Accepted<Io>>>::Response>,
+    H: Stage<Accepted<Io>>,
+    F: Stage<Accepted<Io>, Response = H::Response>,
 {
     type Response = F::Response;
     type Error = Error;
-    type Future =
-        StageFuture<ByProtocolFuture<<HttpConnect<S> as Service<Accepted<Io>>>::Future, F::Future>>;
+    type Future = StageFuture<ByProtocolFuture<H::Future, F::Future>>;
 
     always_ready!();
 

@@ -12,11 +12,11 @@ use crate::session::Protocol;
 
 /// The longest head, in bytes. Tokens of Kerberos and NTLM take 12 KiB and more:
 /// a ticket lists the groups of its user.
-const MAX_LEN: usize = 64 * 1024;
+pub(in crate::stages) const MAX_LEN: usize = 64 * 1024;
 
 /// As long as a head may be without a [`Room`], in bytes: four times what
 /// browsers send.
-const SHORT_LEN: usize = 8 * 1024;
+pub(in crate::stages) const SHORT_LEN: usize = 8 * 1024;
 
 /// Heads that are longer than [`SHORT_LEN`], at a time.
 const MAX_LONG: usize = 256;
@@ -27,7 +27,15 @@ const MAX_FIELDS: usize = 64;
 /// Room for long heads, shared by all connections of a layer. Strangers send
 /// them: without a bound, they would choose how much memory is theirs.
 #[derive(Clone, Debug)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(in crate::stages) struct Room(Arc<Semaphore>);
+
+#[cfg(feature = "http-forward")]
+impl Room {
+    /// A place for a long head, if there is one.
+    pub(in crate::stages) fn place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
+    }
+}
 
 impl Default for Room {
     fn default() -> Self {
@@ -95,7 +103,7 @@ impl HeadError {
 }
 
 /// Whether a client that begins so speaks HTTP: all methods are upper-case.
-pub(super) fn is_http(first: u8) -> bool {
+pub(in crate::stages) fn is_http(first: u8) -> bool {
     first.is_ascii_uppercase()
 }
 
@@ -205,7 +213,7 @@ fn is_connect(request: &httparse::Request<'_, '_>) -> Result<(), HeadError> {
 }
 
 /// Credentials of the scheme Basic (RFC 7617 section 2).
-fn basic(authorization: &[u8]) -> Option<Credentials> {
+pub(in crate::stages) fn basic(authorization: &[u8]) -> Option<Credentials> {
     let authorization = str::from_utf8(authorization).ok()?;
     let (scheme, token) = authorization.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {

@@ -19,10 +19,10 @@ use crate::{
 pub struct HttpConnectLayer {
     pub(super) verifier: Option<Verifier<Credentials>>,
     pub(super) open_to: Option<Arc<dyn Fn(&Session) -> bool + Send + Sync>>,
-    pub(super) timeout: Duration,
-    pub(super) hook: Option<ReplyHook>,
-    pub(super) respond: Option<Respond>,
-    pub(super) room: Room,
+    pub(in crate::stages) timeout: Duration,
+    pub(in crate::stages) hook: Option<ReplyHook>,
+    pub(in crate::stages) respond: Option<Respond>,
+    pub(in crate::stages) room: Room,
 }
 
 impl HttpConnectLayer {
@@ -87,7 +87,11 @@ impl HttpConnectLayer {
     /// The first byte, which decides, has until this layer's deadline.
     #[must_use]
     pub fn or<F>(self, front: F) -> ByProtocolLayer<F> {
-        ByProtocolLayer { http: self, front }
+        ByProtocolLayer {
+            timeout: self.timeout,
+            http: self,
+            front,
+        }
     }
 
     /// Bounds the time from accept to the request, the verifier included: 10

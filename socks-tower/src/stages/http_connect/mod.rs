@@ -67,7 +67,7 @@
 //! | what is wrong | status |
 //! |---|---|
 //! | not HTTP, a malformed head, no `HOST:PORT`, a body | 400 Bad Request |
-//! | another method; `GET http://…` is not served | 405 Method Not Allowed |
+//! | another method; `GET http://…` is for [`http_forward`](crate::stages::http_forward) to serve | 405 Method Not Allowed |
 //! | no or wrong credentials; a verifier that broke | 407 Proxy Authentication Required |
 //! | the deadline | 408 Request Timeout |
 //! | a head of more than 64 KiB or 64 fields | 431 Request Header Fields Too Large |
@@ -97,10 +97,10 @@
 //! so it is no system call more.
 
 mod by_protocol;
-mod head;
+pub(super) mod head;
 mod layer;
-mod service;
-mod words;
+pub(super) mod service;
+pub(super) mod words;
 
 pub use by_protocol::{ByProtocol, ByProtocolFuture, ByProtocolLayer};
 /// What [`HttpConnectLayer::with_response`] answers in. It is part of this module's

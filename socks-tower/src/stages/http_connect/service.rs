@@ -49,6 +49,10 @@ where
     }
 }
 
+/// What is asked of a client that is not let in (RFC 7617 section 2.1).
+pub(in crate::stages) const CHALLENGE: &str = r#"Basic realm="proxy", charset="UTF-8""#;
+pub(in crate::stages) const WANTS_PASSWORD: &str = "This proxy wants a username and a password.";
+
 /// Why a client is not served, and what it hears of it: nothing, if it is gone.
 struct Failure {
     error: Error,
@@ -131,14 +135,14 @@ async fn admit<Io: Stream>(
     let (admitted, method) = admitted.map_err(|error| Failure {
         error,
         answer: Status::PROXY_AUTHENTICATION_REQUIRED.answer(
-            "Proxy-Authenticate: Basic realm=\"proxy\", charset=\"UTF-8\"\r\n",
-            "This proxy wants a username and a password.",
+            &format!("Proxy-Authenticate: {CHALLENGE}\r\n"),
+            WANTS_PASSWORD,
         ),
     })?;
     Ok((head, admitted, method))
 }
 
-async fn verify(
+pub(in crate::stages) async fn verify(
     config: &HttpConnectLayer,
     session: &Session,
     credentials: Option<Credentials>,

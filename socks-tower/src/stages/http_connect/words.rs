@@ -8,7 +8,8 @@ use socks_core::v5::ReplyCode;
 use crate::session::{Dialect, Error, ErrorKind, Reply, Session};
 
 /// The user's own words for a refusal: none leaves it at ours.
-pub(super) type Respond = Arc<dyn Fn(&Error, &Session) -> Option<Response<String>> + Send + Sync>;
+pub(in crate::stages) type Respond =
+    Arc<dyn Fn(&Error, &Session) -> Option<Response<String>> + Send + Sync>;
 
 /// The later stages' yes and no.
 pub(crate) struct Http {
@@ -17,7 +18,7 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(respond: Option<&Respond>, session: &Session) -> Self {
+    pub(in crate::stages) fn new(respond: Option<&Respond>, session: &Session) -> Self {
         let respond = respond.map(|respond| Box::new((Arc::clone(respond), session.for_work())));
         Self { respond }
     }
@@ -49,25 +50,37 @@ impl Dialect for Http {
         if let Some(response) = self.response(error) {
             return write(response, retry_after, out);
         }
-        let status = match code {
-            ReplyCode::GENERAL_FAILURE if error.kind() == ErrorKind::Limited => {
-                Status("429 Too Many Requests")
-            }
-            ReplyCode::CONNECTION_NOT_ALLOWED => Status("403 Forbidden"),
-            ReplyCode::COMMAND_NOT_SUPPORTED => Status("501 Not Implemented"),
-            ReplyCode::TTL_EXPIRED => Status("504 Gateway Timeout"),
-            _ => Status("502 Bad Gateway"),
-        };
-        // A refusal never reads as a success, whatever its code.
-        let code = match code {
-            ReplyCode::SUCCEEDED => ReplyCode::GENERAL_FAILURE,
-            code => code,
-        };
         let mut field = String::new();
         if let Some(time) = retry_after {
             field = format!("Retry-After: {}\r\n", time.as_secs());
         }
-        out.extend(status.answer(&field, &format!("The proxy did not connect: {code}.")));
+        out.extend(Status::of(code, error).answer(&field, &did_not_connect(code)));
+    }
+}
+
+fn did_not_connect(code: ReplyCode) -> String {
+    // A refusal never reads as a success, whatever its code.
+    let code = match code {
+        ReplyCode::SUCCEEDED => ReplyCode::GENERAL_FAILURE,
+        code => code,
+    };
+    format!("The proxy did not connect: {code}.")
+}
+
+#[cfg(feature = "http-forward")]
+impl Http {
+    /// The answer to a request that is refused, for others to write.
+    pub(in crate::stages) fn refusal(&self, code: ReplyCode, error: &Error) -> Response<String> {
+        let mut response = self.response(error).unwrap_or_else(|| {
+            let text = did_not_connect(code);
+            Status::of(code, error).response(&text)
+        });
+        if let Some(time) = error.retry_after() {
+            let seconds = http::HeaderValue::from(time.as_secs());
+            let entry = response.headers_mut().entry(header::RETRY_AFTER);
+            entry.or_insert(seconds);
+        }
+        response
     }
 }
 
@@ -107,21 +120,48 @@ fn write(response: Response<String>, retry_after: Option<Duration>, out: &mut Ve
 
 /// A status code and its reason phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Status(&'static str);
+pub(in crate::stages) struct Status(&'static str);
 
 impl Status {
-    pub(super) const BAD_REQUEST: Self = Self("400 Bad Request");
+    pub(in crate::stages) const BAD_REQUEST: Self = Self("400 Bad Request");
     pub(super) const METHOD_NOT_ALLOWED: Self = Self("405 Method Not Allowed");
-    pub(super) const PROXY_AUTHENTICATION_REQUIRED: Self =
+    pub(in crate::stages) const PROXY_AUTHENTICATION_REQUIRED: Self =
         Self("407 Proxy Authentication Required");
-    pub(super) const REQUEST_TIMEOUT: Self = Self("408 Request Timeout");
-    pub(super) const HEADER_FIELDS_TOO_LARGE: Self = Self("431 Request Header Fields Too Large");
-    pub(super) const SERVICE_UNAVAILABLE: Self = Self("503 Service Unavailable");
-    pub(super) const VERSION_NOT_SUPPORTED: Self = Self("505 HTTP Version Not Supported");
+    pub(in crate::stages) const REQUEST_TIMEOUT: Self = Self("408 Request Timeout");
+    pub(in crate::stages) const HEADER_FIELDS_TOO_LARGE: Self =
+        Self("431 Request Header Fields Too Large");
+    pub(in crate::stages) const SERVICE_UNAVAILABLE: Self = Self("503 Service Unavailable");
+    pub(in crate::stages) const BAD_GATEWAY: Self = Self("502 Bad Gateway");
+    pub(in crate::stages) const VERSION_NOT_SUPPORTED: Self =
+        Self("505 HTTP Version Not Supported");
+
+    /// What a refused request is told.
+    fn of(code: ReplyCode, error: &Error) -> Self {
+        match code {
+            ReplyCode::GENERAL_FAILURE if error.kind() == ErrorKind::Limited => {
+                Self("429 Too Many Requests")
+            }
+            ReplyCode::CONNECTION_NOT_ALLOWED => Self("403 Forbidden"),
+            ReplyCode::COMMAND_NOT_SUPPORTED => Self("501 Not Implemented"),
+            ReplyCode::TTL_EXPIRED => Self("504 Gateway Timeout"),
+            _ => Self::BAD_GATEWAY,
+        }
+    }
+
+    /// The response, with `text` as its body, for others to write.
+    #[cfg(feature = "http-forward")]
+    pub(in crate::stages) fn response(self, text: &str) -> Response<String> {
+        let mut response = Response::new(format!("{text}\r\n"));
+        let code = self.0.get(..3).and_then(|code| code.parse().ok());
+        *response.status_mut() = code.unwrap_or(http::StatusCode::BAD_GATEWAY);
+        let plain = http::HeaderValue::from_static("text/plain");
+        response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        response
+    }
 
     /// The whole response: the fields that the status asks for, those that a
     /// last response has, and `text` as its body.
-    pub(super) fn answer(self, field: &str, text: &str) -> Vec<u8> {
+    pub(in crate::stages) fn answer(self, field: &str, text: &str) -> Vec<u8> {
         let Self(status) = self;
         // The line has its end.
         let len = text.len() + 2;
@@ -140,7 +180,7 @@ impl Status {
 
 /// What answers a HEAD: the same, up to where the body begins (RFC 9110 section
 /// 9.3.2). Whoever reads it takes a body for the next answer.
-pub(super) fn without_body(answer: &[u8]) -> &[u8] {
+pub(in crate::stages) fn without_body(answer: &[u8]) -> &[u8] {
     const END: &[u8] = b"\r\n\r\n";
     let head = answer.windows(END.len()).position(|end| end == END);
     let head = head.and_then(|at| answer.get(..at + END.len()));
