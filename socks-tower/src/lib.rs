@@ -258,7 +258,7 @@
 //! | `http-forward` | no | `HttpForwardLayer`: plain HTTP requests on the same connections, by hyper; turns `http-connect` on |
 //! | `hyper` | no | connectors through proxies, for the clients of hyper-util and tonic |
 //! | `proxy-protocol` | no | `ProxyProtocolLayer` and `SendProxyHeaderLayer`: the PROXY protocol, versions 1 and 2, in and out |
-//! | `tls` | no | `TlsLayer`: TLS in front of everything, by rustls and the caller's configuration |
+//! | `tls` | no | `TlsLayer`: TLS in front of everything; `TlsConnector` and `https://` proxies; by rustls and the caller's configuration |
 //! | `x509` | no | `PeerCertificates::serial` and `common_name`: what a client's certificate says; turns `tls` on |
 //! | `upstream-pool` | no | `UpstreamPool`: many upstream proxies as one connector |
 //! | `routes` | no | `Routes`: one of several connectors, by what is asked for |

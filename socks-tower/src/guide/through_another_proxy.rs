@@ -160,3 +160,36 @@
 //! Connectors are for streams: CONNECT. BIND and UDP ASSOCIATE go out from the machine that
 //! serves them. Where nothing may leave but through another proxy, do not serve them:
 //! without [`ByCommand`](crate::ByCommand), they are refused.
+//!
+//! # Under a client
+//!
+//! A program that asks for itself needs no stack: with the feature `hyper`, the connectors
+//! are those of hyper-util's and tonic's clients
+//! ([`works::upstream`](crate::works::upstream#for-hyper)), and
+//! [`EnvConnector`](crate::works::upstream::EnvConnector) goes the way that `ALL_PROXY` says.
+//!
+//! reqwest makes its connections itself. It can be told a proxy, and that may be a
+//! stack of ours in the same process, on loopback and with a password that nobody else
+//! has; behind it are chains, pools and routes:
+//!
+//! ```
+//! use socks_tower::{
+//!     AuthenticateLayer, ConnectLayer, Connector, HandshakeLayer, Relay, Request, Server, Users,
+//! };
+//! use tower::ServiceBuilder;
+//!
+//! /// The URL to give to `reqwest::Proxy::all`.
+//! async fn near(connector: impl Connector<Request>) -> Result<String, Box<dyn std::error::Error>> {
+//!     let secret = "…"; // of this process: random
+//!     let stack = ServiceBuilder::new()
+//!         .layer(HandshakeLayer::new())
+//!         .layer(AuthenticateLayer::password(Users::new().with("me", secret)?))
+//!         .layer(ConnectLayer::new(connector))
+//!         .service(Relay::new());
+//!     let server = Server::bind("127.0.0.1:0").await?;
+//!     let url = format!("socks5h://me:{secret}@{}", server.local_addr());
+//!     tokio::spawn(server.serve(stack));
+//!     Ok(url)
+//! }
+//! # let _ = near(socks_tower::works::upstream::direct());
+//! ```

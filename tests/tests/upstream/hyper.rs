@@ -10,7 +10,10 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivatePkcs8KeyDer};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+};
 use socks_tests::{
     content::Content,
     origin::{ClosedPort, Origin, V4},
@@ -26,18 +29,18 @@ use socks_tower::{
 use tokio_rustls::TlsAcceptor;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
-const PAGE: Content = Content::mib(2);
+pub(crate) const PAGE: Content = Content::mib(2);
 
-fn users() -> Users {
+pub(crate) fn users() -> Users {
     Users::new().with("joe", "secret").unwrap()
 }
 
-fn joe() -> Credentials {
+pub(crate) fn joe() -> Credentials {
     Credentials::new("joe", "secret").unwrap()
 }
 
 /// Any version of SOCKS, with a password where there is room for one.
-fn socks() -> Socks {
+pub(crate) fn socks() -> Socks {
     Socks::new().with_rules(Rules::new().permit_all_special())
 }
 
@@ -99,36 +102,54 @@ async fn hyper_s_client_goes_through_any_proxy() {
     assert_fetches(connector, uri).await;
 }
 
-/// Both ends' configurations, with a certificate for `localhost` and 127.0.0.1.
-fn tls() -> (Arc<ServerConfig>, ClientConfig) {
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
-    let cert = cert.der().clone();
-    let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    let server = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.clone()], key.into());
-    let mut roots = RootCertStore::empty();
-    roots.add(cert).unwrap();
-    let client = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (Arc::new(server.unwrap()), client)
+/// Both ends of TLS, with a certificate for `localhost` and 127.0.0.1.
+pub(crate) struct Tls {
+    pub(crate) server: Arc<ServerConfig>,
+    pub(crate) client: ClientConfig,
+    pub(crate) certificate: CertificateDer<'static>,
+}
+
+impl Tls {
+    pub(crate) fn new() -> Self {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+        let certificate = cert.der().clone();
+        let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key.into())
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let client = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self {
+            server: Arc::new(server),
+            client,
+            certificate,
+        }
+    }
+
+    /// A server of pages over TLS.
+    pub(crate) async fn origin(&self) -> Origin {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.server));
+        Origin::serve(V4, move |stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    socks_tests::origin::serve_http(stream, PAGE).await;
+                }
+            }
+        })
+        .await
+    }
 }
 
 #[tokio::test]
 async fn hyper_s_client_speaks_tls_to_the_target_and_we_to_the_proxy() {
-    let (server, client) = tls();
-    let acceptor = TlsAcceptor::from(Arc::clone(&server));
-    let origin = Origin::serve(V4, move |stream| {
-        let acceptor = acceptor.clone();
-        async move {
-            if let Ok(stream) = acceptor.accept(stream).await {
-                socks_tests::origin::serve_http(stream, PAGE).await;
-            }
-        }
-    })
-    .await;
+    let tls = Tls::new();
+    let origin = tls.origin().await;
     let uri = uri("https", &origin);
     let https = |client: ClientConfig| {
         HttpsConnectorBuilder::new()
@@ -139,13 +160,55 @@ async fn hyper_s_client_speaks_tls_to_the_target_and_we_to_the_proxy() {
 
     let plain = Proxy::spawn(socks()).await;
     let connector = Socks5Connector::new(plain.addr().into(), direct());
-    assert_fetches(https(client.clone()).wrap_connector(connector), uri.clone()).await;
+    assert_fetches(
+        https(tls.client.clone()).wrap_connector(connector),
+        uri.clone(),
+    )
+    .await;
 
-    let within_tls = TlsLayer::new(server).layer(socks());
+    let within_tls = TlsLayer::new(tls.server).layer(socks());
     let proxy = Proxy::spawn(within_tls).await;
-    let to_proxy = TlsConnector::new(Arc::new(client.clone()), direct());
+    let to_proxy = TlsConnector::new(Arc::new(tls.client.clone()), direct());
     let connector = Socks4Connector::new(proxy.addr().into(), to_proxy);
-    assert_fetches(https(client).wrap_connector(connector), uri).await;
+    assert_fetches(https(tls.client).wrap_connector(connector), uri).await;
+}
+
+#[tokio::test]
+async fn an_https_url_leads_to_a_proxy_over_tls() {
+    let tls = Tls::new();
+    let origin = Origin::http(V4, PAGE).await;
+    let uri = uri("http", &origin);
+    let http = ServiceBuilder::new()
+        .layer(TlsLayer::new(tls.server))
+        .layer(HttpConnectLayer::password(users()))
+        .layer(ConnectLayer::new(direct()))
+        .service(Relay::new());
+    let proxy = Proxy::spawn(http).await;
+    let url = format!("https://joe:secret@localhost:{}", proxy.addr().port());
+    let connector = ProxyConnector::new(url.parse().unwrap(), direct());
+    assert_fetches(connector.clone().with_tls(&tls.client), uri.clone()).await;
+    // Of a client that speaks another HTTP where it may.
+    let mut client = tls.client;
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    assert_fetches(connector.clone().with_tls(&client), uri).await;
+
+    let stranger = connector.clone().with_tls(&Tls::new().client);
+    for (connector, why) in [
+        (
+            connector,
+            "it wants TLS, of which there is no configuration",
+        ),
+        (stranger, "invalid peer certificate"),
+    ] {
+        let error = crate::connect(&connector, origin.addr()).await.unwrap_err();
+        let error = error.downcast::<Error>().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Upstream);
+        let said = error.get_ref().unwrap();
+        let said = said.downcast_ref::<UpstreamError>().unwrap();
+        assert_eq!(said.failure(), UpstreamFailure::Unreachable);
+        let cause = std::error::Error::source(said).unwrap().to_string();
+        assert!(cause.contains(why), "{cause}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 mod chain;
 mod datagrams;
 mod hyper;
+mod reqwest;
 mod servers;
 mod wrapped;
 

@@ -1,4 +1,5 @@
-//! Through proxies that we did not write: Dante, microsocks, OpenSSH, Tor, Tinyproxy.
+//! Through proxies that we did not write: Dante, microsocks, OpenSSH, Tor, Tinyproxy,
+//! HAProxy, rama's and curl's own.
 //!
 //! Ignored unless asked for: `cargo test -p socks-tests -- --ignored`.
 
@@ -9,10 +10,14 @@
     reason = "what fails here fails the test"
 )]
 
+mod chain;
 mod server;
+mod socksd;
 
-use std::net::SocketAddr;
+use std::{env, net::SocketAddr};
 
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::{ClientConfig, RootCertStore};
 use server::Server;
 use socks_tests::{
     client::assert_echoes,
@@ -21,18 +26,15 @@ use socks_tests::{
     patiently,
 };
 use socks_tower::{
-    BoxError, Command, Connector, Credentials, Error, HttpConnector, IntoOutbound, ReplyCode,
-    Request, Session, Socks4Connector, Socks5Connector, Target, UpstreamError, UpstreamFailure,
-    works::upstream::direct,
+    BoxError, Command, Connector, Credentials, Error, HttpConnector, IntoOutbound, ProxyConnector,
+    ReplyCode, Request, Session, Socks4Connector, Socks5Connector, Target, UpstreamError,
+    UpstreamFailure, works::upstream::direct,
 };
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 const PAGE: Content = Content::mib(8);
 
-async fn connect<C: Connector<Request, Io = TcpStream>>(
-    connector: &C,
-    target: &str,
-) -> Result<TcpStream, BoxError> {
+async fn connect<C: Connector<Request>>(connector: &C, target: &str) -> Result<C::Io, BoxError> {
     let target = target.parse::<Target>().unwrap();
     let request = Request::new(Session::new(), Command::CONNECT, target);
     let connecting = connector.clone().run(request);
@@ -43,7 +45,7 @@ async fn connect<C: Connector<Request, Io = TcpStream>>(
 }
 
 /// Goes through to a server that speaks first, that echoes, and that has a page.
-async fn assert_carries<C: Connector<Request, Io = TcpStream>>(connector: &C, by_name: bool) {
+async fn assert_carries<C: Connector<Request>>(connector: &C, by_name: bool) {
     let host = if by_name { "localhost" } else { "127.0.0.1" };
     let speaks = Origin::banner(V4, "220 hello").await;
     let mut stream = connect(connector, &format!("{host}:{}", speaks.port()))
@@ -71,11 +73,13 @@ async fn assert_carries<C: Connector<Request, Io = TcpStream>>(connector: &C, by
 }
 
 /// Why `target` is not reached.
-async fn failure<C: Connector<Request, Io = TcpStream>>(
+async fn failure<C: Connector<Request>>(
     connector: &C,
     target: &str,
 ) -> (UpstreamFailure, Option<ReplyCode>) {
-    let error = connect(connector, target).await.unwrap_err();
+    let Err(error) = connect(connector, target).await else {
+        panic!("{target} is reached");
+    };
     let error = error.downcast::<Error>().unwrap();
     let said = error
         .get_ref()
@@ -218,4 +222,63 @@ async fn tinyproxy_is_gone_through_by_connect() {
     let (failed, code) = failure(&http(&narrow), "127.0.0.1:80").await;
     assert_eq!(failed, UpstreamFailure::RefusedTarget, "{code:?}");
     assert_eq!(code, Some(ReplyCode::CONNECTION_NOT_ALLOWED));
+}
+
+#[tokio::test]
+#[ignore = "needs haproxy and tinyproxy"]
+async fn haproxy_is_gone_through_by_tls_to_a_proxy_behind_it() {
+    let config = "Port {port}\nListen 127.0.0.1\nTimeout 60\n";
+    let args = ["-d", "-c", "{config}"];
+    let behind = Server::start_configured("tinyproxy", "tinyproxy", &args, config).await;
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let config = format!(
+        "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+         listen proxies\n bind 127.0.0.1:{{port}} ssl crt {{folder}}/pem alpn h2,http/1.1\n \
+         server one {}\n",
+        behind.addr()
+    );
+    let pem = cert.pem() + &signing_key.serialize_pem();
+    let args = ["-db", "-f", "{config}"];
+    let haproxy = Server::start_with("haproxy", "haproxy", &args, &config, &[("pem", &pem)]).await;
+
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    let client = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let url = format!("https://localhost:{}", haproxy.addr().port());
+    let connector = ProxyConnector::new(url.parse().unwrap(), direct()).with_tls(&client);
+    assert_carries(&connector, false).await;
+    assert_carries(&connector, true).await;
+    let closed = ClosedPort::new().addr().to_string();
+    let (failed, code) = failure(&connector, &closed).await;
+    assert_eq!(failed, UpstreamFailure::RefusedTarget, "{code:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs rama"]
+async fn rama_s_server_is_gone_through() {
+    let rama = env::var("SOCKS_TESTS_RAMA").expect("the path of peer-rama, which .ci/run builds");
+    let closed = ClosedPort::new().addr().to_string();
+    let start = async |more: &[&str]| {
+        let args = [&["127.0.0.1:{port}"], more].concat();
+        Server::start(&rama, "rust-src", &args).await
+    };
+    let open = start(&[]).await;
+    assert_carries(&socks5(open.addr()), false).await;
+    assert_carries(&socks5(open.addr()).with_credentials(joe()), false).await;
+    assert_carries(&socks5(open.addr()).with_one_flight(), false).await;
+    assert_eq!(failure(&socks5(open.addr()), &closed).await, REFUSED);
+    // It is built without a resolver, and knows no name.
+    assert_eq!(failure(&socks5(open.addr()), "localhost:80").await, REFUSED);
+
+    let guarded = start(&["joe:s3cret@!"]).await;
+    let known = socks5(guarded.addr()).with_credentials(joe());
+    assert_carries(&known, false).await;
+    assert_carries(&known.with_one_flight(), false).await;
+    assert_eq!(failure(&socks5(guarded.addr()), &closed).await, NOT_US);
+    let wrong = Credentials::new("joe", "guess").unwrap();
+    let wrong = socks5(guarded.addr()).with_credentials(wrong);
+    assert_eq!(failure(&wrong, &closed).await, NOT_US);
 }

@@ -94,11 +94,29 @@ impl Server {
         args: &[&str],
         config: &str,
     ) -> Self {
+        Self::start_with(program, package, args, config, &[]).await
+    }
+
+    /// As [`start_configured`](Self::start_configured), with more `files` beside it
+    /// in `{folder}`.
+    pub(crate) async fn start_with(
+        program: &str,
+        package: &str,
+        args: &[&str],
+        config: &str,
+        files: &[(&str, &str)],
+    ) -> Self {
         let (folder, addr) = (Folder::new(), free().await);
         let port = addr.port().to_string();
         let path = folder.0.join("config").display().to_string();
-        let fill = |text: &str| text.replace("{port}", &port).replace("{config}", &path);
+        let fill = |text: &str| {
+            let text = text.replace("{port}", &port).replace("{config}", &path);
+            text.replace("{folder}", &folder.0.display().to_string())
+        };
         folder.write("config", &fill(config));
+        for (name, text) in files {
+            folder.write(name, text);
+        }
         let args: Vec<_> = args.iter().map(|arg| fill(arg)).collect();
         let process = spawn(program, package, &args);
         listening(program, addr).await;

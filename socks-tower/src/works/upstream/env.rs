@@ -1,6 +1,8 @@
 use std::env;
 
 use socks_core::Target;
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::ClientConfig;
 use tower_service::Service;
 
 use super::{ParseProxyUrlError, ProxyConnector, ProxyUrl, no_proxy::NoProxy};
@@ -129,6 +131,15 @@ impl<C: Clone> EnvConnector<C> {
             inner,
         }
     }
+
+    /// How to speak TLS to the proxy, if it is one of `https://`: see
+    /// [`ProxyConnector::with_tls`].
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, config: &ClientConfig) -> Self {
+        self.proxy = self.proxy.map(|proxy| proxy.with_tls(config));
+        self
+    }
 }
 
 opaque_future! {
@@ -204,6 +215,36 @@ mod tests {
         assert_eq!(url(&[("http_proxy", "socks5://pages")]), "");
         assert_eq!(url(&[("all_proxy", "")]), "");
         assert_eq!(url(&[]), "");
+    }
+
+    #[cfg(all(feature = "http-connect", feature = "tls"))]
+    #[tokio::test]
+    async fn an_https_proxy_is_reached_by_tls() {
+        use std::sync::Arc;
+
+        use tokio::io::AsyncReadExt;
+        use tokio_rustls::rustls::{RootCertStore, crypto::ring};
+
+        let (near, mut far) = duplex(4096);
+        let near = Arc::new(std::sync::Mutex::new(Some(near)));
+        let inner = service_fn(move |request: Request| {
+            assert_eq!(request.target.to_string(), "a:443");
+            let near = near.lock().unwrap().take();
+            async { near.ok_or("once") }
+        });
+        let proxies = proxies(&[("https_proxy", "https://a")]).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let connector = EnvConnector::new(proxies, inner).with_tls(&config);
+        let target = "b:80".parse::<Target>().unwrap();
+        let request = Request::new(Session::new(), Command::CONNECT, target);
+        let connecting = tokio::spawn(connector.run(request));
+        // A record of its handshake.
+        assert_eq!(far.read_u8().await.unwrap(), 0x16);
+        connecting.abort();
     }
 
     #[cfg(feature = "http-connect")]

@@ -219,6 +219,13 @@ impl<C> Hop<C> {
     pub(super) fn way_mut(&mut self) -> &mut Way {
         Arc::make_mut(&mut self.way)
     }
+
+    /// Why its proxy is not reached.
+    #[cfg(feature = "tls")]
+    pub(super) fn unreachable(&self, why: impl Into<BoxError>) -> UpstreamError {
+        let error = UpstreamError::new(UpstreamFailure::Unreachable, why);
+        error.of(self.way.proxy.clone())
+    }
 }
 
 impl<C: Connector<Request>> Hop<C> {

@@ -57,8 +57,18 @@ let client = Client::builder(TokioExecutor::new()).build::<_, String>(connector)
 ```
 "#
 )]
-//! A proxy that wants TLS: `TlsConnector`, with the feature `tls`, in the place of
-//! `C`. TLS to the target is the client's affair.
+//! TLS to the target is the client's affair: a connector for `https://` stands around
+//! ours as it would around hyper-util's own.
+//!
+//! reqwest has no room for a connector of others: what its `connector_layer` is given
+//! answers with a stream that reqwest alone can make. It takes proxies, and a stack of
+//! ours in the same process is one, whatever connector it has: see
+//! [the guide](crate::guide::through_another_proxy#under-a-client).
+//!
+//! # A proxy that wants TLS
+//!
+//! `TlsConnector`, with the feature `tls`, in the place of `C`; or a URL of `https://`
+//! and `ProxyConnector::with_tls`.
 //!
 //! # Who looks names up
 //!

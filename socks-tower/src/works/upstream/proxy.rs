@@ -1,17 +1,23 @@
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use socks_core::Host;
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::ClientConfig;
 use tower_service::Service;
 
 #[cfg(feature = "http-connect")]
 use super::http::Authorization;
+#[cfg(feature = "tls")]
+use super::tls::TlsConnector;
 use super::{
     ProxyUrl, UpstreamFuture,
     hop::{Hop, Protocol, Socks5},
     url::{Login, Scheme},
 };
 use crate::{
-    session::{BoxStream, Connector, Error, Outbound, Pinned, Request, always_ready},
+    session::{BoxStream, Connector, Error, Outbound, Pinned, Request, Stream, always_ready},
     works::resolve::{SystemResolver, pin},
 };
 
@@ -28,13 +34,36 @@ use crate::{
 pub struct ProxyConnector<C> {
     pub(super) hop: Hop<C>,
     resolver: Option<SystemResolver>,
+    #[cfg(feature = "tls")]
+    tls: Tls,
 }
+
+/// Whether the way to the proxy is TLS.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug)]
+enum Tls {
+    No,
+    /// Nobody has said how yet.
+    Unset,
+    By(Arc<ClientConfig>),
+}
+
+#[cfg(feature = "tls")]
+#[derive(Debug, thiserror::Error)]
+#[error("it wants TLS, of which there is no configuration")]
+struct NoTls;
 
 impl<C> ProxyConnector<C> {
     /// Through the proxy at `url`.
     #[must_use]
     pub fn new(url: ProxyUrl, inner: C) -> Self {
         let resolver = url.resolves_locally().then(SystemResolver::new);
+        #[cfg(feature = "tls")]
+        let tls = if url.is_over_tls() {
+            Tls::Unset
+        } else {
+            Tls::No
+        };
         let protocol = match (url.scheme, url.login) {
             (Scheme::Socks4 | Scheme::Socks4a, Login::UserId(user_id)) => Protocol::Socks4(user_id),
             (Scheme::Socks4 | Scheme::Socks4a, _) => Protocol::Socks4(Default::default()),
@@ -42,14 +71,30 @@ impl<C> ProxyConnector<C> {
                 Protocol::Socks5(Socks5::new().with_credentials(login.credentials()))
             }
             #[cfg(feature = "http-connect")]
-            (Scheme::Http, login) => {
-                Protocol::Http(login.credentials().as_ref().map(Authorization::basic))
-            }
+            (_, login) => Protocol::Http(login.credentials().as_ref().map(Authorization::basic)),
         };
         Self {
             hop: Hop::new(url.proxy, protocol, inner),
             resolver,
+            #[cfg(feature = "tls")]
+            tls,
         }
+    }
+
+    /// How to speak TLS to a proxy of `https://`: whose certificates are good. Other
+    /// proxies are not asked for it.
+    ///
+    /// The proxy is told that HTTP/1.1 is to come, whatever `config` says of ALPN.
+    /// Without this, an `https://` proxy counts as one that could not be reached.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, config: &ClientConfig) -> Self {
+        if let Tls::Unset | Tls::By(_) = self.tls {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            self.tls = Tls::By(Arc::new(config));
+        }
+        self
     }
 
     /// Looks names up by `resolver`, if the URL says that they are looked up here.
@@ -82,17 +127,22 @@ impl<C: Connector<Request>> Service<Request> for ProxyConnector<C> {
     always_ready!();
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Self { hop, resolver } = self.clone();
-        UpstreamFuture::new(Box::pin(async move {
-            let upstream = match (resolver, &request.target.host) {
+        #[cfg(feature = "tls")]
+        match self.over_tls() {
+            Some(Ok(hop)) => return boxed(hop.connect(request)),
+            Some(Err(error)) => return boxed::<C::Io>(async { Err(error) }),
+            None => {}
+        }
+        let Self { hop, resolver, .. } = self.clone();
+        boxed(async move {
+            match (resolver, &request.target.host) {
                 (Some(resolver), Host::Name(_)) => {
                     let pinned = pin(resolver, &request).await?;
                     hop.connect_pinned(request.with_target(pinned)).await
                 }
                 _ => hop.connect(request).await,
-            };
-            Ok(upstream?.map_io(BoxStream::new))
-        }))
+            }
+        })
     }
 }
 
@@ -106,9 +156,33 @@ impl<C: Connector<Request>> Service<Request<Pinned>> for ProxyConnector<C> {
     always_ready!();
 
     fn call(&mut self, request: Request<Pinned>) -> Self::Future {
-        let connecting = self.hop.clone().connect_pinned(request);
-        UpstreamFuture::new(Box::pin(async move {
-            Ok(connecting.await?.map_io(BoxStream::new))
-        }))
+        #[cfg(feature = "tls")]
+        match self.over_tls() {
+            Some(Ok(hop)) => return boxed(hop.connect_pinned(request)),
+            Some(Err(error)) => return boxed::<C::Io>(async { Err(error) }),
+            None => {}
+        }
+        boxed(self.hop.clone().connect_pinned(request))
     }
+}
+
+#[cfg(feature = "tls")]
+impl<C: Clone> ProxyConnector<C> {
+    /// The same hop over TLS, if its proxy wants that.
+    fn over_tls(&self) -> Option<Result<Hop<TlsConnector<C>>, Error>> {
+        Some(match &self.tls {
+            Tls::No => return None,
+            Tls::Unset => Err(self.hop.unreachable(NoTls).into()),
+            Tls::By(config) => {
+                let over = |inner| TlsConnector::new(config.clone(), inner);
+                Ok(self.hop.clone().map(over))
+            }
+        })
+    }
+}
+
+fn boxed<Io: Stream>(
+    connecting: impl Future<Output = Result<Outbound<Io>, Error>> + Send + 'static,
+) -> UpstreamFuture<BoxStream> {
+    UpstreamFuture::new(Box::pin(async move { Ok(connecting.await?.boxed()) }))
 }

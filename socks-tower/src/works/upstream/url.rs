@@ -12,6 +12,7 @@ use thiserror::Error;
 /// | `socks4a` | SOCKS4a | 1080 | by the proxy |
 /// | `socks4` | SOCKS4 | 1080 | here, and to IPv4 addresses |
 /// | `http` | HTTP CONNECT, with the feature `http-connect` | 80 | by the proxy |
+/// | `https` | the same over TLS, with the feature `tls` too | 443 | by the proxy |
 ///
 /// They are curl's. User and password are percent-decoded, and 1 to 255 bytes
 /// each; SOCKS4 has a user id alone: `socks4a://joe@host`. Anything else that a URL
@@ -33,6 +34,8 @@ pub(super) enum Scheme {
     Socks5h,
     #[cfg(feature = "http-connect")]
     Http,
+    #[cfg(all(feature = "http-connect", feature = "tls"))]
+    Https,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -72,7 +75,9 @@ enum Reason {
 }
 
 impl Scheme {
-    const LIST: &'static str = if cfg!(feature = "http-connect") {
+    const LIST: &'static str = if cfg!(all(feature = "http-connect", feature = "tls")) {
+        "socks5h, socks5, socks4a, socks4, http, https"
+    } else if cfg!(feature = "http-connect") {
         "socks5h, socks5, socks4a, socks4, http"
     } else {
         "socks5h, socks5, socks4a, socks4"
@@ -86,6 +91,8 @@ impl Scheme {
             "socks5h" => Self::Socks5h,
             #[cfg(feature = "http-connect")]
             "http" => Self::Http,
+            #[cfg(all(feature = "http-connect", feature = "tls"))]
+            "https" => Self::Https,
             _ => return None,
         })
     }
@@ -98,6 +105,8 @@ impl Scheme {
             Self::Socks5h => "socks5h",
             #[cfg(feature = "http-connect")]
             Self::Http => "http",
+            #[cfg(all(feature = "http-connect", feature = "tls"))]
+            Self::Https => "https",
         }
     }
 
@@ -105,6 +114,8 @@ impl Scheme {
         match self {
             #[cfg(feature = "http-connect")]
             Self::Http => 80,
+            #[cfg(all(feature = "http-connect", feature = "tls"))]
+            Self::Https => 443,
             _ => 1080,
         }
     }
@@ -121,6 +132,18 @@ impl ProxyUrl {
     #[must_use]
     pub fn resolves_locally(&self) -> bool {
         matches!(self.scheme, Scheme::Socks4 | Scheme::Socks5)
+    }
+
+    /// Whether the way to the proxy is TLS, for which
+    /// [`ProxyConnector::with_tls`](super::ProxyConnector::with_tls) has to say how.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn is_over_tls(&self) -> bool {
+        match self.scheme {
+            #[cfg(feature = "http-connect")]
+            Scheme::Https => true,
+            _ => false,
+        }
     }
 
     /// As curl reads it: without a scheme, it is HTTP.
@@ -278,6 +301,14 @@ mod tests {
         }
         #[cfg(feature = "http-connect")]
         assert_eq!(parse("http://a.b/").proxy().to_string(), "a.b:80");
+        #[cfg(all(feature = "http-connect", feature = "tls"))]
+        for (url, proxy) in [
+            ("https://a.b", "a.b:443"),
+            ("HTTPS://joe:x@[::1]:8443", "[::1]:8443"),
+        ] {
+            assert_eq!(parse(url).proxy().to_string(), proxy);
+            assert!(parse(url).is_over_tls() && !parse(url).resolves_locally());
+        }
     }
 
     #[test]
@@ -308,7 +339,6 @@ mod tests {
             "a:1080",
             "socks://a",
             "socks6://a",
-            "https://a",
             "socks5://",
             "socks5://a/b",
             "socks5://a?b",
