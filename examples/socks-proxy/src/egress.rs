@@ -1,6 +1,8 @@
 //! How connections and datagrams leave.
 
-use socks_tower::{Egress, works::egress::SourceAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use socks_tower::{Accepted, Egress, HasSession, works::egress::SourceAddrs};
 
 use crate::config::{Config, SourceBy};
 
@@ -10,7 +12,7 @@ pub fn of(config: &Config) -> Egress {
         let pool = config.source.iter().map(|net| net.0);
         let sources = pool.fold(SourceAddrs::default(), SourceAddrs::with);
         egress = egress.with_sources(match config.source_by {
-            SourceBy::Turns => sources,
+            SourceBy::Turns | SourceBy::Incoming => sources,
             SourceBy::Client => sources.by_client(),
             SourceBy::User => sources.by_identity(),
         });
@@ -22,4 +24,15 @@ pub fn of(config: &Config) -> Egress {
         Some(mark) => egress.with_mark(mark.0),
         None => egress,
     }
+}
+
+/// Has a session leave from the address that its client came to. Who comes to localhost
+/// leaves as `egress` has it: from there nothing reaches another machine.
+pub fn as_came_to<Io>(mut accepted: Accepted<Io>, egress: &Egress) -> Accepted<Io> {
+    let session = accepted.session_mut();
+    let came_to = session.local_addr.map(|addr| addr.ip().to_canonical());
+    if let Some(ip) = came_to.filter(|&ip| ip != Ipv4Addr::LOCALHOST && ip != Ipv6Addr::LOCALHOST) {
+        session.extensions.insert(egress.clone().with_sources(ip));
+    }
+    accepted
 }

@@ -3,41 +3,61 @@
 use std::{
     error::Error,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    path::PathBuf,
     str::FromStr,
 };
 
-use socks_tower::ListenAddrs;
+use socks_tower::{ListenAddrs, Session};
 
 use crate::{config::Config, inherited};
 
-/// Where to listen.
+/// A listener.
 #[derive(Clone)]
-pub enum Listen {
+pub struct Listen {
+    /// Whether clients speak TLS there.
+    tls: bool,
+    at: Where,
+}
+
+#[derive(Clone)]
+enum Where {
     /// An address, or all that a name has.
     Addrs(Vec<SocketAddr>),
+    Unix(PathBuf),
     /// The sockets that the service manager passed: those of this name, or all.
     Passed(Option<String>),
 }
 
+/// All addresses to listen on, and whether with TLS.
+fn tcp(config: &Config) -> impl Iterator<Item = (SocketAddr, bool)> {
+    config.listen.iter().flat_map(|listen| {
+        let addrs = match &listen.at {
+            Where::Addrs(addrs) => addrs.as_slice(),
+            Where::Unix(_) | Where::Passed(_) => &[],
+        };
+        addrs.iter().map(|&addr| (addr, listen.tls))
+    })
+}
+
+/// All sockets that listen already, and whether with TLS.
+fn inherited(config: &Config) -> impl Iterator<Item = (&'static TcpListener, bool)> {
+    config.listen.iter().flat_map(|listen| {
+        let passed = match &listen.at {
+            Where::Passed(name) => Some(inherited::called(name.as_deref())),
+            Where::Addrs(_) | Where::Unix(_) => None,
+        };
+        passed.into_iter().flatten().map(|it| (it, listen.tls))
+    })
+}
+
 /// All addresses to listen on.
 pub fn addrs(config: &Config) -> Vec<SocketAddr> {
-    let addrs = config.listen.iter().flat_map(|listen| match &**listen {
-        Listen::Addrs(addrs) => addrs.as_slice(),
-        Listen::Passed(_) => &[],
-    });
-    addrs.copied().collect()
+    tcp(config).map(|(addr, _)| addr).collect()
 }
 
 /// All sockets that listen already.
 pub fn passed(config: &Config) -> impl Iterator<Item = &'static TcpListener> {
-    config.listen.iter().flat_map(|listen| {
-        match &**listen {
-            Listen::Addrs(_) => None,
-            Listen::Passed(name) => Some(inherited::called(name.as_deref())),
-        }
-        .into_iter()
-        .flatten()
-    })
+    inherited(config).map(|(listener, _)| listener)
 }
 
 /// What `listen` asks for has been passed. It is asked once it is to be served: who checks
@@ -46,7 +66,7 @@ pub fn check_passed(config: &Config) -> Result<(), String> {
     let key = config.said.at("listen");
     let mut asked = false;
     for listen in &config.listen {
-        let Listen::Passed(name) = &**listen else {
+        let Where::Passed(name) = &listen.at else {
             continue;
         };
         asked = true;
@@ -65,7 +85,59 @@ pub fn check_passed(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
+/// All Unix sockets to listen on.
+#[cfg(unix)]
+pub fn unix(config: &Config) -> impl Iterator<Item = &PathBuf> {
+    config.listen.iter().filter_map(|listen| match &listen.at {
+        Where::Unix(path) => Some(path),
+        Where::Addrs(_) | Where::Passed(_) => None,
+    })
+}
+
+pub fn any_tls(config: &Config) -> bool {
+    config.listen.iter().any(|listen| listen.tls)
+}
+
+/// Tells whether a session's client speaks TLS, by where it came to. `bound` are the real
+/// addresses of [`addrs`], and then of those [`passed`].
+pub fn with_tls(config: &Config, bound: &[SocketAddr]) -> impl Fn(&Session) -> bool + use<> {
+    let opened = tcp(config).map(|(_, tls)| tls);
+    let speaks = opened.chain(inherited(config).map(|(_, tls)| tls));
+    let all = bound.iter().zip(speaks);
+    let tls: Vec<SocketAddr> = all
+        .filter_map(|(&bound, tls)| tls.then_some(bound))
+        .collect();
+    move |session| {
+        let came_to = session.local_addr;
+        came_to.is_some_and(|to| {
+            tls.iter().any(|addr| {
+                let is_there = addr.ip().is_unspecified() || addr.ip() == to.ip();
+                is_there && addr.port() == to.port() && addr.is_ipv4() == to.is_ipv4()
+            })
+        })
+    }
+}
+
 impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (tls, at) = match text.strip_prefix("tls://") {
+            Some(at) => (true, at),
+            None => (false, text),
+        };
+        match at.strip_prefix("unix:") {
+            Some(_) if tls => Err("a Unix socket wants no TLS".into()),
+            Some(_) if cfg!(not(unix)) => Err("there are no Unix sockets here".into()),
+            Some("") => Err("a path is missing: unix:/run/socks-proxy.sock".into()),
+            Some(path) => Ok(Where::Unix(path.into())),
+            None => at.parse(),
+        }
+        .map(|at| Self { tls, at })
+    }
+}
+
+impl FromStr for Where {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -85,7 +157,7 @@ impl FromStr for Listen {
         let (name, port) = text
             .rsplit_once(':')
             .and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)))
-            .ok_or("not ADDR:PORT, NAME:PORT or systemd")?;
+            .ok_or("not ADDR:PORT, NAME:PORT, unix:PATH or systemd")?;
         if name.is_empty() {
             let all = "an address is missing; all of this machine's are";
             return Err(format!("{all} 0.0.0.0:{port} and [::]:{port}"));
@@ -134,13 +206,17 @@ fn of_name(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 
 /// Refuses what would be an open proxy, unless told that it shall be one.
 pub fn check(config: &Config, has_users: bool) -> Result<(), Box<dyn Error>> {
-    let passed = passed(config).filter_map(|it| it.local_addr().ok());
-    let mut all = addrs(config).into_iter().chain(passed);
-    let exposed = all.find(|addr| !addr.ip().is_loopback());
-    match exposed {
-        Some(addr) if !has_users && !config.open => Err(format!(
+    if has_users || !config.open_to.is_empty() || config.open {
+        return Ok(());
+    }
+    let passed = inherited(config).filter_map(|(it, tls)| Some((it.local_addr().ok()?, tls)));
+    let all = tcp(config).chain(passed);
+    let mut open = all.filter(|(_, tls)| !tls || config.tls_client_ca.is_none());
+    match open.find(|(addr, _)| !addr.ip().is_loopback()) {
+        Some((addr, _)) => Err(format!(
             "{addr} is not a loopback address, and without users anybody who reaches it \
-             could use the proxy: give --user or --users, or --open if that is what you want"
+             could use the proxy: give --user or --users, --open-to for networks that need no \
+             password, or --open if that is what you want"
         )
         .into()),
         _ => Ok(()),

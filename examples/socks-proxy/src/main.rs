@@ -8,6 +8,8 @@
 //! `curl --proxy socks5h://127.0.0.1:1080 https://example.com/`.
 
 mod beats;
+mod choose;
+mod clients;
 mod config;
 mod descriptors;
 mod egress;
@@ -25,6 +27,9 @@ mod reload;
 mod serve;
 mod shutdown;
 mod stack;
+mod tls;
+#[cfg_attr(not(unix), path = "no_unix.rs")]
+mod unix;
 mod users;
 mod ways_out;
 

@@ -5,6 +5,7 @@ use std::{error::Error, time::Duration};
 
 use socks_tower::{
     Egress, ListenAddrs, Rules,
+    front::tls::TlsLayer,
     middleware::{ClientKey, LiveLimitLayer, LockoutLayer},
 };
 
@@ -15,6 +16,7 @@ use crate::{
     listen,
     names::Resolver,
     policy::{self, Groups, LimitedLayer},
+    tls,
     users::Users,
     ways_out::{self, WaysOut},
 };
@@ -24,6 +26,8 @@ pub struct Parts {
     /// None if nobody is asked who they are.
     pub users: Option<Users>,
     pub lockout: Option<LockoutLayer>,
+    /// None if no listener speaks TLS.
+    pub tls: Option<TlsLayer>,
     pub per_client: Option<LiveLimitLayer<Option<ClientKey>>>,
     /// Behind authentication.
     pub limits: LimitedLayer,
@@ -48,6 +52,7 @@ impl Parts {
         Ok(Self {
             users,
             lockout: lockout(config, kept),
+            tls: tls::layer(config)?,
             per_client: per_client.map(|max| {
                 kept.or_made("max-connections-per-client", max, || {
                     LiveLimitLayer::per_client(max.get())
@@ -78,7 +83,13 @@ fn agrees(config: &Config) -> Result<(), String> {
         let key = at("lockout-time");
         return Err(format!("{key}: nobody is locked out: add --lockout-after"));
     }
-    if config.source_by != SourceBy::default() && config.source.is_empty() {
+    let incoming = config.source_by == SourceBy::Incoming;
+    if incoming && !config.source.is_empty() {
+        let key = at("source");
+        return Err(format!("{key}: --source-by incoming takes none"));
+    }
+    let chooses = !incoming && config.source_by != SourceBy::default();
+    if chooses && config.source.is_empty() {
         let key = at("source-by");
         return Err(format!(
             "{key}: there is nothing to choose from: add --source <ADDR>"

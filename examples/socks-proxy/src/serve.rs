@@ -7,11 +7,12 @@ use std::{
     num::NonZeroUsize,
     sync::Arc,
     thread::available_parallelism,
+    time::Duration,
 };
 
-use socks_tower::{Proxy, ServeError, Server, TcpAcceptor, ThreadedServer};
-use tokio::{net::TcpStream, runtime};
-use tower::ServiceBuilder;
+use socks_tower::{BoxStream, Proxy, ServeError, Server, Stream, TcpAcceptor, ThreadedServer};
+use tokio::{runtime, sync::Semaphore};
+use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use crate::{
     beats::{Beating, Beats},
@@ -25,7 +26,8 @@ use crate::{
     parts::Parts,
     reload::Reload,
     shutdown,
-    stack::{keepalive, stack},
+    stack::{boxed, keepalive, stack},
+    unix::Listeners,
 };
 
 /// All that is there before anything is served.
@@ -42,7 +44,7 @@ pub fn serve(start: Start) -> Result<(), Box<dyn Error>> {
     listen::check_passed(config)?;
     let max_connections = match config.max_connections {
         // More than a semaphore can count is no limit.
-        Some(max) => max.get().min(tokio::sync::Semaphore::MAX_PERMITS),
+        Some(max) => max.get().min(Semaphore::MAX_PERMITS),
         None => descriptors::max_connections(config.dns.len()),
     };
     let threads = threads(config, max_connections);
@@ -80,14 +82,18 @@ fn per_thread(
             server = server.with_listener(listener.try_clone()?)?;
         }
         let addrs = server.local_addrs().to_vec();
+        let (unready, grace) = times(&start.config);
+        let unix = Listeners::bind(&start.config)?;
         let shutdown = shutdown::signals()?;
         let server = server
-            .with_shutdown(shutdown.first(start.config.unready_time.duration()))
+            .with_shutdown(shutdown.first(unready))
             .with_cut(shutdown.second())
-            .with_grace(start.config.grace.duration());
+            .with_grace(grace);
         let proxy = start.reloadable(addrs.clone(), max_connections)?;
-        announce(&addrs);
-        Ok(server.serve(proxy).await?)
+        announce(&addrs, &unix);
+        let on_unix = unix.serve(&proxy, &shutdown, unready, grace);
+        tokio::try_join!(server.serve(proxy.for_streams()), on_unix)?;
+        Ok(())
     })
 }
 
@@ -115,17 +121,24 @@ fn shared(
             .map(|it| it.with_keepalive(keepalive))
             .collect();
         let addrs: Vec<_> = listeners.iter().map(|it| it.local_addr()).collect();
+        let (unready, grace) = times(&start.config);
+        let unix = Listeners::bind(&start.config)?;
         let shutdown = shutdown::signals()?;
         let server = Server::new(listeners)
-            .with_shutdown(shutdown.first(start.config.unready_time.duration()))
+            .with_shutdown(shutdown.first(unready))
             .with_cut(shutdown.second())
-            .with_grace(start.config.grace.duration());
+            .with_grace(grace);
         let proxy = start.reloadable(addrs.clone(), max_connections)?;
-        announce(&addrs);
+        announce(&addrs, &unix);
+        let on_unix = unix.serve(&proxy, &shutdown, unready, grace);
         // A task of its own: waking the main one would cost a system call.
-        let serving = tokio::spawn(server.serve(proxy));
-        let served = serving.await;
-        Ok(served.map_err(|panic| ServeError::Stack(panic.into()))??)
+        let serving = tokio::spawn(server.serve(proxy.for_streams()));
+        let serving = async {
+            let served = serving.await;
+            served.unwrap_or_else(|panic| Err(ServeError::Stack(panic.into())))
+        };
+        tokio::try_join!(serving, on_unix)?;
+        Ok(())
     })
 }
 
@@ -135,7 +148,7 @@ impl Start {
         self,
         addrs: Vec<SocketAddr>,
         max_connections: usize,
-    ) -> io::Result<impl Proxy<TcpStream> + Clone + Send> {
+    ) -> io::Result<Serving<impl Proxy<BoxStream> + Clone + Send>> {
         let build = move |config: &Config, parts| stack(config, parts, &addrs);
         let live = Live::new(build(&self.config, self.parts));
         let reload = Reload {
@@ -151,19 +164,44 @@ impl Start {
             tokio::spawn(manager::alive(beats.clone(), patience));
             beats
         });
+        Ok(Serving {
+            max_connections: Arc::new(Semaphore::new(max_connections)),
+            beats,
+            stack: live,
+        })
+    }
+}
+
+/// How long it is unready before it takes no more clients, and how long tunnels have then.
+fn times(config: &Config) -> (Duration, Duration) {
+    (config.unready_time.duration(), config.grace.duration())
+}
+
+/// One stack for listeners of all kinds, which share the limit.
+pub struct Serving<S> {
+    max_connections: Arc<Semaphore>,
+    beats: Option<Beats>,
+    stack: S,
+}
+
+impl<S: Proxy<BoxStream> + Clone + Send> Serving<S> {
+    pub fn for_streams<Io: Stream>(&self) -> impl Proxy<Io> + Clone + Send + use<S, Io> {
+        let limit = GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&self.max_connections));
         let stack = ServiceBuilder::new()
             // Taken before accept, held until the session ends.
-            .concurrency_limit(max_connections)
-            .service(live);
-        Ok(Beating::new(stack, beats))
+            .layer(limit)
+            .map_request(boxed::<Io>)
+            .service(self.stack.clone());
+        Beating::new(stack, self.beats.clone())
     }
 }
 
 /// The one line on standard output: for people, and for programs that want the
 /// port.
-fn announce(addrs: &[SocketAddr]) {
-    let addrs: Vec<_> = addrs.iter().map(ToString::to_string).collect();
+fn announce(addrs: &[SocketAddr], unix: &Listeners) {
+    let tcp = addrs.iter().map(ToString::to_string);
+    let all: Vec<_> = tcp.chain(unix.names()).collect();
     // A reader that has gone is no reason not to serve.
-    let _ = writeln!(io::stdout(), "listening on {}", addrs.join(", "));
+    let _ = writeln!(io::stdout(), "listening on {}", all.join(", "));
     manager::ready();
 }

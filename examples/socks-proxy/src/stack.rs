@@ -3,16 +3,18 @@
 use std::{error::Error as StdError, net::SocketAddr, sync::Once};
 
 use socks_tower::{
-    AuthenticateLayer, AuthorizeLayer, BindLayer, BoxError, ByCommand, Command, ConnectLayer,
-    Denied, Error, HandshakeLayer, HttpConnectLayer, Keepalive, LoopGuard, NoAuth, Permit, Proxy,
-    Relay, ResolveLayer, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate,
+    Accepted, AuthorizeLayer, BindLayer, BoxError, BoxStream, ByCommand, Command, ConnectLayer,
+    Denied, Error, HandshakeLayer, Keepalive, LoopGuard, Permit, Proxy, Relay, ResolveLayer,
+    Stream, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate,
     front::proxy_protocol::ProxyProtocolLayer, stages::command::RefuseCommand,
 };
-use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder, util::Either};
 
 use crate::{
-    config::{Config, Seconds},
+    choose::Choose,
+    clients,
+    config::{Config, Seconds, SourceBy},
+    egress, listen,
     parts::Parts,
     ways_out::Shared,
 };
@@ -22,10 +24,11 @@ pub fn stack(
     config: &Config,
     parts: Parts,
     listening_on: &[SocketAddr],
-) -> impl Proxy<TcpStream> + Clone + Send + use<> {
+) -> impl Proxy<BoxStream> + Clone + Send + use<> {
     let Parts {
         users,
         lockout,
+        tls,
         per_client,
         limits,
         rules,
@@ -78,7 +81,8 @@ pub fn stack(
         .with_listen_addrs(listen_addrs.clone())
         .with_idle_timeout(config.udp_idle_timeout.duration())
         .with_max_flows(config.udp_max_peers)
-        .with_egress(egress);
+        .with_full_cone(config.udp_full_cone)
+        .with_egress(egress.clone());
     let lookup_addr = TorResolve::new(permit.clone());
     let lookup_name = TorResolvePtr::new(permit, resolver.names);
     let lookups = config.resolve_commands;
@@ -86,25 +90,12 @@ pub fn stack(
         .on(Command::RESOLVE, asked_for(lookups, lookup_addr))
         .on(Command::RESOLVE_PTR, asked_for(lookups, lookup_name))
         // Nothing leaves by a way that the operator did not name.
-        .udp_associate(asked_for(is_direct, udp_associate))
+        .udp_associate(asked_for(is_direct && !config.no_udp, udp_associate))
         .bind(asked_for(config.bind, bind))
         .connect(connect);
 
     // How clients come in: SOCKS, or whichever of SOCKS and HTTP they speak.
-    let (authenticate, http) = match users {
-        Some(users) => {
-            // One record of wrong passwords, whichever way they come.
-            let users = ServiceBuilder::new()
-                .option_layer(lockout)
-                .map_err(BoxError::from)
-                .service(users.verifier());
-            (
-                AuthenticateLayer::password(users.clone()),
-                HttpConnectLayer::password(users),
-            )
-        }
-        None => (AuthenticateLayer::new(NoAuth), HttpConnectLayer::open()),
-    };
+    let (authenticate, http) = clients::layers(config, users, lockout);
     let handshake = HandshakeLayer::new().with_timeout(config.handshake_timeout.duration());
     let socks = (handshake, authenticate);
     let front = if config.no_http {
@@ -125,13 +116,41 @@ pub fn stack(
         });
 
     // What happens to a client.
-    ServiceBuilder::new()
-        .layer(balancers)
-        // Held until the session ends: a UDP association or a tunnel.
-        .option_layer(per_client)
+    let session = ServiceBuilder::new()
         .layer(front)
         .layer(limits)
-        .service(commands)
+        .service(commands);
+    let plain = ServiceBuilder::new()
+        .layer(balancers.clone())
+        // Held until the session ends: a UDP association or a tunnel.
+        .option_layer(per_client.clone())
+        .service(session.clone());
+    let by_incoming = config.source_by == SourceBy::Incoming;
+    let from_incoming = ServiceBuilder::new().map_request(move |accepted| match by_incoming {
+        true => egress::as_came_to(accepted, &egress),
+        false => accepted,
+    });
+    from_incoming.service(match tls {
+        None => Either::Right(plain),
+        Some(tls) => {
+            let within = ServiceBuilder::new()
+                .layer(balancers)
+                .option_layer(per_client)
+                .layer(tls)
+                .map_request(boxed)
+                .service(session);
+            Either::Left(Choose::new(
+                listen::with_tls(config, listening_on),
+                within,
+                plain,
+            ))
+        }
+    })
+}
+
+/// The same client, of whatever stream.
+pub fn boxed<Io: Stream>(accepted: Accepted<Io>) -> Accepted<BoxStream> {
+    accepted.map_io(BoxStream::new)
 }
 
 /// When the system asks whether a peer is still there.

@@ -39,8 +39,13 @@ fn read(config: &Config) -> Result<Option<HashedUsers>, Box<dyn Error>> {
     }
     let mut users = HashedUsers::new();
     for (number, user) in config.user.iter().enumerate() {
-        users = add(users, user.reveal())
-            .map_err(|error| format!("{}: {error}", config.said.member("user", number)))?;
+        let at = config.said.member("user", number);
+        let user = user.reveal().map_err(|error| format!("{at}: {error}"))?;
+        // A file may hold several.
+        let mut each = user.split('\n').map(|line| line.trim_end_matches('\r'));
+        users = each
+            .try_fold(users, add)
+            .map_err(|error| format!("{at}: {error}"))?;
     }
     if let Some(file) = &config.users {
         let name = file.display();

@@ -37,12 +37,15 @@ pub fn read(config: &Config) -> Result<Option<WaysOut>, Box<dyn Error>> {
         return Ok(None);
     }
     let upstreams = config.upstream.iter().enumerate().map(|(number, url)| {
-        let url = url.reveal().parse::<ProxyUrl>();
-        url.map_err(|error| format!("{}: {error}", config.said.member("upstream", number)).into())
+        let at = config.said.member("upstream", number);
+        let url = url.reveal().map_err(|error| format!("{at}: {error}"))?;
+        let url = url.parse::<ProxyUrl>();
+        url.map_err(|error| format!("{at}: {error}").into())
     });
     let routes = config.route.iter().enumerate().map(|(number, route)| {
-        let route = Route::parse(route.reveal());
-        route.map_err(|error| format!("{}: {error}", config.said.member("route", number)).into())
+        let at = config.said.member("route", number);
+        let route = route.reveal().map_err(|error| format!("{at}: {error}"))?;
+        Route::parse(&route).map_err(|error| format!("{at}: {error}").into())
     });
     Ok(Some(WaysOut {
         upstreams: upstreams.collect::<Result<_, Box<dyn Error>>>()?,

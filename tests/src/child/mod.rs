@@ -132,7 +132,9 @@ impl Child {
             panic!("socks-proxy {args:?} ended: {}", self.log());
         };
         let addrs = line.strip_prefix("listening on ").expect(&line);
-        let addrs = addrs.split(", ").map(|addr| addr.parse().expect(&line));
+        // Unix sockets have paths.
+        let addrs = addrs.split(", ").filter(|addr| !addr.starts_with("unix:"));
+        let addrs = addrs.map(|addr| addr.parse().expect(&line));
         self.addrs = addrs.collect();
     }
 

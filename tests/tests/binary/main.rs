@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod activation;
+mod coming;
 mod config;
 mod ending;
 mod file;

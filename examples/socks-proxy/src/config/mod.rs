@@ -41,14 +41,32 @@ const RUNNING: &str = "Running";
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// Address to listen on, or a name for all of its addresses; may be given again.
-    /// `[::]` is all of IPv6 alone, `0.0.0.0` all of IPv4. `systemd` is what a socket unit
-    /// has opened, `systemd:NAME` those of its sockets that are called so
+    /// `[::]` is all of IPv6 alone, `0.0.0.0` all of IPv4; `unix:PATH` is a Unix socket,
+    /// `systemd` what a socket unit has opened, `systemd:NAME` those of its sockets that are
+    /// called so. With `tls://` in front, clients speak TLS there
     #[arg(long, value_name = "ADDR:PORT", help_heading = LISTENING)]
     pub listen: Vec<Text<Listen>>,
 
     /// Listen off loopback even without users: anybody can use the proxy
     #[arg(long, help_heading = LISTENING)]
     pub open: bool,
+
+    /// Let clients of this network in without a password; may be given again
+    #[arg(long, value_name = "CIDR", help_heading = CLIENTS)]
+    pub open_to: Vec<Text<Net>>,
+
+    /// Certificate for `tls://` listeners, with its chain (PEM). A reload reads it again
+    #[arg(long, value_name = "FILE", help_heading = LISTENING)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", help_heading = LISTENING)]
+    pub tls_key: Option<PathBuf>,
+
+    /// Have TLS clients show a certificate of these authorities (PEM): its common name is
+    /// the user's, and no password is asked for
+    #[arg(long, value_name = "FILE", help_heading = LISTENING)]
+    pub tls_client_ca: Option<PathBuf>,
 
     /// Do not serve HTTP CONNECT, which has the same port and users as SOCKS
     #[arg(long, help_heading = LISTENING)]
@@ -60,7 +78,8 @@ pub struct Config {
     pub proxy_protocol: Vec<Text<Net>>,
 
     /// Let in this user (others on this machine can see arguments: prefer --users); may
-    /// be given again. With users, SOCKS4 is refused
+    /// be given again. `env:NAME` stands for what an environment variable holds, and
+    /// `file:PATH` for what a file does. With users, SOCKS4 is refused
     #[arg(long, value_name = "NAME:PASSWORD", help_heading = CLIENTS)]
     pub user: Vec<Login>,
 
@@ -134,6 +153,15 @@ pub struct Config {
     /// and a hexadecimal one (Linux; needs CAP_NET_ADMIN)
     #[arg(long, value_name = "N", help_heading = WAYS_OUT)]
     pub mark: Option<Text<Mark>>,
+
+    /// Do not serve UDP ASSOCIATE
+    #[arg(long, help_heading = COMMANDS)]
+    pub no_udp: bool,
+
+    /// Let anybody answer to where a client's datagrams came from, and not those alone that
+    /// it sent some to (full-cone NAT): for games and peers that find each other
+    #[arg(long, help_heading = COMMANDS)]
+    pub udp_full_cone: bool,
 
     /// Serve BIND, too: listen for a peer that the client expects
     #[arg(long, help_heading = COMMANDS)]
@@ -255,6 +283,10 @@ impl Default for Config {
         Self {
             listen: Vec::from(["127.0.0.1:1080".parse().expect("it is an address")]),
             open: false,
+            open_to: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
             no_http: false,
             proxy_protocol: Vec::new(),
             user: Vec::new(),
@@ -271,6 +303,8 @@ impl Default for Config {
             source_by: SourceBy::default(),
             interface: None,
             mark: None,
+            no_udp: false,
+            udp_full_cone: false,
             bind: false,
             resolve_commands: false,
             advertise: Vec::new(),
@@ -321,6 +355,9 @@ pub enum SourceBy {
     Client,
     /// A user keeps to one; without users a client does
     User,
+    /// The address that the client came to, without --source; targets of the other family
+    /// are not reached
+    Incoming,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]

@@ -1,8 +1,9 @@
 //! Values of keys: what is said, and what it means.
 
 use std::{
+    env,
     error::Error as StdError,
-    fmt,
+    fmt, fs,
     marker::PhantomData,
     net::IpAddr,
     ops::{Deref, RangeInclusive},
@@ -87,9 +88,9 @@ macro_rules! secret {
         pub struct $name(String);
 
         impl $name {
-            /// The secret, too.
-            pub fn reveal(&self) -> &str {
-                &self.0
+            /// The secret, too; that of `env:NAME` and `file:PATH` is there.
+            pub fn reveal(&self) -> Result<String, String> {
+                revealed(&self.0)
             }
         }
 
@@ -128,9 +129,30 @@ secret! {
     WayOut, shown_url
 }
 
+fn revealed(text: &str) -> Result<String, String> {
+    let (read, what) = match (text.strip_prefix("env:"), text.strip_prefix("file:")) {
+        (Some(name), _) => (env::var(name).map_err(|error| error.to_string()), name),
+        (_, Some(path)) => (
+            fs::read_to_string(path).map_err(|error| error.to_string()),
+            path,
+        ),
+        (None, None) => return Ok(text.to_owned()),
+    };
+    let secret = read.map_err(|error| format!("cannot read {what}: {error}"))?;
+    Ok(secret.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// It stands for a secret, and is none.
+fn is_elsewhere(text: &str) -> bool {
+    text.starts_with("env:") || text.starts_with("file:")
+}
+
 const HIDDEN: &str = "***";
 
 fn shown_login(text: &str) -> String {
+    if is_elsewhere(text) {
+        return text.to_owned();
+    }
     match text.split_once(':') {
         Some((name, _)) => format!("{name}:{HIDDEN}"),
         // It may be the password alone.
@@ -139,6 +161,9 @@ fn shown_login(text: &str) -> String {
 }
 
 fn shown_url(text: &str) -> String {
+    if is_elsewhere(text) {
+        return text.to_owned();
+    }
     match text.split_once("://") {
         Some((scheme, rest)) => match rest.rsplit_once('@') {
             Some((_, host)) => format!("{scheme}://{HIDDEN}@{host}"),
