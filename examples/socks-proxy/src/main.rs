@@ -7,6 +7,7 @@
 //! It prints `listening on 127.0.0.1:1080`; then, from elsewhere,
 //! `curl --proxy socks5h://127.0.0.1:1080 https://example.com/`.
 
+mod admin;
 mod beats;
 mod choose;
 mod clients;
@@ -87,11 +88,13 @@ fn run(cli: Cli, config: Config, log: &Arc<Log>) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     kept.commit();
+    let admin = admin::bind(&config)?;
     serve::serve(Start {
         cli: Arc::new(cli),
         config,
         parts,
         kept,
+        admin,
         log: Arc::clone(log),
     })
 }

@@ -10,6 +10,7 @@ use socks_tower::{
 };
 
 use crate::{
+    admin,
     config::{Config, Seconds, SourceBy},
     egress,
     kept::Kept,
@@ -43,6 +44,7 @@ impl Parts {
     /// What counts or remembers is taken from before, where nothing has changed about it.
     pub fn new(config: &Config, kept: &mut Kept) -> Result<Self, Box<dyn Error>> {
         agrees(config)?;
+        admin::check(config)?;
         let users = Users::new(config, kept)?;
         listen::check(config, users.is_some())?;
         let egress = egress::of(config);

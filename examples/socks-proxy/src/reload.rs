@@ -26,7 +26,7 @@ pub struct Reload<S> {
 }
 
 /// Keys that are read at the start alone.
-const AT_THE_START: [&str; 9] = [
+const AT_THE_START: [&str; 11] = [
     "listen",
     "keepalive",
     "unready-time",
@@ -34,6 +34,8 @@ const AT_THE_START: [&str; 9] = [
     "max-connections",
     "threads",
     "runtime",
+    "admin",
+    "admin-token",
     "log-file",
     "log-format",
 ];

@@ -15,6 +15,7 @@ use tokio::{runtime, sync::Semaphore};
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use crate::{
+    admin::Admin,
     beats::{Beating, Beats},
     config::{Cli, Config, Runtime},
     descriptors,
@@ -25,7 +26,7 @@ use crate::{
     manager,
     parts::Parts,
     reload::Reload,
-    shutdown,
+    shutdown::{self, Readiness},
     stack::{boxed, keepalive, stack},
     unix::Listeners,
 };
@@ -36,6 +37,7 @@ pub struct Start {
     pub config: Config,
     pub parts: Parts,
     pub kept: Kept,
+    pub admin: Option<Admin>,
     pub log: Arc<Log>,
 }
 
@@ -89,7 +91,7 @@ fn per_thread(
             .with_shutdown(shutdown.first(unready))
             .with_cut(shutdown.second())
             .with_grace(grace);
-        let proxy = start.reloadable(addrs.clone(), max_connections)?;
+        let proxy = start.reloadable(addrs.clone(), max_connections, shutdown.readiness())?;
         announce(&addrs, &unix);
         let on_unix = unix.serve(&proxy, &shutdown, unready, grace);
         tokio::try_join!(server.serve(proxy.for_streams()), on_unix)?;
@@ -128,7 +130,7 @@ fn shared(
             .with_shutdown(shutdown.first(unready))
             .with_cut(shutdown.second())
             .with_grace(grace);
-        let proxy = start.reloadable(addrs.clone(), max_connections)?;
+        let proxy = start.reloadable(addrs.clone(), max_connections, shutdown.readiness())?;
         announce(&addrs, &unix);
         let on_unix = unix.serve(&proxy, &shutdown, unready, grace);
         // A task of its own: waking the main one would cost a system call.
@@ -148,8 +150,13 @@ impl Start {
         self,
         addrs: Vec<SocketAddr>,
         max_connections: usize,
+        readiness: Readiness,
     ) -> io::Result<Serving<impl Proxy<BoxStream> + Clone + Send>> {
-        let build = move |config: &Config, parts| stack(config, parts, &addrs);
+        let watch = self.admin.as_ref().map(|admin| admin.watch.clone());
+        if let Some(admin) = self.admin {
+            admin.spawn(readiness)?;
+        }
+        let build = move |config: &Config, parts| stack(config, parts, &addrs, watch.as_ref());
         let live = Live::new(build(&self.config, self.parts));
         let reload = Reload {
             cli: self.cli,

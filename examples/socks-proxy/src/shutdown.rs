@@ -43,7 +43,26 @@ fn interrupt() -> io::Result<Signal> {
     signal(SignalKind::interrupt())
 }
 
+/// Whether new clients should come.
+#[derive(Clone)]
+pub struct Readiness {
+    signals: watch::Receiver<u32>,
+}
+
+impl Readiness {
+    /// Until the first signal: before anybody is refused.
+    pub fn is_ready(&self) -> bool {
+        *self.signals.borrow() == 0
+    }
+}
+
 impl Shutdown {
+    pub fn readiness(&self) -> Readiness {
+        Readiness {
+            signals: self.signals.clone(),
+        }
+    }
+
     /// When no more clients are taken: so long after the first signal.
     pub fn first(&self, unready_time: Duration) -> impl Future<Output = ()> + Send + use<> {
         let first = self.after(1);

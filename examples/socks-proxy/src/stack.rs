@@ -11,6 +11,7 @@ use socks_tower::{
 use tower::{Layer, ServiceBuilder, util::Either};
 
 use crate::{
+    admin::Watch,
     choose::Choose,
     clients,
     config::{Config, Seconds, SourceBy},
@@ -24,6 +25,7 @@ pub fn stack(
     config: &Config,
     parts: Parts,
     listening_on: &[SocketAddr],
+    watch: Option<&Watch>,
 ) -> impl Proxy<BoxStream> + Clone + Send + use<> {
     let Parts {
         users,
@@ -37,6 +39,10 @@ pub fn stack(
         egress,
         listen_addrs,
     } = parts;
+    if let Some(watch) = watch {
+        // Those of before are gone.
+        watch.show(Vec::new);
+    }
     let guard = LoopGuard::new(listening_on.iter().copied());
 
     // Who may be reached, and who may come.
@@ -67,6 +73,7 @@ pub fn stack(
                 rules,
                 tcp,
                 timeout: config.connect_timeout.duration(),
+                watch: watch.cloned(),
             };
             let routes = ways_out.connector(config, direct, &shared);
             Either::Right(ConnectLayer::new(explained.service(routes)).layer(relay.clone()))
@@ -118,6 +125,7 @@ pub fn stack(
     // What happens to a client.
     let session = ServiceBuilder::new()
         .layer(front)
+        .option_layer(watch.map(Watch::register))
         .layer(limits)
         .service(commands);
     let plain = ServiceBuilder::new()
@@ -126,10 +134,12 @@ pub fn stack(
         .option_layer(per_client.clone())
         .service(session.clone());
     let by_incoming = config.source_by == SourceBy::Incoming;
-    let from_incoming = ServiceBuilder::new().map_request(move |accepted| match by_incoming {
-        true => egress::as_came_to(accepted, &egress),
-        false => accepted,
-    });
+    let from_incoming = ServiceBuilder::new()
+        .option_layer(watch.map(Watch::observe))
+        .map_request(move |accepted| match by_incoming {
+            true => egress::as_came_to(accepted, &egress),
+            false => accepted,
+        });
     from_incoming.service(match tls {
         None => Either::Right(plain),
         Some(tls) => {

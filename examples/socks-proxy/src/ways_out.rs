@@ -9,7 +9,7 @@ use socks_tower::{
 };
 use tower::{ServiceBuilder, util::Either};
 
-use crate::{config::Config, names::Addrs};
+use crate::{admin::Watch, config::Config, names::Addrs};
 
 /// What `--upstream` and `--route` say.
 #[derive(Clone)]
@@ -101,6 +101,8 @@ pub struct Shared {
     pub rules: Rules,
     pub tcp: TcpConnector,
     pub timeout: Duration,
+    /// Who is shown how the upstreams do.
+    pub watch: Option<Watch>,
 }
 
 impl WaysOut {
@@ -146,6 +148,10 @@ impl Shared {
         for (number, url) in (1..).zip([first].into_iter().chain(urls)) {
             let name = format!("{number} ({url})");
             pool = pool.with_upstream(name, self.through(url, self.timeout / 2));
+        }
+        if let Some(watch) = &self.watch {
+            let shown = pool.clone();
+            watch.show(move || shown.upstreams());
         }
         Some(Either::Right(pool))
     }

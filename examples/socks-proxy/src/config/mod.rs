@@ -9,7 +9,7 @@ mod said;
 mod values;
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
 };
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cli::{Cli, Instead, NewUser};
 pub use said::Said;
-pub use values::{Login, Mark, Net, Ports, Seconds, Text, WayOut};
+pub use values::{Login, Mark, Net, Ports, Seconds, Text, Token, WayOut};
 
 use crate::{
     listen::Listen,
@@ -258,6 +258,18 @@ pub struct Config {
     #[arg(long, value_enum, help_heading = RUNNING)]
     pub runtime: Runtime,
 
+    /// Show a page about what happens here at this address: live sessions, rates, refusals;
+    /// beside it `/metrics` for Prometheus, `/healthz` and `/readyz`. It is for a loopback
+    /// address; elsewhere it needs --admin-token
+    #[arg(long, value_name = "ADDR:PORT", help_heading = RUNNING)]
+    pub admin: Option<SocketAddr>,
+
+    /// Who has this token sees the page, and nobody else: `Authorization: Bearer TOKEN`.
+    /// `env:NAME` or `file:PATH` is where it stands (others on this machine can see
+    /// arguments)
+    #[arg(long, value_name = "TOKEN", help_heading = RUNNING)]
+    pub admin_token: Option<Token>,
+
     /// What to log: a level, or a filter; `warn,socks::access=info` adds the access log,
     /// an event for each session, to the warnings [default: RUST_LOG, else warn]
     #[arg(long, value_name = "FILTER", help_heading = RUNNING)]
@@ -325,6 +337,8 @@ impl Default for Config {
             limit: Vec::new(),
             threads: None,
             runtime: Runtime::default(),
+            admin: None,
+            admin_token: None,
             log: None,
             log_file: None,
             log_format: LogFormat::default(),

@@ -125,6 +125,10 @@ secret! {
     Login, shown_login
 }
 secret! {
+    /// What opens the page.
+    Token, shown_token
+}
+secret! {
     /// A proxy's URL, with something before it or not.
     WayOut, shown_url
 }
@@ -148,6 +152,13 @@ fn is_elsewhere(text: &str) -> bool {
 }
 
 const HIDDEN: &str = "***";
+
+fn shown_token(text: &str) -> String {
+    if is_elsewhere(text) {
+        return text.to_owned();
+    }
+    HIDDEN.to_owned()
+}
 
 fn shown_login(text: &str) -> String {
     if is_elsewhere(text) {

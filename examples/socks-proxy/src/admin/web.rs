@@ -1,0 +1,183 @@
+//! What is asked for, and the answers.
+
+use std::time::SystemTime;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::{StatusCode, header::CONTENT_TYPE},
+    middleware::from_fn_with_state,
+    response::IntoResponse,
+    routing::{get, post},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::{Deserialize, Serialize};
+use socks_tower::{Direction, middleware::LiveSession};
+
+use super::{
+    Watch,
+    guard::{Guard, guarded},
+    totals::Report,
+};
+use crate::shutdown::Readiness;
+
+/// Rows of the table of sessions: more than anybody reads.
+const MOST_ROWS: usize = 1000;
+
+#[derive(Clone)]
+pub struct Shown {
+    pub watch: Watch,
+    pub metrics: PrometheusHandle,
+    pub readiness: Readiness,
+}
+
+pub fn router(shown: Shown, guard: Guard) -> Router {
+    let text =
+        |content_type, text| get(move || async move { ([(CONTENT_TYPE, content_type)], text) });
+    Router::new()
+        .route(
+            "/",
+            text("text/html; charset=utf-8", include_str!("page.html")),
+        )
+        .route(
+            "/page.css",
+            text("text/css; charset=utf-8", include_str!("page.css")),
+        )
+        .route(
+            "/page.js",
+            text("text/javascript; charset=utf-8", include_str!("page.js")),
+        )
+        .route("/api/state", get(state))
+        .route("/api/sessions/{id}/end", post(end))
+        .route("/metrics", get(metrics))
+        // It answers: so the program lives.
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .layer(from_fn_with_state(guard, guarded))
+        .with_state(shown)
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    /// Sessions in which this stands somewhere.
+    #[serde(default)]
+    find: String,
+}
+
+#[derive(Serialize)]
+struct PageState {
+    ready: bool,
+    totals: Report,
+    upstreams: Vec<Upstream>,
+    /// Those found, of which [`MOST_ROWS`] are shown.
+    found: usize,
+    sessions: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Upstream {
+    name: String,
+    live: usize,
+    is_out: bool,
+}
+
+#[derive(Serialize)]
+struct Row {
+    id: String,
+    client: String,
+    user: String,
+    command: String,
+    target: String,
+    up: u64,
+    down: u64,
+    /// Since it was entered.
+    seconds: u64,
+    since: u64,
+}
+
+impl Row {
+    fn of(live: &LiveSession) -> Self {
+        let session = live.session();
+        let since = live.since().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            id: live.id().to_string(),
+            client: session
+                .client_addr
+                .map(|it| it.to_string())
+                .unwrap_or_default(),
+            user: session
+                .identity
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            command: live.command().to_string(),
+            target: live.target().to_string(),
+            up: live.bytes(Direction::Up),
+            down: live.bytes(Direction::Down),
+            seconds: live.age().as_secs(),
+            since: since.unwrap_or_default().as_secs(),
+        }
+    }
+
+    fn has(&self, text: &str) -> bool {
+        let columns = [
+            &self.id,
+            &self.client,
+            &self.user,
+            &self.command,
+            &self.target,
+        ];
+        columns
+            .iter()
+            .any(|column| column.to_lowercase().contains(text))
+    }
+}
+
+async fn state(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Json<PageState> {
+    let Shown {
+        watch, readiness, ..
+    } = shown;
+    let find = wanted.find.to_lowercase();
+    let live = watch.sessions.list();
+    let rows = live.iter().map(|live| Row::of(live));
+    let mut sessions: Vec<_> = rows.filter(|row| row.has(&find)).collect();
+    let found = sessions.len();
+    sessions.truncate(MOST_ROWS);
+    let upstreams = watch.upstreams().into_iter().map(|it| Upstream {
+        name: it.name.to_string(),
+        live: it.live,
+        is_out: it.is_out,
+    });
+    Json(PageState {
+        ready: readiness.is_ready(),
+        totals: watch.totals.report(),
+        upstreams: upstreams.collect(),
+        found,
+        sessions,
+    })
+}
+
+async fn end(State(shown): State<Shown>, Path(id): Path<String>) -> StatusCode {
+    match shown
+        .watch
+        .sessions
+        .end_where(|live| live.id().to_string() == id)
+    {
+        0 => StatusCode::NOT_FOUND,
+        _ => StatusCode::NO_CONTENT,
+    }
+}
+
+async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
+    let form = "text/plain; version=0.0.4; charset=utf-8";
+    ([(CONTENT_TYPE, form)], shown.metrics.render())
+}
+
+/// It goes down before the first client is refused: a load balancer looks here.
+async fn ready(State(shown): State<Shown>) -> (StatusCode, &'static str) {
+    if shown.readiness.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
+    }
+}
