@@ -8,7 +8,6 @@
 //! It prints `listening on 127.0.0.1:1080`. The README has the commands that
 //! show it.
 
-mod cache;
 #[cfg(test)]
 mod tests;
 mod user_file;
@@ -17,13 +16,13 @@ use std::{env, io, time::Duration};
 
 use anyhow::bail;
 use socks_tower::{
-    Attempt, AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, Identity, Proxy,
+    Attempt, AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, IntoAdmitted, Proxy,
     Relay, ResolveLayer, Rules, Server, SystemResolver, TcpConnector, Work,
+    stages::authenticate::cache::AuthCacheLayer,
 };
 use tokio::net::TcpStream;
 use tower::{Layer, ServiceBuilder};
 
-use cache::CacheLayer;
 use user_file::UserFile;
 
 const USAGE: &str = "usage: custom-auth add FILE NAME < PASSWORD
@@ -53,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(file: &str, addr: &str) -> anyhow::Result<()> {
-    let verifier = CacheLayer::new(TTL)?.layer(UserFile::open(file)?);
+    let verifier = AuthCacheLayer::new(TTL).layer(UserFile::open(file)?);
     let server = Server::bind(addr).await?;
     println!("listening on {}", server.local_addr());
     server.serve(proxy(verifier)?).await?;
@@ -61,10 +60,10 @@ async fn serve(file: &str, addr: &str) -> anyhow::Result<()> {
 }
 
 /// The verifier is a service like any other: whatever answers an `Attempt` with
-/// an `Identity`.
+/// an `Identity`, or with more.
 fn proxy<V>(verifier: V) -> anyhow::Result<impl Proxy<TcpStream> + Send>
 where
-    V: Work<Attempt, Response = Identity> + Sync,
+    V: Work<Attempt, Response: IntoAdmitted>,
 {
     // Only so that it can be tried without the Internet.
     let rules = Rules::new().permit_special("127.0.0.0/8".parse()?);

@@ -7,7 +7,7 @@ use std::{
     },
 };
 
-use socks_tower::Session;
+use socks_tower::{Admitted, Identity, Session};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinSet,
@@ -35,12 +35,7 @@ impl File {
     }
 
     /// The verifier as it is served, and how often the file was asked.
-    fn verifier(
-        &self,
-    ) -> (
-        impl Work<Attempt, Response = Identity> + Sync,
-        Arc<AtomicUsize>,
-    ) {
+    fn verifier(&self) -> (impl Work<Attempt, Response = Admitted>, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         let users = self.users.clone();
@@ -48,7 +43,7 @@ impl File {
             count.fetch_add(1, Ordering::Relaxed);
             users.clone().run(attempt)
         });
-        (CacheLayer::new(TTL).unwrap().layer(counted), asked)
+        (AuthCacheLayer::new(TTL).layer(counted), asked)
     }
 }
 
@@ -60,14 +55,14 @@ impl Drop for File {
 
 async fn lets_in<V>(verifier: &V, name: &str, password: &str) -> bool
 where
-    V: Work<Attempt, Response = Identity>,
+    V: Work<Attempt, Response = Admitted>,
 {
     let attempt = Attempt::new(
         Session::new(),
         socks_tower::Credentials::new(name, password).unwrap(),
     );
     match verifier.clone().run(attempt).await {
-        Ok(identity) => identity.as_str() == name,
+        Ok(admitted) => admitted.identity().map(Identity::as_str) == Some(name),
         Err(error) => {
             assert_eq!(error.to_string(), "wrong username or password");
             false
