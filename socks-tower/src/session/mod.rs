@@ -44,6 +44,7 @@ pub(crate) mod threads;
 mod timeout;
 pub(crate) mod trace;
 mod transfer;
+pub(crate) mod udp;
 pub(crate) mod watch;
 mod work;
 

@@ -9,9 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    batch::{self, Batch, Sent, send_one},
     flows::{FlowId, Flows, Full, State},
-    header::{self, Parts},
     lookups::{Lookups, Verdict},
     own,
     reassembly::{Outcome, Reassembly},
@@ -21,6 +19,10 @@ use super::{
 use crate::session::{
     Datagrams, DropReason, Judge, Pinned, Session, WrapsDatagrams, canonical,
     policy::{Direction, Policy},
+    udp::{
+        batch::{self, Batch, Sent, send_one},
+        header::{self, Parts},
+    },
     watch::Watch,
 };
 

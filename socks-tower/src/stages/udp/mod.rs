@@ -111,9 +111,7 @@
 
 mod associate;
 mod association;
-mod batch;
 mod flows;
-mod header;
 mod lookups;
 mod own;
 mod reassembly;

@@ -3,32 +3,32 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::Deref,
 };
 
-#[cfg(target_os = "linux")]
-use std::sync::atomic::AtomicBool;
+use socket2::Domain;
 
-use socket2::{Domain, SockRef};
-use tokio::net::UdpSocket;
-
-#[cfg(target_os = "linux")]
-use super::batch;
 use super::own::Registered;
-use crate::{session::Session, stages::listen_addrs::ListenAddrs, works::egress::Way};
+use crate::{
+    session::{Session, udp},
+    stages::listen_addrs::ListenAddrs,
+    works::egress::Way,
+};
 
 /// A socket that is known to be ours as long as it is open.
 #[derive(Debug)]
 pub(super) struct Socket {
-    pub(super) io: UdpSocket,
-    pub(super) is_ipv4: bool,
-    /// It sends to one address, and receives from no other.
-    pub(super) is_connected: bool,
-    /// The system cuts up what it is given, and nothing has shown that the
-    /// network's device cannot.
-    #[cfg(target_os = "linux")]
-    pub(super) segments: AtomicBool,
+    inner: udp::Socket,
     /// Its address, and the one that it is advertised by.
     own: Vec<Registered>,
+}
+
+impl Deref for Socket {
+    type Target = udp::Socket;
+
+    fn deref(&self) -> &udp::Socket {
+        &self.inner
+    }
 }
 
 impl Socket {
@@ -40,39 +40,20 @@ impl Socket {
     /// One whose datagrams leave as `way` says.
     fn open_by(way: &Way, addr: SocketAddr) -> io::Result<Self> {
         let socket = way.datagram(Domain::for_address(addr))?;
-        if addr.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        let io = UdpSocket::from_std(socket.into())?;
-        let own = vec![Registered::new(io.local_addr()?)];
-        Ok(Self {
-            is_ipv4: addr.is_ipv4(),
-            is_connected: false,
-            #[cfg(target_os = "linux")]
-            segments: AtomicBool::new(batch::segments_are_served(&io)),
-            io,
-            own,
-        })
+        let inner = udp::Socket::bind(socket, addr)?;
+        let own = vec![Registered::new(inner.io.local_addr()?)];
+        Ok(Self { inner, own })
     }
 
-    /// Has the system keep everybody away but `peer`, if it can: then others do
-    /// not even wake us, and sending costs less.
-    ///
-    /// What others have sent before may still be received.
+    /// Connects it to `peer`, if that changes nothing else.
     pub(super) fn connect(&mut self, peer: SocketAddr) {
         // A socket on all addresses would be bound to one, and that might not
         // be the one that `peer` sends to.
         let local = self.io.local_addr();
-        if !self.is_connected && local.is_ok_and(|local| !local.ip().is_unspecified()) {
-            self.is_connected = SockRef::from(&self.io).connect(&peer.into()).is_ok();
+        if !self.is_connected() && local.is_ok_and(|local| !local.ip().is_unspecified()) {
+            // Without it, all is as before.
+            let _ = self.inner.connect(peer);
         }
-    }
-
-    /// Whether it can send to `addr`.
-    pub(super) fn serves(&self, addr: SocketAddr) -> bool {
-        self.is_ipv4 == addr.is_ipv4()
     }
 }
 

@@ -26,9 +26,9 @@ use super::{
     refused::{Refusable, may_be_refusal},
     segments, send_one,
 };
-use crate::{
-    session::bulk::{self, Bulk},
-    stages::udp::socket::Socket,
+use crate::session::{
+    bulk::{self, Bulk},
+    udp::Socket,
 };
 
 static RECVMMSG: Refusable = Refusable::new("recvmmsg");
@@ -44,7 +44,7 @@ pub(super) fn is_served() -> bool {
 ///
 /// One for each family: the kernel leaves the length of an address in it, and
 /// would cut a longer one to that.
-pub(in crate::stages::udp) struct Mmsg {
+pub(crate) struct Mmsg {
     v4: MultiHeaders<SockaddrIn>,
     v6: MultiHeaders<SockaddrIn6>,
 }

@@ -18,11 +18,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{header, socket::Socket};
+use super::{Socket, header};
 use crate::session::{DropReason, WrapsDatagrams};
 
 #[cfg(target_os = "linux")]
-pub(super) use segments::are_served as segments_are_served;
+pub(crate) use segments::are_served as segments_are_served;
 
 #[cfg(target_os = "linux")]
 use mmsg::Mmsg as Native;
@@ -30,7 +30,7 @@ use mmsg::Mmsg as Native;
 use plain::Plain as Native;
 
 /// Datagrams that are received at once.
-pub(super) const LEN: usize = 32;
+pub(crate) const LEN: usize = 32;
 
 /// Room before the data of a datagram, where a header can be put.
 const HEADROOM: usize = 32;
@@ -40,7 +40,7 @@ const _: () = assert!(header::MAX_ANSWER <= HEADROOM);
 const SLOT: usize = HEADROOM + u16::MAX as usize + 1;
 
 /// How to receive and send many datagrams.
-pub(super) trait System: Default {
+pub(crate) trait System: Default {
     /// Receives into the slots behind their headroom; ready with how many came,
     /// at least one.
     fn poll_receive(
@@ -57,14 +57,14 @@ pub(super) trait System: Default {
 
 /// A datagram that lies in the slot of its place.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Received {
+pub(crate) struct Received {
     len: usize,
     from: SocketAddr,
 }
 
 /// A datagram to be sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Datagram<'a> {
+pub(crate) struct Datagram<'a> {
     bytes: &'a [u8],
     to: SocketAddr,
 }
@@ -81,19 +81,19 @@ struct Out {
 
 /// What became of datagrams that were to be sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sent {
-    pub(super) datagrams: u64,
+pub(crate) struct Sent {
+    pub(crate) datagrams: u64,
     /// Without headers.
-    pub(super) bytes: u64,
-    pub(super) too_long: u64,
-    pub(super) unsendable: u64,
+    pub(crate) bytes: u64,
+    pub(crate) too_long: u64,
+    pub(crate) unsendable: u64,
     /// What throttles were asked for those that were not sent: of one without
     /// payload, a byte.
-    pub(super) unsent_bytes: u64,
+    pub(crate) unsent_bytes: u64,
 }
 
 impl Sent {
-    pub(super) fn add(&mut self, result: &io::Result<()>, bytes: usize) {
+    pub(crate) fn add(&mut self, result: &io::Result<()>, bytes: usize) {
         match result {
             Ok(()) => {
                 self.datagrams += 1;
@@ -129,7 +129,7 @@ fn reason(error: &io::Error) -> DropReason {
 ///
 /// They take 2 MiB of address space, of which the system backs what has been
 /// used: 128 KiB, if datagrams are small.
-pub(super) struct Batch<S = Native> {
+pub(crate) struct Batch<S = Native> {
     system: S,
     slots: Box<[u8]>,
     received: [Received; LEN],
@@ -144,7 +144,7 @@ thread_local! {
 }
 
 /// Lends the thread's batch to `work`.
-pub(super) fn with<R>(work: impl FnOnce(&mut Batch) -> R) -> R {
+pub(crate) fn with<R>(work: impl FnOnce(&mut Batch) -> R) -> R {
     // Taken out while in use: should `work` come here again, it finds none and
     // gets one of its own.
     let spare = SPARE.try_with(Cell::take).ok().flatten();
@@ -174,7 +174,7 @@ impl<S: System> Default for Batch<S> {
 
 impl<S: System> Batch<S> {
     /// Receives datagrams; ready with how many came, at least one.
-    pub(super) fn poll_receive(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<usize> {
+    pub(crate) fn poll_receive(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<usize> {
         let Self {
             system,
             slots,
@@ -185,18 +185,18 @@ impl<S: System> Batch<S> {
     }
 
     /// How many bytes of data the datagram at `at` has, if it has no header.
-    pub(super) fn len(&self, at: usize) -> usize {
+    pub(crate) fn len(&self, at: usize) -> usize {
         self.received.get(at).map_or(0, |received| received.len)
     }
 
     /// The datagram at `at`, and where it came from.
-    pub(super) fn datagram(&self, at: usize) -> Option<(&[u8], SocketAddr)> {
+    pub(crate) fn datagram(&self, at: usize) -> Option<(&[u8], SocketAddr)> {
         let Received { len, from } = *self.received.get(at)?;
         Some((self.slot(at).get(HEADROOM..HEADROOM + len)?, from))
     }
 
     /// Unwraps the datagram at `at`; false if it is not what the client has sent.
-    pub(super) fn unwrap(&mut self, at: usize, wrapper: &WrapsDatagrams) -> bool {
+    pub(crate) fn unwrap(&mut self, at: usize, wrapper: &WrapsDatagrams) -> bool {
         let Some(received) = self.received.get_mut(at) else {
             return false;
         };
@@ -208,12 +208,12 @@ impl<S: System> Batch<S> {
     }
 
     /// Begins to list what is to be sent.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.out.clear();
     }
 
     /// Lists the last `data` bytes of the datagram at `at`, to be sent to `to`.
-    pub(super) fn forward(&mut self, at: usize, data: usize, to: SocketAddr) {
+    pub(crate) fn forward(&mut self, at: usize, data: usize, to: SocketAddr) {
         let Some(received) = self.received.get(at) else {
             return;
         };
@@ -228,7 +228,7 @@ impl<S: System> Batch<S> {
 
     /// Lists the datagram at `at` with a header that says that it is from
     /// `source`, to be sent to `to`.
-    pub(super) fn answer(&mut self, at: usize, source: SocketAddr, to: SocketAddr) {
+    pub(crate) fn answer(&mut self, at: usize, source: SocketAddr, to: SocketAddr) {
         header::answer(source, &mut self.header);
         let start = HEADROOM - self.header.len();
         let Some(received) = self.received.get(at) else {
@@ -247,7 +247,7 @@ impl<S: System> Batch<S> {
     }
 
     /// Wraps what was listed last; false if that cannot be, and it is not sent.
-    pub(super) fn wrap_answer(&mut self, wrapper: &WrapsDatagrams) -> bool {
+    pub(crate) fn wrap_answer(&mut self, wrapper: &WrapsDatagrams) -> bool {
         let Some(mut out) = self.out.pop() else {
             return false;
         };
@@ -268,7 +268,7 @@ impl<S: System> Batch<S> {
     }
 
     /// Sends what is listed for addresses of `socket`'s family.
-    pub(super) fn send(&self, socket: &Socket) -> Sent {
+    pub(crate) fn send(&self, socket: &Socket) -> Sent {
         let mut sent = Sent::default();
         let listed = || self.out.iter().filter(|out| socket.serves(out.to));
         let mut datagrams = [Datagram::EMPTY; LEN];
@@ -303,7 +303,7 @@ impl Datagram<'_> {
 }
 
 /// Sends one datagram that is in nobody's slot.
-pub(super) fn send_one(socket: &Socket, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+pub(crate) fn send_one(socket: &Socket, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
     // Not by the runtime: before it has looked at a new socket, it would say
     // that there is no room.
     let system = socket2::SockRef::from(&socket.io);
@@ -346,10 +346,17 @@ mod tests {
     #[cfg(target_os = "linux")]
     use std::sync::atomic::Ordering;
 
+    use socket2::{Domain, Type};
+
     use super::{plain::Plain, *};
 
+    fn open(addr: SocketAddr) -> Socket {
+        let socket = socket2::Socket::new(Domain::for_address(addr), Type::DGRAM, None);
+        Socket::bind(socket.unwrap(), addr).unwrap()
+    }
+
     fn socket(ip: &str) -> (Socket, SocketAddr) {
-        let socket = Socket::open(SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+        let socket = open(SocketAddr::new(ip.parse().unwrap(), 0));
         let addr = socket.io.local_addr().unwrap();
         (socket, addr)
     }
@@ -451,14 +458,14 @@ mod tests {
     async fn lost<S: System>(ip: &str) {
         let mut batch = Batch::<S>::default();
         let ((mut near, near_addr), (far, far_addr)) = (socket(ip), socket(ip));
-        near.connect(far_addr);
+        near.connect(far_addr).unwrap();
         for number in 0..3 {
             send_one(&far, &[number], near_addr).unwrap();
         }
         assert_eq!(receive(&mut batch, &near).await, 3);
         drop(far);
         send_one(&near, b"nobody", far_addr).unwrap();
-        let far = Socket::open(far_addr).unwrap();
+        let far = open(far_addr);
         batch.clear();
         for at in 0..3 {
             batch.forward(at, 1, far_addr);
@@ -472,7 +479,7 @@ mod tests {
 
         drop(far);
         send_one(&near, b"nobody", far_addr).unwrap();
-        let far = Socket::open(far_addr).unwrap();
+        let far = open(far_addr);
         send_one(&far, b"still here", near_addr).unwrap();
         assert_eq!(receive(&mut batch, &near).await, 1);
     }
@@ -490,7 +497,7 @@ mod tests {
         assert_eq!(receive(&mut batch, &near).await, lens.len());
         for round in 0..3 {
             match round {
-                1 => near.connect(far_addr),
+                1 => near.connect(far_addr).unwrap(),
                 2 => near.segments.store(false, Ordering::Relaxed),
                 _ => {}
             }

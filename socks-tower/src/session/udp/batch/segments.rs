@@ -20,7 +20,7 @@ use super::{
     Datagram, LEN, is_news_of_another,
     refused::{Refusable, may_be_refusal},
 };
-use crate::stages::udp::socket::Socket;
+use crate::session::udp::Socket;
 
 /// Fewer are not worth it.
 pub(super) const MIN: usize = 3;
@@ -41,7 +41,7 @@ static SENDMSG: Refusable = Refusable::new("sendmsg");
 ///
 /// One that does not know how may well say nothing when it is told to, and send
 /// the whole as one datagram: Linux before 4.18, and who plays Linux.
-pub(in crate::stages::udp) fn are_served(socket: &impl AsFd) -> bool {
+pub(crate) fn are_served(socket: &impl AsFd) -> bool {
     static SERVED: OnceLock<bool> = OnceLock::new();
     let served = SERVED.get_or_init(|| match getsockopt(socket, UdpGsoSegment) {
         Ok(_) => true,

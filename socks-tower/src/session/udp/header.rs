@@ -9,17 +9,17 @@ use socks_core::{
 
 /// A client's datagram in its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Parts<'a> {
-    pub(super) fragment: Fragment,
+pub(crate) struct Parts<'a> {
+    pub(crate) fragment: Fragment,
     /// ATYP, DST.ADDR and DST.PORT as they were sent: what a destination is
     /// known by. Nobody has looked yet whether a name in it is one.
-    pub(super) key: &'a [u8],
-    pub(super) data: &'a [u8],
+    pub(crate) key: &'a [u8],
+    pub(crate) data: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
     /// None, if the header is cut short or its address type unknown.
-    pub(super) fn split(datagram: &'a [u8]) -> Option<Self> {
+    pub(crate) fn split(datagram: &'a [u8]) -> Option<Self> {
         let (&[_reserved, _also_reserved, fragment], rest) = datagram.split_first_chunk()?;
         let address = match rest {
             [1, ..] => 4,
@@ -37,7 +37,7 @@ impl<'a> Parts<'a> {
 }
 
 /// What the bytes of a key mean; none if that is no destination.
-pub(super) fn target(key: &[u8]) -> Option<Target> {
+pub(crate) fn target(key: &[u8]) -> Option<Target> {
     match Header::decode(&[&[0, 0, 0], key].concat()) {
         Ok(Decoded::Complete { message, .. }) => Some(message.target),
         Ok(Decoded::Incomplete { .. }) | Err(_) => None,
@@ -45,15 +45,15 @@ pub(super) fn target(key: &[u8]) -> Option<Target> {
 }
 
 /// Whether a key has a name.
-pub(super) fn is_name(key: &[u8]) -> bool {
+pub(crate) fn is_name(key: &[u8]) -> bool {
     key.first() == Some(&3)
 }
 
 /// The longest header of an answer, in bytes: that of an IPv6 source.
-pub(super) const MAX_ANSWER: usize = 3 + 1 + 16 + 2;
+pub(crate) const MAX_ANSWER: usize = 3 + 1 + 16 + 2;
 
 /// Writes the header of an answer from `source` over what is in `out`.
-pub(super) fn answer(source: SocketAddr, out: &mut Vec<u8>) {
+pub(crate) fn answer(source: SocketAddr, out: &mut Vec<u8>) {
     out.clear();
     let header = Header {
         fragment: Fragment::STANDALONE,

@@ -8,10 +8,10 @@ use std::{
 use tokio::io::ReadBuf;
 
 use super::{Datagram, HEADROOM, LEN, Received, SLOT, System, send_one};
-use crate::stages::udp::socket::Socket;
+use crate::session::udp::Socket;
 
 #[derive(Debug, Default)]
-pub(in crate::stages::udp) struct Plain;
+pub(crate) struct Plain;
 
 impl System for Plain {
     fn poll_receive(
