@@ -64,6 +64,7 @@ pub(crate) use negotiation::READ_SIZE;
 pub(crate) use negotiation::{DEFAULT_TIMEOUT, ReceiveError, receive};
 pub use options::Keepalive;
 pub(crate) use options::{needed, or_without};
+pub(crate) use outbound::Bound;
 #[cfg(feature = "hyper")]
 pub(crate) use outbound::Guard;
 pub use outbound::{IntoOutbound, Outbound};
@@ -89,4 +90,5 @@ pub(crate) use stream::{take_buffered, tcp};
 pub(crate) use timeout::TimeoutAt;
 pub(crate) use timeout::{optional_timeout, second_look, timeout, timeout_at};
 pub use transfer::{End, Transfer};
-pub use work::{Authorizer, Connector, Judge, Resolver, Work};
+pub(crate) use work::{AnyConnector, AnyWork};
+pub use work::{Authorizer, Connector, Judge, Judged, Resolver, Work};

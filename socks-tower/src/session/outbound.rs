@@ -2,10 +2,11 @@
 
 use std::{any::Any, fmt, net::SocketAddr};
 
+use socks_core::{Target, client::Client};
 use sync_wrapper::SyncWrapper;
 use tokio::net::TcpStream;
 
-use crate::session::{BoxStream, Sealed, Stream, tcp};
+use crate::session::{BoxStream, Sealed, Stream, WrapsDatagrams, tcp};
 
 /// A stream to the target, with what the stream itself cannot say.
 ///
@@ -16,6 +17,19 @@ pub struct Outbound<Io> {
     /// Its local address, which the client hears as BND.ADDR.
     pub local_addr: Option<SocketAddr>,
     pub(crate) guard: Option<Guard>,
+    /// None of a tunnel.
+    pub(crate) bound: Option<Box<Bound>>,
+}
+
+/// What a proxy has said to BIND or UDP ASSOCIATE.
+pub(crate) struct Bound {
+    pub(crate) proxy: Target,
+    /// Where it listens, or relays datagrams.
+    pub(crate) addr: Target,
+    /// BIND's second reply is to come.
+    pub(crate) client: Client,
+    /// What the method that let us in makes of datagrams.
+    pub(crate) wrapper: Option<WrapsDatagrams>,
 }
 
 /// Whatever is dropped when the tunnel ends.
@@ -29,6 +43,7 @@ impl<Io: Stream> Outbound<Io> {
             io,
             local_addr,
             guard: None,
+            bound: None,
         }
     }
 
@@ -48,6 +63,15 @@ impl<Io: Stream> Outbound<Io> {
             None => Box::new(guard),
         }));
         self
+    }
+
+    /// Where an upstream proxy listens on our behalf (BIND), or takes our datagrams
+    /// (UDP ASSOCIATE): the answer of a connector that was asked for that, by
+    /// [`Request::command`](crate::Request::command). The stream is the connection to
+    /// the proxy, then.
+    #[must_use]
+    pub fn bound(&self) -> Option<&Target> {
+        self.bound.as_ref().map(|bound| &bound.addr)
     }
 
     /// The plain TCP socket that the stream is, if it is one.
@@ -72,6 +96,7 @@ impl<Io: Stream> Outbound<Io> {
             io: wrap(self.io),
             local_addr: self.local_addr,
             guard: self.guard,
+            bound: self.bound,
         }
     }
 }

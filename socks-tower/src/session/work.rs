@@ -1,9 +1,11 @@
 //! What a work is, and what each kind of work answers.
 
 use std::{
+    fmt,
     future::Future,
     net::IpAddr,
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -11,7 +13,10 @@ use pin_project_lite::pin_project;
 use socks_core::DomainName;
 use tower_service::Service;
 
-use crate::session::{BoxError, IntoOutbound, Pinned, Request, Stream};
+use crate::session::{
+    BoxError, BoxStream, BoxWork, IntoOutbound, Outbound, Pinned, Request, Sealed, Stream,
+    always_ready,
+};
 
 /// A service that does the work of a stage, and never sees the client's
 /// socket: a verifier, a resolver, rules, a connector. Any tower middleware
@@ -109,6 +114,55 @@ where
     type Io = <S::Response as IntoOutbound>::Io;
 }
 
+/// A work whose type is forgotten.
+pub(crate) struct AnyWork<T>(Arc<dyn Fn(Request) -> BoxWork<T> + Send + Sync>);
+
+/// A connector whose type is forgotten.
+pub(crate) type AnyConnector = AnyWork<Outbound<BoxStream>>;
+
+impl<T: Send + 'static> AnyWork<T> {
+    /// Does what `work` does, and makes something of its answer.
+    pub(crate) fn of<S: Work<Request>>(work: S, make: fn(S::Response) -> T) -> Self {
+        // Locked while it is cloned, so that it need not be `Sync`.
+        let work = Mutex::new(work);
+        Self(Arc::new(move |request| {
+            let work = work.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let running = work.run(request);
+            Box::pin(async move { running.await.map(make) })
+        }))
+    }
+}
+
+impl AnyConnector {
+    pub(crate) fn new<C: Connector<Request>>(connector: C) -> Self {
+        Self::of(connector, |answer| answer.into_outbound().boxed())
+    }
+}
+
+impl<T: Send> Service<Request> for AnyWork<T> {
+    type Response = T;
+    type Error = BoxError;
+    type Future = BoxWork<T>;
+
+    always_ready!();
+
+    fn call(&mut self, request: Request) -> BoxWork<T> {
+        self.0(request)
+    }
+}
+
+impl<T> Clone for AnyWork<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for AnyWork<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyWork(..)")
+    }
+}
+
 /// A work that answers with the addresses of a name.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a resolver",
@@ -149,3 +203,35 @@ pub trait Judge: Work<Request, Response = Request<Pinned>> {}
 
 #[diagnostic::do_not_recommend]
 impl<S: Work<Request, Response = Request<Pinned>>> Judge for S {}
+
+/// What a judge of what goes through an upstream proxy answers: a request whose target
+/// the upstream is told, with a name to be looked up there
+/// ([`NameRules`](crate::NameRules)), or one whose addresses it is told (a [`Judge`]).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what a judge answers",
+    note = "it is a `Request` of a target, or of a `Pinned`"
+)]
+pub trait Judged: Send + Sealed {
+    /// The target, with the addresses that it may be told by; without any, it is told by
+    /// name. None, if nothing is left of it.
+    #[doc(hidden)]
+    fn into_told(self) -> Option<Request<Pinned>>;
+}
+
+impl Sealed for Request {}
+
+impl Judged for Request {
+    fn into_told(self) -> Option<Request<Pinned>> {
+        let addrs = self.target.socket_addr();
+        let told = Pinned::new(self.target.clone(), addrs);
+        Some(self.with_target(told))
+    }
+}
+
+impl Sealed for Request<Pinned> {}
+
+impl Judged for Request<Pinned> {
+    fn into_told(self) -> Option<Self> {
+        (!self.target.addrs().is_empty()).then_some(self)
+    }
+}

@@ -44,6 +44,12 @@ pub(crate) fn target(key: &[u8]) -> Option<Target> {
     }
 }
 
+/// The header of a datagram to `target`.
+pub(crate) fn towards(target: Target) -> Vec<u8> {
+    let fragment = Fragment::STANDALONE;
+    Header { fragment, target }.to_bytes()
+}
+
 /// Whether a key has a name.
 pub(crate) fn is_name(key: &[u8]) -> bool {
     key.first() == Some(&3)

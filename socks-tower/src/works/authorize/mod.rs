@@ -249,7 +249,9 @@
 //!   IPv6 address. Deny the prefix.
 //! - The rules see BIND's expected peer as the target. `0.0.0.0` or `::`, which
 //!   expects anybody, passes as if it were not special; the peer that then
-//!   comes is another target, and judged as such.
+//!   comes is another target, and judged as such. So does the request for a UDP
+//!   association, where an upstream is asked for one: it has port 0 and names no
+//!   destination.
 
 mod denied;
 mod index;

@@ -62,8 +62,8 @@ impl Blame {
     fn of_kind(kind: ErrorKind) -> Option<Self> {
         match kind {
             ErrorKind::Connect | ErrorKind::Upstream | ErrorKind::Other => None,
-            // It has enough to do.
-            ErrorKind::Limited => Some(Self::Unable),
+            // It has enough to do, or serves this not at all.
+            ErrorKind::Limited | ErrorKind::Command => Some(Self::Unable),
             _ => Some(Self::Ours),
         }
     }
@@ -160,10 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_enough_to_do_is_not_to_blame() {
+    fn one_that_has_enough_to_do_or_does_not_serve_this_is_not_to_blame() {
         let overloaded = tower::load_shed::error::Overloaded::new();
         let limited = Error::bare(ErrorKind::Limited);
-        for error in [BoxError::from(overloaded), limited.into()] {
+        let command = Error::bare(ErrorKind::Command);
+        for error in [BoxError::from(overloaded), limited.into(), command.into()] {
             assert_eq!(Blame::of(&error), Blame::Unable);
         }
     }

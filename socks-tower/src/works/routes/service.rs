@@ -1,7 +1,4 @@
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use ipnet::IpNet;
 use socks_core::DomainName;
@@ -9,7 +6,7 @@ use tower_service::Service;
 
 use crate::{
     session::{
-        BoxError, BoxStream, BoxWork, Connector, Error, IntoOutbound, Outbound, Request,
+        AnyConnector, BoxError, BoxStream, BoxWork, Connector, Error, Outbound, Request,
         always_ready, opaque_future,
     },
     works::authorize::{Match, NameRules, RuleSet},
@@ -23,24 +20,8 @@ pub struct Routes {
     /// A rule for each route, which allows or denies.
     rules: NameRules,
     /// Where each of them leads to.
-    ends: Arc<Vec<Option<End>>>,
-    otherwise: End,
-}
-
-type End = Arc<dyn Fn(Request) -> BoxWork<Outbound<BoxStream>> + Send + Sync>;
-
-/// Forgets the type of a connector.
-fn end<C: Connector<Request>>(connector: C) -> End {
-    // Locked while it is cloned, so that it need not be `Sync`.
-    let connector = Mutex::new(connector);
-    Arc::new(move |request| {
-        let connector = connector.lock().unwrap_or_else(PoisonError::into_inner);
-        let connecting = connector.clone().run(request);
-        Box::pin(async move {
-            let outbound = connecting.await?.into_outbound();
-            Ok(outbound.boxed())
-        })
-    })
+    ends: Arc<Vec<Option<AnyConnector>>>,
+    otherwise: AnyConnector,
 }
 
 impl Routes {
@@ -49,7 +30,7 @@ impl Routes {
         Self {
             rules: NameRules::default(),
             ends: Arc::default(),
-            otherwise: end(otherwise),
+            otherwise: AnyConnector::new(otherwise),
         }
     }
 
@@ -57,7 +38,7 @@ impl Routes {
     #[must_use]
     pub fn to(mut self, on: Match, connector: impl Connector<Request>) -> Self {
         self.rules = self.rules.map(|rules| rules.allow(on));
-        Arc::make_mut(&mut self.ends).push(Some(end(connector)));
+        Arc::make_mut(&mut self.ends).push(Some(AnyConnector::new(connector)));
         self
     }
 
@@ -92,7 +73,7 @@ impl Routes {
         self
     }
 
-    fn choose(&self, request: &Request) -> Result<&End, Error> {
+    fn choose(&self, request: &Request) -> Result<&AnyConnector, Error> {
         let number = self.rules.decide(request)?;
         let end = number.and_then(|number| self.ends.get(number)?.as_ref());
         Ok(end.unwrap_or(&self.otherwise))
@@ -131,7 +112,7 @@ impl Service<Request> for Routes {
 
     fn call(&mut self, request: Request) -> Self::Future {
         RoutesFuture::new(match self.choose(&request) {
-            Ok(end) => end(request),
+            Ok(end) => end.clone().call(request),
             Err(error) => Box::pin(async { Err(error.into()) }),
         })
     }
@@ -154,7 +135,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        session::{ErrorKind, Session},
+        session::{ErrorKind, IntoOutbound, Session},
         test_support::MustNotBeCalled,
         works::authorize::{Group, ReloadRules},
     };

@@ -3,7 +3,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::session::DialError;
+use crate::session::{DialError, Refusal};
 
 /// No connection over TCP.
 ///
@@ -23,6 +23,9 @@ pub enum ConnectError {
     /// The target's port is 0, where nothing can listen.
     #[error("the target has port 0")]
     NoPort,
+    /// It was asked for something else than CONNECT: the client hears 07.
+    #[error("TCP serves CONNECT alone")]
+    Command(#[source] Refusal),
     /// There are [source addresses](crate::works::egress::SourceAddrs), but none of a family
     /// that the target has.
     #[error("no source address of the target's family")]
@@ -73,7 +76,7 @@ impl ConnectError {
         match self {
             Self::Bind { source, .. } | Self::Egress { source, .. } => Some(source),
             Self::Dial { source, .. } | Self::NoSource(source) => Some(source.get_ref()),
-            Self::NoAddress | Self::NoPort => None,
+            Self::NoAddress | Self::NoPort | Self::Command(_) => None,
         }
     }
 

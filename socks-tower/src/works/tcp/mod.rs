@@ -72,12 +72,13 @@ pub(crate) use dial::not_to_itself;
 use dial::{Options, dial};
 pub use error::ConnectError;
 pub use race::Race;
+use socks_core::v5::{Command, ReplyCode};
 use tokio::net::{TcpSocket, TcpStream};
 use tower_service::Service;
 
 pub use crate::session::Keepalive;
 use crate::{
-    session::{EAFNOSUPPORT, Pinned, Request, always_ready, opaque_future},
+    session::{EAFNOSUPPORT, Pinned, Refusal, Request, always_ready, opaque_future},
     works::egress::{Egress, Way},
 };
 
@@ -167,8 +168,14 @@ impl Service<Request<Pinned>> for TcpConnector {
     fn call(&mut self, request: Request<Pinned>) -> Self::Future {
         let Self { race, options, .. } = self.clone();
         let way = self.egress.way(&request.session);
-        let target = request.target;
+        let Request {
+            command, target, ..
+        } = request;
         TcpConnectorFuture::new(Box::pin(async move {
+            if command != Command::CONNECT {
+                let refusal = Refusal::with(ReplyCode::COMMAND_NOT_SUPPORTED, command.to_string());
+                return Err(ConnectError::Command(refusal));
+            }
             connect(target.addrs(), race, &options, &way).await
         }))
     }

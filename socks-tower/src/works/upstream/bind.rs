@@ -1,9 +1,9 @@
 use std::fmt;
 
-use socks_core::{Target, client::Client, v5::Command};
+use socks_core::{Target, v5::Command};
 
 use super::{
-    UpstreamError,
+    UpstreamError, UpstreamFailure,
     handshake::{Asked, answer},
     hop::Hop,
     method::Methods,
@@ -27,8 +27,6 @@ use crate::session::{Connector, Outbound, Request, Stream};
 /// ```
 pub struct UpstreamBind<Io> {
     upstream: Outbound<Io>,
-    client: Client,
-    proxy: Target,
     addr: Target,
 }
 
@@ -37,18 +35,12 @@ impl<Io: Stream> UpstreamBind<Io> {
     where
         C: Connector<Request, Io = Io>,
     {
-        let proxy = hop.way().proxy.clone();
-        let (upstream, client, addr) = hop.ask(Command::BIND, peer, &mut None).await?;
-        Ok(Self {
-            upstream,
-            client,
-            proxy,
-            addr,
-        })
+        let upstream = hop.ask(Command::BIND, peer).await?;
+        let addr = upstream.bound().cloned().unwrap_or(Target::UNSPECIFIED);
+        Ok(Self { upstream, addr })
     }
 
-    /// Where the proxy listens: what the peer is to be told. An unspecified address
-    /// stands for the proxy's own.
+    /// Where the proxy listens: what the peer is to be told.
     #[must_use]
     pub fn addr(&self) -> &Target {
         &self.addr
@@ -62,18 +54,28 @@ impl<Io: Stream> UpstreamBind<Io> {
     ///
     /// If the proxy says that nobody has come, or that the wrong one has.
     pub async fn accept(mut self) -> Result<(Outbound<Io>, Target), UpstreamError> {
-        let io = &mut self.upstream.io;
-        let (mut methods, asked) = (Methods::none(), Asked::default());
-        let accepted = answer(io, &mut self.client, Vec::new(), &mut methods, &asked).await;
-        let peer = accepted.map_err(|error| error.of(self.proxy))?;
+        let peer = accept(&mut self.upstream).await?;
         Ok((self.upstream, peer))
     }
+}
+
+/// Waits for the second answer to BIND, from where on `upstream` is a tunnel.
+pub(crate) async fn accept<Io: Stream>(
+    upstream: &mut Outbound<Io>,
+) -> Result<Target, UpstreamError> {
+    let Some(mut bound) = upstream.bound.take() else {
+        let why = "it was not asked to listen";
+        return Err(UpstreamError::new(UpstreamFailure::Unsupported, why));
+    };
+    let (io, client) = (&mut upstream.io, &mut bound.client);
+    let (mut methods, asked) = (Methods::none(), Asked::default());
+    let accepted = answer(io, client, Vec::new(), &mut methods, &asked).await;
+    accepted.map_err(|error| error.of(bound.proxy))
 }
 
 impl<Io> fmt::Debug for UpstreamBind<Io> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpstreamBind")
-            .field("proxy", &self.proxy)
             .field("addr", &self.addr)
             .finish_non_exhaustive()
     }
@@ -88,7 +90,7 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
-    use crate::works::upstream::{ProxyConnector, Socks5Connector, UpstreamFailure};
+    use crate::works::upstream::{ProxyConnector, Socks5Connector};
 
     const ASKED: &[u8] = b"\x05\x02\x00\x01\xc0\x00\x02\x07\x00\x15";
     const LISTENS: &[u8] = b"\x05\x00\x00\x01\xc6\x33\x64\x01\x04\x38";
@@ -126,18 +128,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_socks5_is_asked() {
-        let inner = service_fn(|_: Request| async {
-            Err::<Mock, _>(std::io::Error::other("it must not be dialled"))
-        });
-        let url = "socks4a://proxy.example".parse().unwrap();
-        let connector = ProxyConnector::new(url, inner);
-        for error in [
-            connector.bind(Target::UNSPECIFIED).await.unwrap_err(),
-            connector.associate().await.unwrap_err(),
-        ] {
+    async fn what_a_protocol_has_no_words_for_is_not_asked() {
+        let connector = |url: &str| {
+            let inner = service_fn(|_: Request| async {
+                Err::<Mock, _>(std::io::Error::other("it must not be dialled"))
+            });
+            ProxyConnector::new(url.parse().unwrap(), inner)
+        };
+        let socks4 = connector("socks4a://proxy.example").associate().await;
+        let mut errors = vec![socks4.unwrap_err()];
+        if cfg!(feature = "http-connect") {
+            let http = connector("http://proxy.example");
+            errors.push(http.associate().await.unwrap_err());
+            errors.push(http.bind(Target::UNSPECIFIED).await.unwrap_err());
+        }
+        for error in errors {
             assert_eq!(error.failure(), UpstreamFailure::Unsupported);
             assert_eq!(error.code(), Some(crate::ReplyCode::COMMAND_NOT_SUPPORTED));
         }
+    }
+
+    #[tokio::test]
+    async fn socks4_s_answers_are_understood_and_an_unspecified_address_is_the_proxy_s() {
+        let inner = service_fn(|_: Request| async {
+            let mut script = Builder::new();
+            script.write(b"\x04\x02\x00\x15\xc0\x00\x02\x07\x00");
+            script.read(b"\x00\x5a\x04\x38\x00\x00\x00\x00");
+            script.read(b"\x00\x5a\xc3\x50\xc0\x00\x02\x07hello");
+            Ok::<_, Infallible>(script.build())
+        });
+        let proxy = "198.51.100.1:1080".parse().unwrap();
+        let connector = crate::works::upstream::Socks4Connector::new(proxy, inner);
+        let peer = "192.0.2.7:21".parse().unwrap();
+        let listening = connector.bind(peer).await.unwrap();
+        assert_eq!(listening.addr().to_string(), "198.51.100.1:1080");
+        let (mut upstream, peer) = listening.accept().await.unwrap();
+        assert_eq!(peer.to_string(), "192.0.2.7:50000");
+        let mut rest = String::new();
+        upstream.io.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "hello");
     }
 }

@@ -3,12 +3,12 @@
 use std::{fmt, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use socks_core::{
-    Credentials, Target,
+    Credentials, Host, Target,
     client::{Client, Offer, TargetError},
     v4::UserId,
     v5::{Command, ReplyCode},
 };
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
 #[cfg(feature = "http-connect")]
 use super::http;
@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     session::{
-        BoxError, Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request, Session,
-        Stream, WrapsDatagrams, opaque_future, timeout_at,
+        Bound, BoxError, Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request,
+        Session, Stream, WrapsDatagrams, opaque_future, timeout_at,
     },
     works::tcp::ConnectError,
 };
@@ -118,55 +118,62 @@ impl Socks5 {
     }
 }
 
+/// What a command other than CONNECT goes on with.
+type Rest = (Client, Option<WrapsDatagrams>);
+
 impl Protocol {
     /// Whether there are words for `addr`.
     fn can_say(&self, addr: &SocketAddr) -> bool {
         addr.is_ipv4() || !matches!(self, Self::Socks4(_))
     }
 
-    async fn connect<Io: Stream>(
+    /// Gives where the proxy said that it is, and what to go on with unless that was
+    /// all.
+    async fn ask<Io: Stream>(
         &self,
         io: &mut Io,
+        command: Command,
         target: Target,
         asked: &Asked,
-    ) -> Result<Target, UpstreamError> {
-        match self {
-            Self::Socks5(socks5) => {
-                let mut client = socks5.client(Command::CONNECT, target);
-                let mut methods = Methods::new(Command::CONNECT, &socks5.methods);
-                socks(io, &mut client, &mut methods, asked).await
-            }
+    ) -> Result<(Target, Option<Box<Rest>>), UpstreamError> {
+        let (mut client, methods) = match self {
+            Self::Socks5(socks5) => (socks5.client(command, target), &*socks5.methods),
             Self::Socks4(user_id) => {
-                let client = Client::v4a(user_id.clone(), Command::CONNECT, target);
-                socks(
-                    io,
-                    &mut client.map_err(unsupported)?,
-                    &mut Methods::none(),
-                    asked,
-                )
-                .await
+                let client = Client::v4a(user_id.clone(), command, target);
+                (client.map_err(unsupported)?, &[][..])
             }
             #[cfg(feature = "http-connect")]
             Self::Http(authorization) => {
-                http::connect(io, &target, authorization.as_ref(), asked).await
+                let bound = http::connect(io, &target, authorization.as_ref(), asked).await?;
+                return Ok((bound, None));
             }
-        }
+        };
+        let mut wrapper = None;
+        let mut methods = Methods::new(command, methods).with_datagrams(&mut wrapper);
+        let bound = socks(io, &mut client, &mut methods, asked).await?;
+        let is_all = command == Command::CONNECT;
+        Ok((bound, (!is_all).then(|| Box::new((client, wrapper)))))
     }
 
     /// Asks without a deadline.
     #[cfg(all(test, feature = "http-connect"))]
-    pub(super) async fn ask<Io: Stream>(
+    pub(super) async fn connect<Io: Stream>(
         &self,
         io: &mut Io,
         target: Target,
     ) -> Result<Target, UpstreamError> {
-        self.connect(io, target, &Asked::default()).await
+        let asked = Asked::default();
+        let answer = self.ask(io, Command::CONNECT, target, &asked).await;
+        answer.map(|(bound, _)| bound)
     }
 
     /// Refuses what the proxy cannot be asked.
     fn supports(&self, command: Command, target: &Target) -> Result<(), UpstreamError> {
-        if command != Command::CONNECT {
-            return Err(not_served("a stream takes CONNECT"));
+        match (self, command) {
+            (_, Command::CONNECT)
+            | (Self::Socks5(_), Command::BIND | Command::UDP_ASSOCIATE)
+            | (Self::Socks4(_), Command::BIND) => {}
+            _ => return Err(not_served(command)),
         }
         match (self, &target.socket_addr()) {
             (Self::Socks4(_), Some(addr)) if addr.ip().to_canonical().is_ipv6() => {
@@ -177,11 +184,11 @@ impl Protocol {
     }
 }
 
-fn not_served(why: &'static str) -> UpstreamError {
+fn not_served(command: Command) -> UpstreamError {
     UpstreamError::refusal(
         UpstreamFailure::Unsupported,
         ReplyCode::COMMAND_NOT_SUPPORTED,
-        why,
+        format!("its protocol has no {command}"),
     )
 }
 
@@ -274,27 +281,15 @@ impl<C: Connector<Request>> Hop<C> {
         }
     }
 
-    /// Asks a SOCKS5 proxy for `command`, up to the first answer. Leaves in `datagrams`
-    /// what they are to be wrapped by.
+    /// Asks for `command` on nobody's behalf, up to the first answer.
     pub(super) async fn ask(
         self,
         command: Command,
         target: Target,
-        datagrams: &mut Option<WrapsDatagrams>,
-    ) -> Result<(Outbound<C::Io>, Client, Target), UpstreamError> {
+    ) -> Result<Outbound<C::Io>, UpstreamError> {
         let Self { way, inner } = self;
-        let asked = Asked::default();
-        let asking = pin!(async {
-            let Protocol::Socks5(socks5) = &way.protocol else {
-                return Err(not_served("only SOCKS5 serves BIND and UDP ASSOCIATE"));
-            };
-            let mut client = socks5.client(command, target);
-            let mut upstream = dialled(way.dial(inner, Session::new()).await)?;
-            let mut methods = Methods::new(command, &socks5.methods).with_datagrams(datagrams);
-            let bound = socks(&mut upstream.io, &mut client, &mut methods, &asked).await?;
-            Ok((upstream, client, bound))
-        });
-        way.by(way.deadline(), &asked, asking).await
+        let dialling = way.dial(inner, Session::new());
+        way.connect(way.deadline(), dialling, command, target).await
     }
 }
 
@@ -326,12 +321,40 @@ impl Way {
         let connecting = pin!(async {
             self.protocol.supports(command, &target)?;
             let mut upstream = dialled(dialling.await)?;
-            self.protocol
-                .connect(&mut upstream.io, target, &asked)
+            let answer = self
+                .protocol
+                .ask(&mut upstream.io, command, target, &asked)
                 .await?;
+            if let (addr, Some(rest)) = answer {
+                upstream.bound = Some(self.bound(addr, *rest, upstream.tcp()));
+            }
             Ok(upstream)
         });
         self.by(deadline, &asked, connecting).await
+    }
+
+    /// Where the proxy is to be found for what it has granted. An unspecified address
+    /// stands for its own.
+    fn bound(
+        &self,
+        mut addr: Target,
+        (client, wrapper): Rest,
+        tcp: Option<&TcpStream>,
+    ) -> Box<Bound> {
+        if matches!(addr.host, Host::Ip(ip) if ip.is_unspecified()) {
+            let seen = || tcp?.peer_addr().ok().map(|addr| addr.ip());
+            addr.host = match (&self.proxy.host, seen()) {
+                (Host::Name(_), Some(ip)) => Host::Ip(ip),
+                (own, _) => own.clone(),
+            };
+        }
+        let proxy = self.proxy.clone();
+        Box::new(Bound {
+            proxy,
+            addr,
+            client,
+            wrapper,
+        })
     }
 
     /// Runs `asking` up to the deadline.

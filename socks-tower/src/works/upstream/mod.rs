@@ -123,12 +123,14 @@ mod socks5;
 mod tests;
 #[cfg(feature = "tls")]
 mod tls;
+mod told;
 mod udp;
 #[cfg(feature = "hyper")]
 pub(crate) mod uri;
 mod url;
 
 pub use bind::UpstreamBind;
+pub(crate) use bind::accept;
 pub use env::{EnvConnector, EnvConnectorFuture, EnvError, EnvProxies};
 pub use error::{UpstreamError, UpstreamFailure};
 #[cfg(any(feature = "gssapi", docsrs, test))]
@@ -145,7 +147,9 @@ pub use socks4::Socks4Connector;
 pub use socks5::{Boxed, Socks5Connector};
 #[cfg(feature = "tls")]
 pub use tls::{TlsConnector, TlsConnectorFuture};
+pub use told::{Told, ToldFuture};
 use tower_layer::Layer;
+pub(crate) use udp::Relay;
 pub use udp::UpstreamUdp;
 #[cfg(feature = "hyper")]
 pub use uri::{HyperStream, UriFuture};

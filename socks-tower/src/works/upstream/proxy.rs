@@ -115,7 +115,8 @@ impl<C> ProxyConnector<C> {
     }
 }
 
-super::commands::commands!(ProxyConnector);
+super::commands::binds!(ProxyConnector);
+super::commands::associates!(ProxyConnector);
 #[cfg(feature = "hyper")]
 super::uri::uri_connector!(ProxyConnector);
 

@@ -14,6 +14,7 @@ pub struct Socks4Connector<C> {
 }
 
 hop_connector!(Socks4Connector);
+super::commands::binds!(Socks4Connector);
 #[cfg(feature = "hyper")]
 super::uri::uri_connector!(Socks4Connector);
 

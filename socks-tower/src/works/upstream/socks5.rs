@@ -6,7 +6,6 @@ use tower_service::Service;
 
 use super::{
     ClientMethod,
-    commands::commands,
     hop::{Hop, Protocol, Socks5, hop_connector},
 };
 use crate::session::{BoxStream, Connector, IntoOutbound, Outbound, Request};
@@ -23,7 +22,8 @@ pub struct Socks5Connector<C> {
 }
 
 hop_connector!(Socks5Connector);
-commands!(Socks5Connector);
+super::commands::binds!(Socks5Connector);
+super::commands::associates!(Socks5Connector);
 #[cfg(feature = "hyper")]
 super::uri::uri_connector!(Socks5Connector);
 

@@ -68,6 +68,7 @@ impl<C: Connector<Request>> Service<Request> for TlsConnector<C> {
                 io,
                 local_addr,
                 guard,
+                bound,
             } = inner.run(request).await?.into_outbound();
             let io = tokio_rustls::TlsConnector::from(config)
                 .connect(name, io)
@@ -76,6 +77,7 @@ impl<C: Connector<Request>> Service<Request> for TlsConnector<C> {
                 io,
                 local_addr,
                 guard,
+                bound,
             })
         }))
     }

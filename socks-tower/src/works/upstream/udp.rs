@@ -2,24 +2,24 @@ use std::{
     fmt, io,
     io::IoSlice,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Mutex, PoisonError},
 };
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Type};
 use socks_core::{
-    Decode, Decoded, Encode, Host, Target,
-    v5::{
-        Command,
-        udp::{Fragment, Header},
-    },
+    Decode, Decoded, Host, Target,
+    v5::{Command, udp::Header},
 };
-use tokio::{io::Interest, net::UdpSocket};
+use tokio::io::Interest;
 
 use super::{UpstreamError, UpstreamFailure, hop::Hop};
-use crate::session::{Connector, Outbound, Request, Stream, WrapsDatagrams, tcp};
-
-/// The longest datagram with its header, in bytes.
-const MAX_LEN: usize = u16::MAX as usize;
+use crate::session::{
+    Connector, Outbound, Request, Stream, WrapsDatagrams, tcp,
+    udp::{
+        Socket,
+        batch::{self, Datagram},
+        header,
+    },
+};
 
 /// A socket for datagrams that a proxy relays: UDP ASSOCIATE.
 ///
@@ -39,14 +39,14 @@ const MAX_LEN: usize = u16::MAX as usize;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Many datagrams by one system call: [`send_many`](Self::send_many) and
+/// [`recv_many`](Self::recv_many).
 pub struct UpstreamUdp<Io> {
     control: Outbound<Io>,
     /// Connected to the relay: what others send does not come here.
-    socket: UdpSocket,
-    /// Where datagrams arrive, header and all.
-    room: Mutex<Box<[u8]>>,
-    /// What the method that let us in makes of them.
-    wrapper: Option<WrapsDatagrams>,
+    socket: Socket,
+    relay: Relay,
 }
 
 impl<Io: Stream> UpstreamUdp<Io> {
@@ -56,30 +56,17 @@ impl<Io: Stream> UpstreamUdp<Io> {
     {
         let proxy = hop.way().proxy.clone();
         // We do not know yet where we send from, and may say so (RFC 1928 section 4).
-        let mut wrapper = None;
-        let asked = hop.ask(Command::UDP_ASSOCIATE, Target::UNSPECIFIED, &mut wrapper);
-        let (control, _, bound) = asked.await?;
-        let opened = async {
-            let relay = relay(&control, &bound).ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::AddrNotAvailable,
-                    "the proxy does not say where",
-                )
-            })?;
-            let any = match relay.ip() {
-                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            };
-            let socket = UdpSocket::bind((any, 0)).await?;
-            socket.connect(relay).await?;
-            Ok::<_, io::Error>(socket)
+        let asked = hop.ask(Command::UDP_ASSOCIATE, Target::UNSPECIFIED).await;
+        let mut control = asked?;
+        let opened = || {
+            let relay = Relay::take(&mut control)?;
+            Ok::<_, io::Error>((open(relay.addr)?, relay))
         };
-        match opened.await {
-            Ok(socket) => Ok(Self {
+        match { opened }() {
+            Ok((socket, relay)) => Ok(Self {
                 control,
                 socket,
-                room: Mutex::new(vec![0; MAX_LEN].into()),
-                wrapper,
+                relay,
             }),
             Err(error) => Err(UpstreamError::new(UpstreamFailure::Unreachable, error).of(proxy)),
         }
@@ -92,24 +79,71 @@ impl<Io: Stream> UpstreamUdp<Io> {
     /// What the system says; [`io::ErrorKind::ConnectionRefused`] for an earlier
     /// datagram that the proxy's host sent back.
     pub async fn send_to(&self, payload: &[u8], target: &Target) -> io::Result<()> {
-        let header = Header {
-            fragment: Fragment::STANDALONE,
-            target: target.clone(),
-        };
-        let header = header.to_bytes();
+        let header = header::towards(target.clone());
         let mut wrapped = Vec::new();
-        let parts = match &self.wrapper {
+        let parts = match &self.relay.wrapper {
             None => [IoSlice::new(&header), IoSlice::new(payload)],
             Some(wrapper) => {
                 if !wrapper.0.wrap(&[&header, payload].concat(), &mut wrapped) {
-                    return Err(io::Error::other("the datagram cannot be wrapped"));
+                    return Err(not_wrapped());
                 }
                 [IoSlice::new(&wrapped), IoSlice::new(&[])]
             }
         };
-        let send = || SockRef::from(&self.socket).send_vectored(&parts);
-        self.socket.async_io(Interest::WRITABLE, send).await?;
+        let send = || SockRef::from(&self.socket.io).send_vectored(&parts);
+        self.socket.io.async_io(Interest::WRITABLE, send).await?;
         Ok(())
+    }
+
+    /// Sends each payload to its target, as [`send_to`](Self::send_to) does: on Linux up
+    /// to 32 by one system call, and those of one length for one target as one piece
+    /// that is cut up late (`UDP_SEGMENT`).
+    ///
+    /// Says how many the system took. Dropping the future leaves some unsent.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of the first that it did not take, if it took none.
+    pub async fn send_many(&self, datagrams: &[(&[u8], &Target)]) -> io::Result<usize> {
+        let mut taken = 0;
+        let mut failed = None;
+        for datagrams in datagrams.chunks(batch::LEN) {
+            let mut prepared = Vec::with_capacity(datagrams.len());
+            for (payload, target) in datagrams {
+                match self.relay.prepare(payload, target) {
+                    Some(bytes) => prepared.push(bytes),
+                    None => drop(failed.get_or_insert_with(not_wrapped)),
+                }
+            }
+            let mut unsent: Vec<&[u8]> = prepared.iter().map(Vec::as_slice).collect();
+            let send = || {
+                let to = self.relay.addr;
+                let sending: Vec<_> = unsent
+                    .drain(..)
+                    .map(|bytes| Datagram { bytes, to })
+                    .collect();
+                let mut tried = sending.iter();
+                batch::send_all(&self.socket, &sending, |sent| {
+                    let bytes = tried.next().map(|datagram| datagram.bytes);
+                    match sent {
+                        Ok(()) => taken += 1,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            unsent.extend(bytes);
+                        }
+                        Err(error) => drop(failed.get_or_insert(error)),
+                    }
+                });
+                match unsent.is_empty() {
+                    true => Ok(()),
+                    false => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            };
+            self.socket.io.async_io(Interest::WRITABLE, send).await?;
+        }
+        match failed {
+            Some(error) if taken == 0 => Err(error),
+            _ => Ok(taken),
+        }
     }
 
     /// Receives a datagram into `buf`, and says how long it is and where from. What
@@ -123,30 +157,79 @@ impl<Io: Stream> UpstreamUdp<Io> {
     /// What the system says, and [`io::ErrorKind::ConnectionAborted`] once the proxy
     /// has ended the association, if the connection to it is plain TCP.
     pub async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, Target)> {
-        tokio::select! {
-            biased;
-            received = self.receive(buf) => received,
-            ended = self.ended() => Err(ended),
-        }
+        let receive = || {
+            batch::with(|batch| {
+                let datagram = batch.try_receive_one(&self.socket)?;
+                let Some((payload, from)) = self.relay.unwrap(datagram).and_then(split) else {
+                    return Ok(None);
+                };
+                let len = payload.len().min(buf.len());
+                let (room, payload) = (buf.get_mut(..len), payload.get(..len));
+                room.unwrap_or_default()
+                    .copy_from_slice(payload.unwrap_or_default());
+                Ok(Some((len, from)))
+            })
+        };
+        self.receive(receive).await
     }
 
-    async fn receive(&self, buf: &mut [u8]) -> io::Result<(usize, Target)> {
-        loop {
-            let received = self.socket.async_io(Interest::READABLE, || {
-                let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-                let len = self.socket.try_recv(&mut room)?;
-                let mut datagram = room.get_mut(..len).unwrap_or_default();
-                if let Some(wrapper) = &self.wrapper {
-                    let Some(len) = wrapper.unwrap(datagram) else {
-                        return Ok(None);
-                    };
-                    datagram = datagram.get_mut(..len).unwrap_or_default();
+    /// Receives what has come, at least one datagram, and shows each to `take`: its
+    /// payload, and where it is from. On Linux that is up to 32 by one system call. Says
+    /// how many there were; the others are passed over as by
+    /// [`recv_from`](Self::recv_from).
+    ///
+    /// ```
+    /// # async fn run(socket: socks_tower::works::upstream::UpstreamUdp<tokio::net::TcpStream>) -> std::io::Result<()> {
+    /// let mut bytes = 0;
+    /// let datagrams = socket.recv_many(|payload, _from| bytes += payload.len()).await?;
+    /// println!("{datagrams} datagrams, {bytes} bytes");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_from`](Self::recv_from).
+    pub async fn recv_many(&self, mut take: impl FnMut(&[u8], Target)) -> io::Result<usize> {
+        let receive = || {
+            batch::with(|batch| {
+                let came = batch.try_receive(&self.socket)?;
+                let mut taken = 0;
+                for at in 0..came {
+                    if let Some(wrapper) = &self.relay.wrapper
+                        && !batch.unwrap(at, wrapper)
+                    {
+                        continue;
+                    }
+                    let datagram = batch.datagram(at);
+                    if let Some((payload, from)) = datagram.and_then(|(bytes, _)| split(bytes)) {
+                        take(payload, from);
+                        taken += 1;
+                    }
                 }
-                Ok(take(datagram, buf))
-            });
-            if let Some(received) = received.await? {
-                return Ok(received);
+                Ok((taken > 0).then_some(taken))
+            })
+        };
+        self.receive(receive).await
+    }
+
+    /// Tries `receive` until it has something to show.
+    async fn receive<T>(
+        &self,
+        mut receive: impl FnMut() -> io::Result<Option<T>>,
+    ) -> io::Result<T> {
+        let receiving = async {
+            loop {
+                let received = self.socket.io.async_io(Interest::READABLE, &mut receive);
+                if let Some(received) = received.await? {
+                    return Ok(received);
+                }
             }
+        };
+        tokio::select! {
+            biased;
+            received = receiving => received,
+            ended = self.ended() => Err(ended),
         }
     }
 
@@ -169,7 +252,7 @@ impl<Io: Stream> UpstreamUdp<Io> {
     ///
     /// What the system says.
     pub fn relay_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.peer_addr()
+        Ok(self.relay.addr)
     }
 
     /// Where we send from.
@@ -178,32 +261,89 @@ impl<Io: Stream> UpstreamUdp<Io> {
     ///
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket.io.local_addr()
     }
 }
 
-/// Where to send. An unspecified address, and a name, stand for the proxy's own
-/// address.
-fn relay<Io: Stream>(control: &Outbound<Io>, bound: &Target) -> Option<SocketAddr> {
-    let ip = match bound.host {
-        Host::Ip(ip) if !ip.is_unspecified() => ip,
-        _ => control.tcp()?.peer_addr().ok()?.ip(),
-    };
-    (bound.port != 0).then_some(SocketAddr::new(ip, bound.port))
+/// What a proxy has said of its relay.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) addr: SocketAddr,
+    /// What the method that let us in makes of datagrams.
+    pub(crate) wrapper: Option<WrapsDatagrams>,
 }
 
-/// The payload of a datagram of the proxy's.
-fn take(datagram: &[u8], buf: &mut [u8]) -> Option<(usize, Target)> {
+impl Relay {
+    /// Of the association that `control` was asked for. A name stands for the proxy's
+    /// own address.
+    pub(crate) fn take<Io: Stream>(control: &mut Outbound<Io>) -> io::Result<Self> {
+        let unsaid = || {
+            let why = "the proxy does not say where it takes datagrams";
+            io::Error::new(io::ErrorKind::AddrNotAvailable, why)
+        };
+        let bound = control.bound.take().ok_or_else(unsaid)?;
+        let ip = match (&bound.addr.host, &bound.proxy.host) {
+            (Host::Ip(ip), _) | (Host::Name(_), Host::Ip(ip)) => Some(*ip),
+            (Host::Name(_), Host::Name(_)) => {
+                let peer = control.tcp().and_then(|tcp| tcp.peer_addr().ok());
+                peer.map(|peer| peer.ip())
+            }
+        };
+        let addr = ip.map(|ip| SocketAddr::new(ip.to_canonical(), bound.addr.port));
+        let addr = addr.filter(|addr| addr.port() != 0 && !addr.ip().is_unspecified());
+        Ok(Self {
+            addr: addr.ok_or_else(unsaid)?,
+            wrapper: bound.wrapper,
+        })
+    }
+
+    /// A datagram as the proxy wants it; none if it cannot be wrapped.
+    fn prepare(&self, payload: &[u8], target: &Target) -> Option<Vec<u8>> {
+        self.wrap([&header::towards(target.clone()), payload].concat())
+    }
+
+    /// A datagram with its header, wrapped if the proxy wants that; none if it cannot
+    /// be.
+    pub(crate) fn wrap(&self, datagram: Vec<u8>) -> Option<Vec<u8>> {
+        let Some(wrapper) = &self.wrapper else {
+            return Some(datagram);
+        };
+        let mut wrapped = Vec::new();
+        wrapper.0.wrap(&datagram, &mut wrapped).then_some(wrapped)
+    }
+
+    fn unwrap<'a>(&self, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+        let len = match &self.wrapper {
+            Some(wrapper) => wrapper.unwrap(datagram)?,
+            None => datagram.len(),
+        };
+        datagram.get(..len)
+    }
+}
+
+fn not_wrapped() -> io::Error {
+    io::Error::other("the datagram cannot be wrapped")
+}
+
+fn open(relay: SocketAddr) -> io::Result<Socket> {
+    let any = match relay.ip() {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = socket2::Socket::new(Domain::for_address(relay), Type::DGRAM, None)?;
+    let mut socket = Socket::bind(socket, SocketAddr::new(any, 0))?;
+    socket.connect(relay)?;
+    Ok(socket)
+}
+
+/// The payload of a datagram of the proxy's, and where it is from.
+fn split(datagram: &[u8]) -> Option<(&[u8], Target)> {
     let Ok(Decoded::Complete { message, consumed }) = Header::decode(datagram) else {
         return None;
     };
-    if !message.fragment.is_standalone() {
-        return None;
-    }
     let payload = datagram.get(consumed..)?;
-    let len = payload.len().min(buf.len());
-    buf.get_mut(..len)?.copy_from_slice(payload.get(..len)?);
-    Some((len, message.target))
+    let is_whole = message.fragment.is_standalone();
+    is_whole.then_some((payload, message.target))
 }
 
 impl<Io> fmt::Debug for UpstreamUdp<Io> {

@@ -103,6 +103,18 @@ impl System for Mmsg {
         Poll::Pending
     }
 
+    fn try_receive(
+        &mut self,
+        socket: &Socket,
+        slots: &mut [u8],
+        received: &mut [Received; LEN],
+    ) -> io::Result<usize> {
+        match self.receive(socket, slots, received)?.count {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+
     fn send(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
         let mut rest = datagrams;
         while !rest.is_empty() {

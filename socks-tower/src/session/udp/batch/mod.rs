@@ -51,6 +51,14 @@ pub(crate) trait System: Default {
         cx: &mut Context<'_>,
     ) -> Poll<usize>;
 
+    /// Receives at once, if anything has come: at least one.
+    fn try_receive(
+        &mut self,
+        socket: &Socket,
+        slots: &mut [u8],
+        received: &mut [Received; LEN],
+    ) -> io::Result<usize>;
+
     /// Sends up to [`LEN`] datagrams in their order, and reports of each.
     fn send(socket: &Socket, datagrams: &[Datagram<'_>], report: impl FnMut(io::Result<()>));
 }
@@ -65,8 +73,8 @@ pub(crate) struct Received {
 /// A datagram to be sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Datagram<'a> {
-    bytes: &'a [u8],
-    to: SocketAddr,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) to: SocketAddr,
 }
 
 /// What is to be sent of a slot.
@@ -135,7 +143,7 @@ pub(crate) struct Batch<S = Native> {
     received: [Received; LEN],
     out: Vec<Out>,
     header: Vec<u8>,
-    /// An answer that a method wraps.
+    /// A datagram that a method wraps.
     wrapped: Vec<u8>,
 }
 
@@ -184,6 +192,31 @@ impl<S: System> Batch<S> {
         system.poll_receive(socket, slots, received, cx)
     }
 
+    /// Receives datagrams, without waiting: at least one.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; that it would block, if there is none.
+    pub(crate) fn try_receive(&mut self, socket: &Socket) -> io::Result<usize> {
+        let Self {
+            system,
+            slots,
+            received,
+            ..
+        } = self;
+        system.try_receive(socket, slots, received)
+    }
+
+    /// Receives one datagram of a connected socket, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_receive`](Self::try_receive).
+    pub(crate) fn try_receive_one(&mut self, socket: &Socket) -> io::Result<&mut [u8]> {
+        let len = socket.io.try_recv(&mut self.slots)?;
+        Ok(self.slots.get_mut(..len).unwrap_or_default())
+    }
+
     /// How many bytes of data the datagram at `at` has, if it has no header.
     pub(crate) fn len(&self, at: usize) -> usize {
         self.received.get(at).map_or(0, |received| received.len)
@@ -229,25 +262,52 @@ impl<S: System> Batch<S> {
     /// Lists the datagram at `at` with a header that says that it is from
     /// `source`, to be sent to `to`.
     pub(crate) fn answer(&mut self, at: usize, source: SocketAddr, to: SocketAddr) {
-        header::answer(source, &mut self.header);
-        let start = HEADROOM - self.header.len();
-        let Some(received) = self.received.get(at) else {
-            return;
+        let mut header = std::mem::take(&mut self.header);
+        header::answer(source, &mut header);
+        self.readdress(at, self.len(at), &header, to);
+        self.header = header;
+    }
+
+    /// Lists the last `data` bytes of the datagram at `at` behind `header`, to be sent
+    /// to `to`. False, if there is no room for that.
+    pub(crate) fn readdress(
+        &mut self,
+        at: usize,
+        data: usize,
+        header: &[u8],
+        to: SocketAddr,
+    ) -> bool {
+        let end = HEADROOM + self.len(at);
+        let Some(start) = end.checked_sub(data + header.len()) else {
+            return false;
         };
-        let slot = self.slots.get_mut(at * SLOT + start..at * SLOT + HEADROOM);
-        if let Some(room) = slot {
-            room.copy_from_slice(&self.header);
-        }
+        let room = at * SLOT + start..at * SLOT + start + header.len();
+        let Some(room) = self.slots.get_mut(room) else {
+            return false;
+        };
+        room.copy_from_slice(header);
         self.out.push(Out {
             slot: at,
-            range: start..HEADROOM + received.len,
-            data: received.len,
+            range: start..end,
+            data,
+            to,
+        });
+        true
+    }
+
+    /// Lists the datagram at `at` as it came, of which `data` bytes are not header, to
+    /// be sent to `to`.
+    pub(crate) fn pass(&mut self, at: usize, data: usize, to: SocketAddr) {
+        self.out.push(Out {
+            slot: at,
+            range: HEADROOM..HEADROOM + self.len(at),
+            data,
             to,
         });
     }
 
     /// Wraps what was listed last; false if that cannot be, and it is not sent.
-    pub(crate) fn wrap_answer(&mut self, wrapper: &WrapsDatagrams) -> bool {
+    pub(crate) fn wrap_last(&mut self, wrapper: &WrapsDatagrams) -> bool {
         let Some(mut out) = self.out.pop() else {
             return false;
         };
@@ -300,6 +360,15 @@ impl Datagram<'_> {
         bytes: &[],
         to: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
     };
+}
+
+/// Sends up to [`LEN`] datagrams that are in nobody's slot, and reports of each.
+pub(crate) fn send_all(
+    socket: &Socket,
+    datagrams: &[Datagram<'_>],
+    report: impl FnMut(io::Result<()>),
+) {
+    Native::send(socket, datagrams, report);
 }
 
 /// Sends one datagram that is in nobody's slot.

@@ -47,6 +47,26 @@ impl System for Plain {
         }
     }
 
+    fn try_receive(
+        &mut self,
+        socket: &Socket,
+        slots: &mut [u8],
+        received: &mut [Received; LEN],
+    ) -> io::Result<usize> {
+        let mut count = 0;
+        for (place, slot) in received.iter_mut().zip(slots.chunks_exact_mut(SLOT)) {
+            let slot = slot.get_mut(HEADROOM..).unwrap_or_default();
+            match socket.io.try_recv_from(slot) {
+                Ok((len, from)) => *place = Received { len, from },
+                Err(error) if count == 0 => return Err(error),
+                // Those that came go first.
+                Err(_) => break,
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
     fn send(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
         for datagram in datagrams {
             report(send_one(socket, datagram.bytes, datagram.to));

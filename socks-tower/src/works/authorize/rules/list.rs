@@ -83,9 +83,20 @@ impl List {
         matches!(self.special, Special::All)
     }
 
-    pub(super) fn judge_special(&self, ip: IpAddr, command: Command) -> Result<(), Denied> {
-        // BIND's way to say "whoever comes"; who comes is judged then.
-        if command == Command::BIND && ip.is_unspecified() {
+    pub(super) fn judge_special(
+        &self,
+        ip: IpAddr,
+        port: u16,
+        command: Command,
+    ) -> Result<(), Denied> {
+        // BIND's way to say "whoever comes"; who comes is judged then. And so are the
+        // destinations of an association, which has none itself.
+        let names_nobody = match command {
+            Command::BIND => true,
+            Command::UDP_ASSOCIATE => port == 0,
+            _ => false,
+        };
+        if names_nobody && ip.is_unspecified() {
             return Ok(());
         }
         let Some(purpose) = SpecialPurpose::of(ip) else {

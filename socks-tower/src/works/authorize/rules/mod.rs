@@ -132,7 +132,7 @@ impl Rules {
     /// The rule that allows it, from 0; none if no rule is about it.
     fn decide(&self, facts: &Facts<'_>) -> Result<Option<usize>, Denied> {
         if let Some(ip) = facts.ip {
-            self.list.judge_special(ip, facts.command)?;
+            self.list.judge_special(ip, facts.port, facts.command)?;
         }
         match self.list.first(facts) {
             Some((number, Verdict::Allow)) => Ok(Some(number)),

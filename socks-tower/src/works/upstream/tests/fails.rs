@@ -156,9 +156,13 @@ async fn what_a_proxy_has_no_words_for_it_is_not_asked() {
     assert_eq!(failure(&error), UpstreamFailure::Unsupported);
     assert_eq!(error.reply(), ReplyCode::ADDRESS_TYPE_NOT_SUPPORTED);
 
+    let mut request = to("0.0.0.0:0");
+    request.command = Command::UDP_ASSOCIATE;
+    let error = connector.call(request.clone()).await.unwrap_err();
+    assert_eq!(error.reply(), ReplyCode::COMMAND_NOT_SUPPORTED);
+
     let mut connector = Socks5Connector::new(target(PROXY), MustNotBeCalled);
-    let mut request = to("example.com:80");
-    request.command = Command::BIND;
+    request.command = Command::RESOLVE;
     let error = connector.call(request).await.unwrap_err();
     assert_eq!(error.reply(), ReplyCode::COMMAND_NOT_SUPPORTED);
 

@@ -73,7 +73,10 @@ fn asked(protocol: &str, bytes: &[u8], pieces: usize) -> Result<Vec<u8>, Upstrea
     let inner = service_fn(|_: Request| async { Ok::<Says, Infallible>(Says(VecDeque::new())) });
     let hop = ProxyConnector::new(protocol.parse().unwrap(), inner).hop;
     let mut says = Says::cut(bytes, pieces);
-    let asking = hop.way().protocol.ask(&mut says, target("example.com:80"));
+    let asking = hop
+        .way()
+        .protocol
+        .connect(&mut says, target("example.com:80"));
     let mut asking = tokio_test::task::spawn(asking);
     let Poll::Ready(asked) = asking.poll() else {
         panic!("nothing is waited for")
