@@ -10,8 +10,8 @@ use std::{
 
 use fast_socks5::client::Socks5Datagram;
 use socks_tower::{
-    BoxError, DomainName, Error, ErrorKind, ListenAddrs, Proxy, ReplyCode, Request, Rules, Server,
-    Socks, Socks4, Socks5,
+    BoxError, DomainName, Error, ErrorKind, ListenAddrs, NameRules, Proxy, ReplyCode, Request,
+    Rules, Server, Socks, Socks4, Socks5, Socks5Connector, works::upstream::direct,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -228,6 +228,49 @@ async fn all_commands_stand_beside_each_other_in_any_order() {
     Socks5Listener::bind(proxy, "127.0.0.1:1").await.unwrap();
     let control = TcpStream::connect(proxy).await.unwrap();
     Socks5Datagram::bind(control, "127.0.0.1:0").await.unwrap();
+}
+
+#[tokio::test]
+async fn with_an_upstream_all_commands_go_through_it() {
+    let inner = serve(here!(Socks).with_udp().with_bind()).await;
+    let upstream = Socks5Connector::new(inner.into(), direct());
+    let rules = Rules::new().permit_special("127.0.0.0/8".parse().unwrap());
+    let proxy = Socks::new()
+        .with_upstream(NameRules::new(rules), upstream)
+        .with_udp()
+        .with_bind();
+    let proxy = serve(proxy).await;
+
+    // The name is known to the upstream alone.
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = target.local_addr().unwrap().port();
+    let connecting = Socks5Stream::connect(proxy, ("here.example", port));
+    let (connected, accepted) = tokio::join!(connecting, target.accept());
+    drop((connected.unwrap(), accepted.unwrap()));
+
+    let listener = Socks5Listener::bind(proxy, "here.example:21")
+        .await
+        .unwrap();
+    let peer = TcpStream::connect(bound(&listener.bind_addr()))
+        .await
+        .unwrap();
+    let client = listener.accept().await.unwrap();
+    assert_eq!(bound(&client.target_addr()), peer.local_addr().unwrap());
+
+    let echo = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = echo.local_addr().unwrap().port();
+    let control = TcpStream::connect(proxy).await.unwrap();
+    let client = Socks5Datagram::bind(control, "127.0.0.1:0").await.unwrap();
+    client
+        .send_to(b"question", ("here.example", port))
+        .await
+        .unwrap();
+    let mut bytes = [0; 64];
+    let (len, _) = timeout(Duration::from_secs(10), echo.recv_from(&mut bytes))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&bytes[..len], b"question");
 }
 
 /// What refuses, outside of the resolver.

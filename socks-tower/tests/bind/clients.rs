@@ -14,7 +14,7 @@ use tokio_socks::{
 
 use crate::proxy;
 
-fn socket_addr(addr: &TargetAddr<'_>) -> SocketAddr {
+pub(crate) fn socket_addr(addr: &TargetAddr<'_>) -> SocketAddr {
     match addr {
         TargetAddr::Ip(addr) => *addr,
         TargetAddr::Domain(name, _) => panic!("{name} is no address"),
@@ -22,7 +22,10 @@ fn socket_addr(addr: &TargetAddr<'_>) -> SocketAddr {
 }
 
 /// Both ends can speak, and hear when the other is done.
-async fn speak(mut client: impl AsyncReadExt + AsyncWriteExt + Unpin, mut peer: TcpStream) {
+pub(crate) async fn speak(
+    mut client: impl AsyncReadExt + AsyncWriteExt + Unpin,
+    mut peer: TcpStream,
+) {
     peer.write_all(b"from the peer").await.unwrap();
     peer.shutdown().await.unwrap();
     let mut heard = Vec::new();

@@ -6,6 +6,7 @@
 mod clients;
 mod ftp;
 mod lookups;
+mod through;
 
 use std::{
     convert::Infallible,

@@ -18,3 +18,4 @@ mod policy;
 mod relaying;
 mod reload;
 mod support;
+mod through;

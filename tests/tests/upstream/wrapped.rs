@@ -15,8 +15,9 @@ use socks_tests::{
 };
 use socks_tower::{
     Admitted, AuthMethod, AuthenticateLayer, BoxError, BoxStream, ByCommand, ConnectLayer,
-    DatagramWrapper, HandshakeLayer, Identity, Method, Negotiation, Permit, Relay, ResolveLayer,
-    Socks5Connector, SystemResolver, UdpAssociate, UpstreamFailure, async_trait,
+    DatagramWrapper, HandshakeLayer, Identity, Judge, Method, NameRules, Negotiation, Permit,
+    Relay, ResolveLayer, Rules, Socks5Connector, SystemResolver, UdpAssociate, UpstreamFailure,
+    async_trait,
     works::upstream::{Authenticated, ClientMethod, ProxyNegotiation, direct},
 };
 use tokio::{
@@ -129,9 +130,13 @@ async fn proxy() -> Proxy {
     let judge = ServiceBuilder::new()
         .layer(ResolveLayer::new(SystemResolver::new()))
         .service(Permit::new());
+    proxy_with(UdpAssociate::new(judge)).await
+}
+
+async fn proxy_with<J: Judge + Sync>(udp: UdpAssociate<J>) -> Proxy {
     let commands = ByCommand::new()
         .connect(ConnectLayer::new(direct()).layer(Relay::new()))
-        .udp_associate(UdpAssociate::new(judge));
+        .udp_associate(udp);
     let stack = ServiceBuilder::new()
         .layer(HandshakeLayer::new())
         .layer(AuthenticateLayer::new(Inverting))
@@ -172,6 +177,32 @@ async fn datagrams_are_wrapped_on_both_sides() {
         let (len, from) = received.unwrap();
         assert_eq!((&answer[..len], &from), (payload, &target));
     }
+}
+
+#[tokio::test]
+async fn datagrams_are_wrapped_by_each_hop_of_a_chain() {
+    let inner = proxy().await;
+    let hop = |proxy: &Proxy| {
+        let connector = Socks5Connector::new(proxy.addr().into(), direct());
+        connector.with_method(Says(MARK))
+    };
+    let rules = NameRules::new(Rules::new().permit_all_special());
+    let outer = proxy_with(UdpAssociate::through(rules, hop(&inner))).await;
+    let (target, _echoing) = echo().await;
+    let socket = hop(&outer).associate().await.unwrap();
+    let long = [7; 9000];
+    let payloads = [&b"question"[..], b"", &long];
+    let many: Vec<_> = payloads.iter().map(|payload| (*payload, &target)).collect();
+    assert_eq!(socket.send_many(&many).await.unwrap(), 3);
+    let mut came = Vec::new();
+    while came.len() < 3 {
+        let receiving = socket.recv_many(|payload, from| {
+            assert_eq!(from, target);
+            came.push(payload.to_vec());
+        });
+        patiently("answers", receiving).await.unwrap();
+    }
+    assert!(came == payloads);
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::Bind;
+use super::{Bind, BindThroughLayer};
 use crate::{
-    session::{Judge, Keepalive},
+    session::{Connector, Judge, Judged, Keepalive, Request, Work},
     stages::listen_addrs::ListenAddrs,
-    works::egress::Egress,
+    works::{egress::Egress, upstream::Told},
 };
 
 /// Lets peers in that the judge `J` permits. See the
@@ -45,6 +45,34 @@ impl<J> BindLayer<J> {
             judge,
             config: Arc::new(config),
         }
+    }
+
+    /// Has another proxy listen, of SOCKS5 or SOCKS4: `connector` is asked for that, with
+    /// [`Command::BIND`](crate::Command::BIND) and the peer that the client expects. It
+    /// is a connector through a proxy, or a pool or routes of some; what does not serve
+    /// that says 07, command not supported.
+    ///
+    /// `judge` is asked about peers, and says what the upstream is told:
+    /// [`NameRules`](crate::NameRules) pass names on, a [`Judge`] looks them up.
+    ///
+    /// ```
+    /// use socks_tower::{
+    ///     BindLayer, NameRules, ProxyConnector, Relay, Rules, works::upstream::direct,
+    /// };
+    /// use tower::ServiceBuilder;
+    ///
+    /// let upstream = ProxyConnector::new("socks5h://proxy.example".parse()?, direct());
+    /// let bind = ServiceBuilder::new()
+    ///     .layer(BindLayer::through(NameRules::new(Rules::new()), upstream))
+    ///     .service(Relay::new());
+    /// # let _ = bind;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn through(judge: J, connector: impl Connector<Request>) -> BindThroughLayer<Told<J>>
+    where
+        J: Work<Request, Response: Judged>,
+    {
+        BindThroughLayer::new(Told::new(judge), connector, Self::DEFAULT_TIMEOUT)
     }
 
     /// How long to wait for the peer.

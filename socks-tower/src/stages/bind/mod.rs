@@ -65,6 +65,14 @@
 //! [`ListenAddrs`](crate::ListenAddrs) sets it, says what to tell behind a NAT,
 //! and limits the ports.
 //!
+//! # Through another proxy
+//!
+//! [`BindLayer::through`] has an upstream listen, as a
+//! [connector](crate::works::upstream) reaches it. The client is told where that one
+//! listens, and the judge is asked about peers as here. The upstream takes one peer alone,
+//! and compares it with the one expected: one whom the judge denies ends the BIND of
+//! SOCKS5, too.
+//!
 //! # Replies
 //!
 //! The first has the address to tell the peer, the second the peer's own.
@@ -80,10 +88,12 @@ mod error;
 mod layer;
 mod peer;
 mod service;
+mod upstream;
 
 pub use error::BindError;
 pub use layer::BindLayer;
 pub use service::{Bind, BindFuture};
+pub use upstream::{BindThrough, BindThroughLayer};
 
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ where
 
     /// Ports are not compared: a client does not know the one that its peer
     /// will come from.
-    async fn ask_about(&mut self, peer: SocketAddr) -> Result<(), BindError> {
+    pub(super) async fn ask_about(&mut self, peer: SocketAddr) -> Result<(), BindError> {
         let ip = peer.ip();
         let mut expected = self.peers.addrs().iter().map(SocketAddr::ip);
         if expected.clone().any(|expected| expected == ip) {

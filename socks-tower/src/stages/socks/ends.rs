@@ -15,8 +15,8 @@ use tower_service::Service;
 
 use crate::{
     session::{
-        Authorizer, Connector, Error, Pinned, Request, Requested, Resolver, Stream, Transfer,
-        always_ready,
+        AnyConnector, AnyWork, Authorizer, Connector, Error, Pinned, Request, Requested, Resolver,
+        Stream, Transfer, always_ready,
     },
     stages::{
         bind::BindLayer,
@@ -47,6 +47,14 @@ pub(super) struct Commands {
     pub(super) served: Vec<Command>,
     pub(super) listen: ListenAddrs,
     pub(super) egress: Egress,
+    pub(super) upstream: Option<Upstream>,
+}
+
+/// Another proxy, which BIND and UDP go through, and who judges what they ask for.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
+    pub(super) judge: AnyWork<Request>,
+    pub(super) connector: AnyConnector,
 }
 
 /// CONNECT by the connector `D`, and whatever else is served.
@@ -63,6 +71,7 @@ pub(super) struct Ends<A, R, D> {
 #[derive(Clone, Debug)]
 struct Others<A, R> {
     commands: Commands,
+    within: Duration,
     judge: Judge<A, R>,
     #[cfg(feature = "reverse-lookup")]
     names: ReverseResolver,
@@ -83,6 +92,7 @@ impl<A: Authorizer<Pinned>, R: Resolver, D> Ends<A, R, D> {
             let judge = ResolveLayer::new(resolver.clone()).layer(authorize);
             Box::new(Others {
                 commands: commands.clone(),
+                within,
                 judge: TimeoutLayer::new(within).layer(judge),
                 #[cfg(feature = "reverse-lookup")]
                 names: SystemResolver::new().reverse(),
@@ -105,21 +115,33 @@ where
         let judge = self.judge.clone();
         let listen = || self.commands.listen.clone();
         let egress = || self.commands.egress.clone();
-        match requested.request.command {
-            Command::BIND => {
+        let upstream = self.commands.upstream.clone();
+        let through = |connector| TimeoutLayer::new(self.within).layer(connector);
+        match (requested.request.command, upstream) {
+            (Command::BIND, Some(Upstream { judge, connector })) => {
+                let bind = BindLayer::through(judge, through(connector));
+                Box::pin(bind.layer(self.relay.clone()).call(requested))
+            }
+            (Command::UDP_ASSOCIATE, Some(Upstream { judge, connector })) => {
+                let mut udp = UdpAssociate::through(judge, through(connector))
+                    .with_listen_addrs(listen())
+                    .with_egress(egress());
+                Box::pin(udp.call(requested))
+            }
+            (Command::BIND, None) => {
                 let bind = BindLayer::new(judge)
                     .with_listen_addrs(listen())
                     .with_egress(egress());
                 Box::pin(bind.layer(self.relay.clone()).call(requested))
             }
-            Command::UDP_ASSOCIATE => {
+            (Command::UDP_ASSOCIATE, None) => {
                 let mut udp = UdpAssociate::new(judge)
                     .with_listen_addrs(listen())
                     .with_egress(egress());
                 Box::pin(udp.call(requested))
             }
             #[cfg(feature = "reverse-lookup")]
-            Command::RESOLVE_PTR => {
+            (Command::RESOLVE_PTR, _) => {
                 let mut reverse = TorResolvePtr::new(judge, self.names.clone());
                 Box::pin(reverse.call(requested))
             }

@@ -6,6 +6,7 @@ mod ends;
 use std::time::Duration;
 
 use socks_core::{
+    Target,
     server::Versions,
     v5::{Command, ReplyCode},
 };
@@ -13,11 +14,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::ends::EndsFuture;
-use self::ends::{Commands, Ends};
+use self::ends::{Commands, Ends, Upstream};
 use crate::{
     session::{
-        Accepted, Authorizer, ClientStream, Connector, Error, Pinned, Request, Resolver, Stream,
-        Transfer, always_ready, opaque_future,
+        Accepted, AnyConnector, AnyWork, Authorizer, ClientStream, Connector, Error, Pinned,
+        Request, Resolver, Stream, Transfer, always_ready, opaque_future,
     },
     stages::{
         authenticate::{Authenticate, AuthenticateFuture, AuthenticateLayer, NoAuth},
@@ -199,6 +200,39 @@ macro_rules! ready_made {
                 L: Layer<D, Service: Connector<Request>>,
             {
                 $name::from_parts(self.parts, layer.layer(self.dial))
+            }
+
+            /// Reaches all targets through `upstream`: CONNECT, and BIND and UDP if they
+            /// are served. It is a connector through another proxy, or a pool or routes
+            /// of some. Names are looked up there.
+            ///
+            /// `rules` judge targets, peers and the destinations of datagrams as clients
+            /// name them: [`NameRules`](crate::NameRules), or any
+            /// `Service<Request, Response = Request>`. Resolver and rules of before serve
+            /// look-ups alone.
+            ///
+            /// ```
+            #[doc = concat!("use socks_tower::{NameRules, ProxyConnector, Rules, ", stringify!($name), ", works::upstream::direct};")]
+            ///
+            /// let upstream = ProxyConnector::new("socks5h://proxy.example".parse()?, direct());
+            #[doc = concat!("let proxy = ", stringify!($name), "::new()")]
+            ///     .with_upstream(NameRules::new(Rules::new()), upstream)
+            ///     .with_bind();
+            /// # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
+            /// # check(proxy);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            #[must_use]
+            pub fn with_upstream<N, U>(mut self, rules: N, upstream: U) -> $name<C, A, R, Authorize<N, U>>
+            where
+                N: Authorizer<Target>,
+                U: Connector<Request>,
+            {
+                self.parts.commands.upstream = Some(Upstream {
+                    judge: AnyWork::of(rules.clone(), |permitted| permitted),
+                    connector: AnyConnector::new(upstream.clone()),
+                });
+                $name::from_parts(self.parts, AuthorizeLayer::new(rules).layer(upstream))
             }
 
             /// Lets clients in by `authenticate`.

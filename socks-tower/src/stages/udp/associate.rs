@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use socks_core::{Target, v5::Command};
+use socks_core::Target;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
@@ -19,9 +19,13 @@ use super::{
     reassembly::Reassembly,
     socket::{self, Outward},
     source::Source,
+    upstream::{Upstream, is_served},
 };
 use crate::{
-    session::{End, Error, ErrorKind, Judge, Request, Requested, Stream, Transfer, second_look},
+    session::{
+        AnyConnector, End, Error, ErrorKind, Judge, Request, Requested, Stream, Transfer,
+        second_look,
+    },
     stages::listen_addrs::ListenAddrs,
     works::egress::Egress,
 };
@@ -35,6 +39,7 @@ pub(super) struct Config {
     pub(super) reassembly: Option<Duration>,
     pub(super) listen: ListenAddrs,
     pub(super) egress: Egress,
+    pub(super) upstream: Option<AnyConnector>,
 }
 
 impl Default for Config {
@@ -47,6 +52,7 @@ impl Default for Config {
             reassembly: None,
             listen: ListenAddrs::new(),
             egress: Egress::new(),
+            upstream: None,
         }
     }
 }
@@ -62,6 +68,10 @@ pub enum AssociateError {
     /// The socket for the client's datagrams could not be opened.
     #[error("no socket for the client's datagrams")]
     Socket(#[source] io::Error),
+    /// The upstream does not say where it takes datagrams, or there is no socket towards
+    /// it.
+    #[error("the upstream cannot be sent datagrams")]
+    Upstream(#[source] io::Error),
 }
 
 impl From<AssociateError> for Error {
@@ -69,6 +79,7 @@ impl From<AssociateError> for Error {
         let kind = match error {
             AssociateError::NoClientAddress => ErrorKind::Denied,
             AssociateError::Socket(_) => ErrorKind::Relay,
+            AssociateError::Upstream(_) => ErrorKind::Upstream,
         };
         Self::new(kind, error)
     }
@@ -88,7 +99,16 @@ where
         request,
     } = requested;
     request.session.watch.requested(&request);
-    let (mut association, told) = match open(judge, &config, request) {
+    let upstream = match &config.upstream {
+        Some(connector) if is_served(&request) => {
+            // Boxed, for it is gone once the association stands.
+            let opened = Box::pin(Upstream::open(connector, &mut client, &request)).await;
+            opened.map(Some)
+        }
+        _ => Ok(None),
+    };
+    let opened = upstream.and_then(|upstream| open(judge, &config, request, upstream));
+    let (mut association, told) = match opened {
         Ok(opened) => opened,
         // Boxed, for it has a buffer that would stay in this future.
         Err(error) => return Err(Box::pin(client.refuse(error)).await),
@@ -103,6 +123,9 @@ where
     let end = poll_fn(|cx| {
         if let Poll::Ready(gone) = client.poll_gone(cx) {
             return Poll::Ready(gone.map_or(End::ClientReset, |()| End::Closed));
+        }
+        if association.poll_ended(cx).is_ready() {
+            return Poll::Ready(End::UpstreamReset);
         }
         association.poll(cx);
         if association.carried.is_exhausted {
@@ -142,12 +165,12 @@ fn open<J>(
     judge: J,
     config: &Config,
     request: Request,
+    upstream: Option<Box<Upstream>>,
 ) -> Result<(Box<Association<J>>, Target), Error>
 where
     J: Judge,
 {
-    // SOCKS4 has no command 3.
-    if request.command != Command::UDP_ASSOCIATE || request.session.is_socks4() {
+    if !is_served(&request) {
         return Err(Error::bare(ErrorKind::Command));
     }
     let session = &request.session;
@@ -155,11 +178,17 @@ where
     let ip = client_addr.ip().to_canonical();
     let (client, told) =
         socket::for_client(&config.listen, session, ip).map_err(AssociateError::Socket)?;
+    let mut outward = Outward::new(config.egress.way(session));
+    if let Some(upstream) = &upstream {
+        let connected = outward.connect(upstream.relay.addr);
+        connected.map_err(AssociateError::Upstream)?;
+    }
     let carried = Carried::new(session, Instant::now());
     let wrapper = session.extensions.get().cloned();
     let association = Association {
         client,
-        outward: Outward::new(config.egress.way(session)),
+        outward,
+        upstream,
         source: Source::new(ip, &request.target),
         flows: Flows::new(config.max_flows),
         reassembly: config.reassembly.map(Reassembly::new),
@@ -210,6 +239,7 @@ fn poll_idle(
 
 #[cfg(test)]
 mod tests {
+    use socks_core::v5::Command;
     use tokio::io::duplex;
     use tower::ServiceBuilder;
 

@@ -1,6 +1,7 @@
 //! An association at work: datagrams, and where they go.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     task::{Context, Poll},
     time::Duration,
@@ -9,21 +10,25 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    flows::{FlowId, Flows, Full, State},
+    flows::{FlowId, Flows, Full, State, To},
     lookups::{Lookups, Verdict},
     own,
     reassembly::{Outcome, Reassembly},
     socket::{Outward, Socket},
     source::Source,
+    upstream::{self, Upstream},
 };
-use crate::session::{
-    Datagrams, DropReason, Judge, Pinned, Session, WrapsDatagrams, canonical,
-    policy::{Direction, Policy},
-    udp::{
-        batch::{self, Batch, Sent, send_one},
-        header::{self, Parts},
+use crate::{
+    session::{
+        Datagrams, DropReason, Judge, Pinned, Session, WrapsDatagrams, canonical,
+        policy::{Direction, Policy},
+        udp::{
+            batch::{self, Batch, Sent, send_one},
+            header::{self, Parts},
+        },
+        watch::Watch,
     },
-    watch::Watch,
+    works::upstream::Relay,
 };
 
 /// Batches in a row before other tasks have their turn.
@@ -40,6 +45,8 @@ const NAME_TTL: Duration = Duration::from_secs(60);
 pub(super) struct Association<J> {
     pub(super) client: Socket,
     pub(super) outward: Outward,
+    /// None, if datagrams go to their destinations directly.
+    pub(super) upstream: Option<Box<Upstream>>,
     pub(super) source: Source,
     pub(super) flows: Flows,
     pub(super) reassembly: Option<Reassembly>,
@@ -112,10 +119,10 @@ impl Carried {
         false
     }
 
-    /// An answer of so many bytes cannot be wrapped for the client.
-    fn unwrappable(&mut self, bytes: usize) {
+    /// A datagram of so many bytes cannot be wrapped.
+    fn unwrappable(&mut self, direction: Direction, bytes: usize) {
         self.drop(DropReason::Unprotected, 1);
-        self.policy.give_back(Direction::Down, bytes.max(1) as u64);
+        self.policy.give_back(direction, bytes.max(1) as u64);
     }
 
     fn sent(&mut self, direction: Direction, sent: Sent) {
@@ -147,11 +154,19 @@ impl Drop for Carried {
     }
 }
 
-fn opened(peer: SocketAddr, checked: u64, now: Instant) -> State {
+fn opened(to: To, checked: u64, now: Instant) -> State {
     State::Open {
-        peer,
+        to,
         checked,
         stale_at: now + NAME_TTL,
+    }
+}
+
+/// Whether a flow that leads `to` somewhere does so still, by what is known now.
+fn leads(pinned: &Pinned, to: &To) -> bool {
+    match to {
+        To::Addr(addr) => pinned.addrs().contains(addr),
+        To::Upstream(header) => upstream::headers(pinned).any(|new| *new == **header),
     }
 }
 
@@ -199,7 +214,7 @@ impl<J: Judge> Association<J> {
             match self.take(datagram, from, now) {
                 Ok(Some((to, data))) => {
                     if self.carried.grants(Direction::Up, data) {
-                        batch.forward(at, data, to);
+                        self.list(batch, at, data, &to, now);
                     }
                 }
                 Ok(None) => {}
@@ -220,7 +235,7 @@ impl<J: Judge> Association<J> {
         datagram: &[u8],
         from: SocketAddr,
         now: Instant,
-    ) -> Result<Option<(SocketAddr, usize)>, DropReason> {
+    ) -> Result<Option<(To, usize)>, DropReason> {
         if !self.source.admits(from) {
             return Err(DropReason::NotTheClient);
         }
@@ -243,7 +258,7 @@ impl<J: Judge> Association<J> {
             Outcome::Refused => Err(DropReason::Fragment),
             Outcome::Whole(data) => {
                 if let Some(to) = self.route(key, &data, from, now)? {
-                    self.send(&data, to, now);
+                    self.send(&data, &to, now);
                 }
                 Ok(None)
             }
@@ -258,29 +273,29 @@ impl<J: Judge> Association<J> {
         data: &[u8],
         from: SocketAddr,
         now: Instant,
-    ) -> Result<Option<SocketAddr>, DropReason> {
+    ) -> Result<Option<To>, DropReason> {
         match self.flows.find(key, now) {
             Some(State::Open {
-                peer,
+                to,
                 checked,
                 stale_at,
             }) => {
-                let peer = *peer;
                 let is_stale = *stale_at <= now;
                 // Read before it is looked up, so that nothing is missed.
                 let generation = own::generation();
                 if *checked != generation {
                     *checked = generation;
-                    if own::is_own(peer) {
+                    if matches!(to, To::Addr(addr) if own::is_own(*addr)) {
                         let until = now + REFUSED_FOR;
                         self.flows.refuse(key, DropReason::Loop, until);
                         return Err(DropReason::Loop);
                     }
                 }
+                let to = to.clone();
                 if is_stale && header::is_name(key) && !self.lookups.is_busy() {
-                    return Ok(Some(self.renew(key, peer, now)));
+                    return Ok(Some(self.renew(key, to, now)));
                 }
-                Ok(Some(peer))
+                Ok(Some(to))
             }
             Some(State::Pending(_)) => match self.flows.queue(key, data) {
                 Ok(()) => Ok(None),
@@ -298,7 +313,7 @@ impl<J: Judge> Association<J> {
         data: &[u8],
         from: SocketAddr,
         now: Instant,
-    ) -> Result<Option<SocketAddr>, DropReason> {
+    ) -> Result<Option<To>, DropReason> {
         let target = header::target(key).ok_or(DropReason::Malformed)?;
         // Not before: whoever sends no header that can be read is no client.
         self.source.pin(from);
@@ -310,11 +325,11 @@ impl<J: Judge> Association<J> {
             // An address that is refused at once can be asked about again, and
             // takes nobody's place in the table.
             Ok(verdict) => {
-                let (peer, checked) = self.choose(&verdict?)?;
-                let state = opened(peer, checked, now);
+                let (to, checked) = self.choose(&verdict?)?;
+                let state = opened(to.clone(), checked, now);
                 let (_, lost) = self.flows.insert(key, state, now);
                 self.carried.drop(DropReason::Overload, lost);
-                Ok(Some(peer))
+                Ok(Some(to))
             }
             Err(Some(judging)) => {
                 let state = State::Pending(Vec::new());
@@ -331,42 +346,45 @@ impl<J: Judge> Association<J> {
     }
 
     /// Looks a name up again; says where its datagrams go meanwhile.
-    fn renew(&mut self, key: &[u8], peer: SocketAddr, now: Instant) -> SocketAddr {
+    fn renew(&mut self, key: &[u8], to: To, now: Instant) -> To {
         let id = self.flows.renew(key, now + NAME_TTL);
         let (Some(id), Some(target)) = (id, header::target(key)) else {
-            return peer;
+            return to;
         };
         match self.lookups.ask(target) {
-            Ok(verdict) => self.renewed(id, peer, verdict),
+            Ok(verdict) => self.renewed(id, to, verdict),
             Err(Some(judging)) => {
                 self.lookups.wait(judging, id);
-                peer
+                to
             }
-            Err(None) => peer,
+            Err(None) => to,
         }
     }
 
-    /// What the name of a flow to `peer` stands for has been looked up again;
-    /// says where its datagrams go from now on.
+    /// What the name of a flow that leads `to` somewhere stands for has been looked
+    /// up again; says where its datagrams go from now on.
     ///
     /// A look-up that fails, or that the judge denies, changes nothing, and
-    /// neither does one that has `peer` among others: servers that take turns
+    /// neither does one that has the old address among others: servers that take turns
     /// do not know of each other's clients.
-    fn renewed(&mut self, id: FlowId, peer: SocketAddr, verdict: Verdict) -> SocketAddr {
-        let moved = verdict
-            .ok()
-            .filter(|pinned| !pinned.addrs().contains(&peer));
+    fn renewed(&mut self, id: FlowId, to: To, verdict: Verdict) -> To {
+        let moved = verdict.ok().filter(|pinned| !leads(pinned, &to));
         let chosen = moved.and_then(|pinned| self.choose(&pinned).ok());
-        let Some((to, generation)) = chosen else {
-            return peer;
+        let Some((elsewhere, generation)) = chosen else {
+            return to;
         };
-        self.flows.redirect(id, to, generation);
-        to
+        self.flows.redirect(id, elsewhere.clone(), generation);
+        elsewhere
     }
 
     /// The first address that can be sent to, and the generation of our own
     /// sockets that it is none of.
-    fn choose(&mut self, pinned: &Pinned) -> Result<(SocketAddr, u64), DropReason> {
+    fn choose(&mut self, pinned: &Pinned) -> Result<(To, u64), DropReason> {
+        if self.upstream.is_some() {
+            let header = upstream::headers(pinned).next();
+            let header = header.ok_or(DropReason::Unsendable)?;
+            return Ok((To::Upstream(header.into()), own::generation()));
+        }
         let mut reason = DropReason::Unsendable;
         let addrs = pinned.addrs();
         for &addr in addrs {
@@ -378,7 +396,7 @@ impl<J: Judge> Association<J> {
             // With one address, the system says soon enough.
             let reachable = addrs.len() == 1 || self.outward.has_route(addr);
             if addr.port() != 0 && reachable && self.outward.open_towards(addr).is_ok() {
-                return Ok((addr, generation));
+                return Ok((To::Addr(addr), generation));
             }
         }
         Err(reason)
@@ -389,33 +407,78 @@ impl<J: Judge> Association<J> {
         while let Poll::Ready(Some((id, verdict))) = self.lookups.poll_next(cx) {
             moved = true;
             let now = Instant::now();
-            if let Some(peer) = self.flows.peer(id) {
-                self.renewed(id, peer, verdict);
+            if let Some(to) = self.flows.to(id) {
+                self.renewed(id, to, verdict);
                 continue;
             }
             let chosen = verdict.and_then(|pinned| self.choose(&pinned));
-            let state = match chosen {
-                Ok((peer, checked)) => opened(peer, checked, now),
-                Err(reason) => State::Refused(reason, now + REFUSED_FOR),
+            let state = match &chosen {
+                Ok((to, checked)) => opened(to.clone(), *checked, now),
+                Err(reason) => State::Refused(*reason, now + REFUSED_FOR),
             };
             for data in self.flows.settle(id, state).unwrap_or_default() {
-                match chosen {
+                match &chosen {
                     Ok((to, _)) => self.send(&data, to, now),
-                    Err(reason) => self.carried.drop(reason, 1),
+                    Err(reason) => self.carried.drop(*reason, 1),
                 }
             }
         }
         moved
     }
 
-    fn send(&mut self, data: &[u8], to: SocketAddr, now: Instant) {
-        if !self.carried.grants(Direction::Up, data.len()) {
+    /// Lists the datagram at `at`, which is granted.
+    fn list(&mut self, batch: &mut Batch, at: usize, data: usize, to: &To, now: Instant) {
+        let (header, upstream) = match (to, &self.upstream) {
+            (To::Addr(addr), _) => return batch.forward(at, data, *addr),
+            (To::Upstream(header), Some(upstream)) => (header, upstream),
+            (To::Upstream(_), None) => return,
+        };
+        let Relay { addr, wrapper } = &upstream.relay;
+        if batch.readdress(at, data, header, *addr) {
+            if let Some(wrapper) = wrapper
+                && !batch.wrap_last(wrapper)
+            {
+                self.carried.unwrappable(Direction::Up, data);
+            }
             return;
         }
-        if let Some(socket) = self.outward.towards(to) {
+        // A name in its place is longer than there is room for.
+        let datagram = batch.datagram(at).map(|(datagram, _)| datagram);
+        let data = datagram.and_then(|bytes| bytes.get(bytes.len().checked_sub(data)?..));
+        self.send_granted(data.unwrap_or_default(), to, now);
+    }
+
+    fn send(&mut self, data: &[u8], to: &To, now: Instant) {
+        if self.carried.grants(Direction::Up, data.len()) {
+            self.send_granted(data, to, now);
+        }
+    }
+
+    fn send_granted(&mut self, data: &[u8], to: &To, now: Instant) {
+        let (bytes, addr) = match (to, &self.upstream) {
+            (To::Addr(addr), _) => (Some(Cow::Borrowed(data)), *addr),
+            (To::Upstream(header), Some(upstream)) => {
+                let relay = &upstream.relay;
+                let wrapped = relay.wrap([header, data].concat());
+                (wrapped.map(Cow::Owned), relay.addr)
+            }
+            (To::Upstream(_), None) => return,
+        };
+        let Some(bytes) = bytes else {
+            return self.carried.unwrappable(Direction::Up, data.len());
+        };
+        if let Some(socket) = self.outward.towards(addr) {
             let mut sent = Sent::default();
-            sent.add(&send_one(socket, data, to), data.len());
+            sent.add(&send_one(socket, &bytes, addr), data.len());
             self.carried.sent_up(sent, now);
+        }
+    }
+
+    /// Ready once the upstream has ended the association.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.upstream {
+            Some(upstream) => upstream.poll_ended(cx),
+            None => Poll::Pending,
         }
     }
 
@@ -429,29 +492,47 @@ impl<J: Judge> Association<J> {
             let now = Instant::now();
             batch.clear();
             for at in 0..count {
-                let Some((_, from)) = batch.datagram(at) else {
+                let (from, data) = match &self.upstream {
+                    Some(upstream) => match upstream.take(batch, at) {
+                        Ok(data) => (None, data),
+                        Err(reason) => {
+                            self.carried.drop(reason, 1);
+                            continue;
+                        }
+                    },
+                    None => {
+                        let Some((_, from)) = batch.datagram(at) else {
+                            continue;
+                        };
+                        let from = canonical(from);
+                        if !self.flows.hears(from, now) && !self.full_cone {
+                            self.carried.drop(DropReason::Unsolicited, 1);
+                            continue;
+                        }
+                        (Some(from), batch.len(at))
+                    }
+                };
+                let Some(client) = self.source.addr() else {
+                    self.carried.drop(DropReason::Unsolicited, 1);
                     continue;
                 };
-                let from = canonical(from);
-                let asked_for = self.flows.hears(from, now) || self.full_cone;
-                match self.source.addr().filter(|_| asked_for) {
-                    Some(client) => {
-                        if self.carried.grants(Direction::Down, batch.len(at)) {
-                            batch.answer(at, from, client);
-                            if let Some(wrapper) = &self.wrapper
-                                && !batch.wrap_answer(wrapper)
-                            {
-                                self.carried.unwrappable(batch.len(at));
-                            }
-                        }
-                    }
-                    None => self.carried.drop(DropReason::Unsolicited, 1),
+                if !self.carried.grants(Direction::Down, data) {
+                    continue;
+                }
+                match from {
+                    Some(from) => batch.answer(at, from, client),
+                    None => batch.pass(at, data, client),
+                }
+                if let Some(wrapper) = &self.wrapper
+                    && !batch.wrap_last(wrapper)
+                {
+                    self.carried.unwrappable(Direction::Down, data);
                 }
             }
             let sent = batch.send(&self.client);
             self.carried.sent(Direction::Down, sent);
             // Strangers do not keep it alive.
-            if sent.datagrams > 0 && !self.full_cone {
+            if sent.datagrams > 0 && !self.full_cone && self.upstream.is_none() {
                 self.carried.active = now;
             }
         }

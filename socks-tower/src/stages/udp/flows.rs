@@ -50,14 +50,22 @@ pub(super) enum State {
     /// Its look-up is under way. What came meanwhile waits.
     Pending(Vec<Box<[u8]>>),
     Open {
-        peer: SocketAddr,
-        /// The generation of our own sockets that `peer` was compared with.
+        to: To,
+        /// The generation of our own sockets that its address was compared with.
         checked: u64,
         /// When its name, if it has one, is to be looked up again.
         stale_at: Instant,
     },
     /// Not looked up again before then.
     Refused(DropReason, Instant),
+}
+
+/// Where the datagrams of a flow go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum To {
+    Addr(SocketAddr),
+    /// To the upstream, behind this header.
+    Upstream(Arc<[u8]>),
 }
 
 /// An address that may answer: several names may have it.
@@ -128,7 +136,10 @@ impl Flows {
             Some(&at) => (at, self.clear(at)),
             None => self.place(key, now),
         };
-        if let State::Open { peer, .. } = state {
+        if let State::Open {
+            to: To::Addr(peer), ..
+        } = state
+        {
             self.add_peer(peer, at);
         }
         if let Some(slot) = self.slots.get_mut(at) {
@@ -166,8 +177,10 @@ impl Flows {
         let queue = std::mem::take(queue);
         self.queued_bytes -= bytes(&queue);
         let opened = match state {
-            State::Open { peer, .. } => Some(peer),
-            State::Pending(_) | State::Refused(..) => None,
+            State::Open {
+                to: To::Addr(peer), ..
+            } => Some(peer),
+            State::Open { .. } | State::Pending(_) | State::Refused(..) => None,
         };
         slot.state = state;
         if let Some(peer) = opened {
@@ -190,26 +203,30 @@ impl Flows {
 
     /// Where the flow `id` leads to by now; none if it leads nowhere, or is
     /// gone.
-    pub(super) fn peer(&self, id: FlowId) -> Option<SocketAddr> {
+    pub(super) fn to(&self, id: FlowId) -> Option<To> {
         let slot = self.slots.get(id.slot)?;
-        match slot.state {
-            State::Open { peer, .. } if slot.serial == id.serial => Some(peer),
+        match &slot.state {
+            State::Open { to, .. } if slot.serial == id.serial => Some(to.clone()),
             _ => None,
         }
     }
 
-    /// Has the flow `id`, which is open, lead to another address from now on.
-    pub(super) fn redirect(&mut self, id: FlowId, to: SocketAddr, generation: u64) {
-        let Some(old) = self.peer(id) else {
+    /// Has the flow `id`, which is open, lead elsewhere from now on.
+    pub(super) fn redirect(&mut self, id: FlowId, elsewhere: To, generation: u64) {
+        let Some(old) = self.to(id) else {
             return;
         };
-        self.remove_peer(old);
-        if let Some(State::Open { peer, checked, .. }) =
+        if let To::Addr(old) = old {
+            self.remove_peer(old);
+        }
+        if let To::Addr(new) = elsewhere {
+            self.add_peer(new, id.slot);
+        }
+        if let Some(State::Open { to, checked, .. }) =
             self.slots.get_mut(id.slot).map(|slot| &mut slot.state)
         {
-            (*peer, *checked) = (to, generation);
+            (*to, *checked) = (elsewhere, generation);
         }
-        self.add_peer(to, id.slot);
     }
 
     /// No longer sends to `key`, because of `reason`, before `until`.
@@ -229,7 +246,7 @@ impl Flows {
         };
         // That flow may be gone, and another be left.
         let slot = self.slots.get(at).map(|slot| &slot.state);
-        if matches!(slot, Some(State::Open { peer: found, .. }) if *found == peer) {
+        if matches!(slot, Some(State::Open { to: To::Addr(found), .. }) if *found == peer) {
             self.touch(at, now);
         }
         true
@@ -273,11 +290,13 @@ impl Flows {
                 self.queued_bytes -= bytes(&queue);
                 queue.len() as u64
             }
-            State::Open { peer, .. } => {
+            State::Open {
+                to: To::Addr(peer), ..
+            } => {
                 self.remove_peer(peer);
                 0
             }
-            State::Refused(..) => 0,
+            State::Open { .. } | State::Refused(..) => 0,
         }
     }
 
@@ -348,7 +367,7 @@ mod tests {
 
     fn open(number: u16) -> State {
         State::Open {
-            peer: peer(number),
+            to: To::Addr(peer(number)),
             checked: 0,
             stale_at: Instant::now(),
         }
@@ -464,16 +483,16 @@ mod tests {
     fn a_flow_that_leads_elsewhere_hears_the_new_address_alone() {
         let (mut flows, now) = flows(3, [1, 2]);
         let id = flows.renew(&1_u16.to_be_bytes(), now).unwrap();
-        assert_eq!(flows.peer(id), Some(peer(1)));
-        flows.redirect(id, peer(9), 0);
-        assert_eq!(flows.peer(id), Some(peer(9)));
+        assert_eq!(flows.to(id), Some(To::Addr(peer(1))));
+        flows.redirect(id, To::Addr(peer(9)), 0);
+        assert_eq!(flows.to(id), Some(To::Addr(peer(9))));
         assert!(flows.hears(peer(9), now) && flows.hears(peer(2), now));
         assert!(!flows.hears(peer(1), now));
 
         // Another has its place by the time that the answer is there.
         flows.insert(&1_u16.to_be_bytes(), open(3), now);
-        assert_eq!(flows.peer(id), None);
-        flows.redirect(id, peer(8), 0);
+        assert_eq!(flows.to(id), None);
+        flows.redirect(id, To::Addr(peer(8)), 0);
         assert!(flows.hears(peer(3), now) && !flows.hears(peer(8), now));
         assert_eq!(flows.by_peer.len(), 2);
     }

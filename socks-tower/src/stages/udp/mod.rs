@@ -118,6 +118,7 @@ mod reassembly;
 mod service;
 mod socket;
 mod source;
+mod upstream;
 
 pub use associate::AssociateError;
 pub use service::{UdpAssociate, UdpAssociateFuture};

@@ -4,9 +4,12 @@ use tower_service::Service;
 
 use super::associate::{Config, associate};
 use crate::{
-    session::{Error, Judge, Requested, Stream, Transfer, always_ready, opaque_future, trace},
+    session::{
+        AnyConnector, Connector, Error, Judge, Judged, Request, Requested, Stream, Transfer, Work,
+        always_ready, opaque_future, trace,
+    },
     stages::listen_addrs::ListenAddrs,
-    works::egress::Egress,
+    works::{egress::Egress, upstream::Told},
 };
 
 /// Relays a client's datagrams until its connection ends. See the
@@ -33,6 +36,38 @@ impl<J> UdpAssociate<J> {
         Self {
             judge,
             config: Arc::default(),
+        }
+    }
+
+    /// Relays datagrams through another proxy, of SOCKS5: `connector` is asked for an
+    /// association there whenever a client asks for one here. It is a connector through
+    /// a proxy, or a pool or routes of some; what does not serve that says 07, command not
+    /// supported. It is asked with [`Command::UDP_ASSOCIATE`](crate::Command::UDP_ASSOCIATE)
+    /// and an unspecified target, as destinations are not known by then.
+    ///
+    /// `judge` is asked about each destination, and says what the upstream is told:
+    /// [`NameRules`](crate::NameRules) pass names on, a [`Judge`] looks them up.
+    ///
+    /// ```
+    /// use socks_tower::{NameRules, ProxyConnector, Rules, UdpAssociate, works::upstream::direct};
+    ///
+    /// let upstream = ProxyConnector::new("socks5h://proxy.example".parse()?, direct());
+    /// let udp = UdpAssociate::through(NameRules::new(Rules::new()), upstream);
+    /// # let _ = udp;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn through(judge: J, connector: impl Connector<Request>) -> UdpAssociate<Told<J>>
+    where
+        J: Work<Request, Response: Judged>,
+    {
+        let config = Config {
+            upstream: Some(AnyConnector::new(connector)),
+            ..Config::default()
+        };
+        UdpAssociate {
+            judge: Told::new(judge),
+            config: Arc::new(config),
         }
     }
 

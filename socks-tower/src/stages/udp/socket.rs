@@ -141,6 +141,14 @@ impl Outward {
         Ok(())
     }
 
+    /// Opens the socket that sends to `upstream` and receives from nowhere else.
+    pub(super) fn connect(&mut self, upstream: SocketAddr) -> io::Result<()> {
+        self.open_towards(upstream)?;
+        let sockets = [&mut self.v4, &mut self.v6].into_iter().flatten();
+        let mut sockets = sockets.filter(|socket| socket.serves(upstream));
+        sockets.try_for_each(|socket| socket.inner.connect(upstream))
+    }
+
     /// Whether the system knows a way to `addr`. Nothing is sent for that.
     pub(super) fn has_route(&self, addr: SocketAddr) -> bool {
         self.way.towards(addr).is_ok()
