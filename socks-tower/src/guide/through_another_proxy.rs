@@ -155,11 +155,58 @@
 //!
 //! The proxies themselves are the operator's own: no rule judges the way to them.
 //!
-//! # Other commands
+//! # BIND and UDP
 //!
-//! Connectors are for streams: CONNECT. BIND and UDP ASSOCIATE go out from the machine that
-//! serves them. Where nothing may leave but through another proxy, do not serve them:
-//! without [`ByCommand`](crate::ByCommand), they are refused.
+//! A ready-made proxy sends all that it serves through one proxy, or a pool or routes of
+//! some:
+//!
+//! ```
+//! use socks_tower::{NameRules, ProxyConnector, Rules, Socks, works::upstream::direct};
+//!
+//! let upstream = ProxyConnector::new("socks5h://proxy.example".parse()?, direct());
+//! let proxy = Socks::new()
+//!     .with_upstream(NameRules::new(Rules::new()), upstream)
+//!     .with_udp()
+//!     .with_bind();
+//! # fn check(_: impl socks_tower::Proxy<tokio::net::TcpStream>) {}
+//! # check(proxy);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In a stack of one's own, these stand behind [`ByCommand`](crate::ByCommand):
+//!
+//! ```
+//! use socks_tower::{
+//!     AuthorizeLayer, BindLayer, ByCommand, ConnectLayer, NameRules, ProxyConnector, Relay,
+//!     Rules, UdpAssociate, works::upstream::direct,
+//! };
+//! use tower::{Layer, ServiceBuilder};
+//!
+//! let rules = NameRules::new(Rules::new());
+//! let upstream = ProxyConnector::new("socks5h://proxy.example".parse()?, direct());
+//! let connector = ServiceBuilder::new()
+//!     .layer(AuthorizeLayer::new(rules.clone()))
+//!     .service(upstream.clone());
+//! let commands = ByCommand::new()
+//!     .connect(ConnectLayer::new(connector).layer(Relay::new()))
+//!     .bind(BindLayer::through(rules.clone(), upstream.clone()).layer(Relay::new()))
+//!     .udp_associate(UdpAssociate::through(rules, upstream));
+//! # let _ = commands;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The rules judge each destination and each peer, as clients name them. A
+//! [`Judge`](crate::Judge) in their place looks names up, and the upstream is told
+//! addresses.
+//!
+//! UDP goes through SOCKS5, BIND through SOCKS5 and SOCKS4. What cannot says 07, and in a
+//! mixed pool they go to a member that can. An association goes one way with all its
+//! datagrams, which is chosen before their destinations are known:
+//! [`stages::udp`](crate::stages::udp#through-another-proxy) says more.
+//!
+//! [`UdpAssociate::new`](crate::UdpAssociate::new) and
+//! [`BindLayer::new`](crate::BindLayer::new) leave from this machine, whatever CONNECT goes
+//! through. Where nothing may, do not serve them.
 //!
 //! # Under a client
 //!

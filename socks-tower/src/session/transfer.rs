@@ -32,7 +32,8 @@ pub enum End {
     Closed,
     /// The client's connection broke; the upstream's was reset.
     ClientReset,
-    /// The upstream's connection broke; the client's was reset.
+    /// The upstream's connection broke; the client's was reset. Of a UDP association
+    /// through another proxy: that one ended it.
     UpstreamReset,
     /// Nothing moved for the idle timeout.
     IdleTimeout,

@@ -127,7 +127,8 @@ let per_target = RateLimitLayer::by(Rate::per_second(50), |request: &Request| {
 //! not limited. Around the connector, a limit stands outside of the resolver,
 //! so that what is refused is not looked up first.
 //!
-//! BIND and UDP ASSOCIATE have no connector: limit them between the stages.
+//! BIND and UDP ASSOCIATE have no connector, unless they go through another proxy:
+//! limit them between the stages.
 //!
 //! A live limit around what does not say when a connection ends, does not
 //! compile:

@@ -84,9 +84,28 @@
 //! data is a datagram like others: it is counted, and taken from throttles as a
 //! byte.
 //!
+//! # Through another proxy
+//!
+//! [`UdpAssociate::through`] has an association of its own at an upstream, for each
+//! client's, as a [connector](crate::works::upstream) or a pool of some opens it. A
+//! datagram's data passes as it is, and its header as the judge permits it: a name as the
+//! client wrote it, if nothing looks it up here.
+//!
+//! - Who may answer is for the upstream to say: what comes from its relay, from no other
+//!   address or port, goes to the client, but for fragments and what has no header.
+//! - As strangers may be among those, answers do not keep an association alive.
+//! - Datagrams go to the upstream's relay directly, also where its connection leads
+//!   through other proxies. The [`Egress`](crate::Egress) is theirs.
+//! - All datagrams of an association go one way, which is chosen before their
+//!   destinations are known: routes about clients, identities and commands hold for it,
+//!   those about targets do not.
+//! - The client hears the upstream's code, as of
+//!   [CONNECT](crate::works::upstream#replies); 01 if the upstream does not say where it
+//!   takes datagrams.
+//!
 //! # How an association ends
 //!
-//! With its connection: by FIN, also by one that would be half a close
+//! With its connection, or the one to an upstream: by FIN, also by one that would be half a close
 //! elsewhere, or by a reset. And after 5 minutes in which no datagram went
 //! through ([`with_idle_timeout`](UdpAssociate::with_idle_timeout)). Nothing that
 //! comes or goes as a datagram ends it: what cannot be read or sent is dropped
@@ -96,7 +115,7 @@
 //! # What it costs
 //!
 //! Two descriptors an association, the connection being one; a third and a
-//! fourth once it sends over IPv4 and over IPv6. About 2 KiB, and 300 bytes for
+//! fourth once it sends over IPv4 and over IPv6. Through another proxy it is four. About 2 KiB, and 300 bytes for
 //! each destination, of which there are at most 1,024
 //! ([`with_max_flows`](UdpAssociate::with_max_flows)). The buffers are the
 //! thread's, 2 MiB of address space: what is used stays, which is 128 KiB if

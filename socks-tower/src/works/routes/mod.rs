@@ -67,9 +67,12 @@
 //!
 //! # Other commands
 //!
-//! A route is for a stream: CONNECT. BIND and UDP ASSOCIATE have judges of their own,
-//! and do not leave through what routes choose. Do not serve them where nothing may
-//! leave from this machine.
+//! [`BindLayer::through`](crate::BindLayer::through) and
+//! [`UdpAssociate::through`](crate::UdpAssociate::through) take routes as any connector.
+//! What does not lead to a proxy that can, a direct way among it, says 07. A route about
+//! targets holds for the peer that BIND expects, and for no destination of datagrams: an
+//! association is asked for before those are known, with an unspecified target. Destinations
+//! that routes deny are for its judge to deny.
 
 mod service;
 

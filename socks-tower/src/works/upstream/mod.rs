@@ -37,7 +37,13 @@
 //! # Besides CONNECT
 //!
 //! By SOCKS5, [`Socks5Connector::associate`] gives a socket whose datagrams the proxy
-//! relays, and [`Socks5Connector::bind`] has it listen.
+//! relays; by SOCKS5 and SOCKS4, `bind` has it listen
+//! ([`UpstreamBind`]).
+//!
+//! A server's clients go through by [`UdpAssociate::through`](crate::UdpAssociate::through)
+//! and [`BindLayer::through`](crate::BindLayer::through), which ask a connector with
+//! those commands. It answers with the connection to the proxy, of which
+//! [`Outbound::bound`](crate::Outbound::bound) says where the proxy listens or relays.
 //!
 //! # For hyper
 //!
@@ -100,7 +106,7 @@ let client = Client::builder(TokioExecutor::new()).build::<_, String>(connector)
 //! | … 504 | 06 |
 //! | … any other status | 01 |
 //! | an IPv6 address, for SOCKS4 | 08 |
-//! | a command other than CONNECT | 07 |
+//! | UDP ASSOCIATE for SOCKS4 or HTTP, BIND for HTTP, any other command | 07 |
 //!
 //! [`UpstreamError`] tells them apart.
 

@@ -16,7 +16,9 @@ pub struct Told<J> {
 }
 
 impl<J> Told<J> {
-    pub(crate) fn new(judge: J) -> Self {
+    /// Asks `judge`.
+    #[must_use]
+    pub fn new(judge: J) -> Self {
         Self { judge }
     }
 }
