@@ -45,7 +45,8 @@
 //! In a hurry? [`Socks5`], [`Socks4`] and [`Socks`] (all versions on one port)
 //! are this stack with safe defaults: `Server::bind(addr).await?.serve(Socks::new()).await?`.
 //! [`with_bind`](Socks::with_bind), [`with_udp`](Socks::with_udp) and
-//! [`with_lookups`](Socks::with_lookups) serve the other commands.
+//! [`with_lookups`](Socks::with_lookups) serve the other commands;
+//! [`with_upstream`](Socks::with_upstream) sends all through another proxy.
 //!
 //! # Two stacks: one owns the wire, one never sees it
 //!

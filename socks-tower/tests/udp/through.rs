@@ -12,6 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
     time::timeout,
 };
+use tower::service_fn;
 
 use super::support::{Client, PATIENCE, Proxy, datagram, echo, judge, name};
 
@@ -199,6 +200,51 @@ async fn the_upstream_is_told_what_the_judge_permits() {
     let dropped = looks_up.ended().await.unwrap().datagrams.unwrap().dropped;
     assert_eq!(dropped.of(DropReason::Unresolved), 1);
     assert_eq!(dropped.of(DropReason::Unsendable), 1);
+}
+
+#[tokio::test]
+async fn a_name_may_be_rewritten_to_a_longer_one() {
+    let upstream = Upstream::new().await;
+    let long = format!("{}example", "a.".repeat(90));
+    let rewritten = name(&long, 53);
+    let told = rewritten.clone();
+    let rewrites = service_fn(move |request: Request| {
+        std::future::ready(Ok::<_, BoxError>(request.with_target(told.clone())))
+    });
+    let rewrites = UdpAssociate::through(rewrites, connector(upstream.addr));
+    let mut proxy = Proxy::start(rewrites).await;
+    let (client, _control) = associated(&proxy, &upstream).await;
+    for data in [&b"first"[..], b"", b"third"] {
+        client.send(&name("a.example", 53), data).await;
+        assert_eq!(upstream.hears().await.0, datagram(0, &rewritten, data));
+    }
+    drop(client);
+    let transfer = proxy.ended().await.unwrap();
+    assert_eq!(transfer.up, 10);
+    assert_eq!(transfer.datagrams.unwrap().up, 3);
+}
+
+#[tokio::test]
+async fn what_comes_by_itself_does_not_keep_an_association_alive() {
+    let upstream = Upstream::new().await;
+    let hasty = through(upstream.addr).with_idle_timeout(Duration::from_millis(200));
+    let mut proxy = Proxy::start(hasty).await;
+    let (client, _control) = associated(&proxy, &upstream).await;
+    client.send(&name("a.example", 53), b"question").await;
+    let (_, ours) = upstream.hears().await;
+    let flood = async {
+        let answer = datagram(0, &"192.0.2.7:53".parse().unwrap(), b"answer");
+        loop {
+            upstream.relay.send_to(&answer, ours).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = proxy.ended() => ended.unwrap(),
+        () = flood => unreachable!("it goes on"),
+    };
+    assert_eq!(ended.end, End::IdleTimeout);
+    assert!(ended.datagrams.unwrap().down > 0);
 }
 
 #[tokio::test]

@@ -24,13 +24,19 @@ use socks_tests::{
     content::Content,
     origin::{ClosedPort, Origin, V4},
     patiently,
+    proxy::Proxy,
 };
 use socks_tower::{
-    BoxError, Command, Connector, Credentials, Error, HttpConnector, IntoOutbound, ProxyConnector,
-    ReplyCode, Request, Session, Socks4Connector, Socks5Connector, Target, UpstreamError,
-    UpstreamFailure, works::upstream::direct,
+    AuthenticateLayer, BindLayer, BoxError, ByCommand, Command, Connector, Credentials, DomainName,
+    Error, HandshakeLayer, HttpConnector, IntoOutbound, NameRules, NoAuth, ProxyConnector, Relay,
+    ReplyCode, Request, Rules, Session, Socks4Connector, Socks5Connector, Target, UdpAssociate,
+    UpstreamError, UpstreamFailure, Versions, works::upstream::direct,
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+};
+use tower::{Layer, ServiceBuilder};
 
 const PAGE: Content = Content::mib(8);
 
@@ -58,7 +64,7 @@ async fn assert_carries<C: Connector<Request>>(connector: &C, by_name: bool) {
 
     let pages = Origin::serve(V4, |mut stream| async move {
         for chunk in PAGE.chunks() {
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &chunk).await;
+            let _ = stream.write_all(&chunk).await;
         }
     })
     .await;
@@ -134,13 +140,7 @@ async fn microsocks_is_gone_through() {
 #[tokio::test]
 #[ignore = "needs dante-server"]
 async fn dante_is_gone_through_by_socks5_and_socks4() {
-    let config = "internal: 127.0.0.1 port = {port}\nexternal: lo\n\
-        clientmethod: none\nsocksmethod: none\nuser.privileged: root\nuser.unprivileged: nobody\n\
-        client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n\
-        socks block { from: 0.0.0.0/0 to: 127.0.0.7/32 }\n\
-        socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n";
-    let dante = Server::start_configured("danted", "dante-server", &["-f", "{config}"], config);
-    let dante = dante.await;
+    let dante = server::dante().await;
     let closed = ClosedPort::new().addr().to_string();
     assert_carries(&socks5(dante.addr()), false).await;
     assert_carries(&socks5(dante.addr()), true).await;
@@ -155,6 +155,85 @@ async fn dante_is_gone_through_by_socks5_and_socks4() {
     let ruled_out = failure(&socks5(dante.addr()), "127.0.0.7:80").await;
     let by_rule = Some(ReplyCode::CONNECTION_NOT_ALLOWED);
     assert_eq!(ruled_out, (UpstreamFailure::RefusedTarget, by_rule));
+}
+
+#[tokio::test]
+#[ignore = "needs dante-server"]
+async fn dante_relays_datagrams_of_ours_and_of_our_clients() {
+    let echo = UdpSocket::bind((V4, 0)).await.unwrap();
+    let target = Target::from(echo.local_addr().unwrap());
+    let by_name = Target::new(DomainName::new("localhost").unwrap(), target.port);
+    tokio::spawn(async move {
+        let mut bytes = [0; 2048];
+        loop {
+            let (len, from) = echo.recv_from(&mut bytes).await.unwrap();
+            echo.send_to(&bytes[..len], from).await.unwrap();
+        }
+    });
+    let dante = server::dante().await;
+    let ours = through(&dante).await;
+    for proxy in [dante.addr(), ours.addr()] {
+        let socket = socks5(proxy).associate().await.unwrap();
+        for target in [&target, &by_name] {
+            socket.send_to(b"question", target).await.unwrap();
+            let mut answer = [0; 64];
+            let answered = patiently("an answer", socket.recv_from(&mut answer)).await;
+            let (len, from) = answered.unwrap();
+            assert_eq!((&answer[..len], from.port), (&b"question"[..], target.port));
+        }
+        let many = [(&b"one"[..], &target), (b"two", &target), (b"six", &target)];
+        assert_eq!(socket.send_many(&many).await.unwrap(), 3);
+        let mut came = Vec::new();
+        while came.len() < 3 {
+            let receiving = socket.recv_many(|payload, _| came.push(payload.to_vec()));
+            patiently("answers", receiving).await.unwrap();
+        }
+        assert_eq!(came, [b"one", b"two", b"six"]);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs dante-server"]
+async fn dante_waits_for_peers_of_ours_and_of_our_clients() {
+    let dante = server::dante().await;
+    let ours = through(&dante).await;
+    let by_socks4 = Socks4Connector::new(dante.addr().into(), direct());
+    let peer = Target::new(V4, 0);
+    for listening in [
+        socks5(dante.addr()).bind(peer.clone()).await,
+        socks5(ours.addr()).bind(peer.clone()).await,
+        by_socks4.bind(peer.clone()).await,
+        Socks4Connector::new(ours.addr().into(), direct())
+            .bind(peer)
+            .await,
+    ] {
+        let listening = listening.unwrap();
+        let addr = listening.addr().socket_addr().unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(addr), listening.accept());
+        let (mut peer, (upstream, from)) = (peer.unwrap(), accepted.unwrap());
+        assert_eq!(from, peer.local_addr().unwrap().into());
+        let mut stream = upstream.io;
+        stream.write_all(b"hello").await.unwrap();
+        let mut heard = [0; 5];
+        peer.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"hello");
+    }
+}
+
+/// A proxy of ours whose UDP and BIND go through `upstream`.
+async fn through(upstream: &Server) -> Proxy {
+    let rules = NameRules::new(Rules::new().permit_all_special());
+    let udp = UdpAssociate::through(rules.clone(), socks5(upstream.addr()));
+    let bind = BindLayer::through(rules, socks5(upstream.addr()));
+    let stack = ServiceBuilder::new()
+        .layer(HandshakeLayer::new().with_versions(Versions::ALL))
+        .layer(AuthenticateLayer::new(NoAuth))
+        .service(
+            ByCommand::new()
+                .bind(bind.layer(Relay::new()))
+                .udp_associate(udp),
+        );
+    Proxy::spawn(stack).await
 }
 
 #[tokio::test]

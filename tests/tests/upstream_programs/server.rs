@@ -191,3 +191,13 @@ pub(crate) async fn tor() -> Server {
         Log err stdout\nSocksTimeout 3\n";
     Server::start_configured("tor", "tor", &["-f", "{config}"], config).await
 }
+
+/// Dante, which reaches loopback but for 127.0.0.7.
+pub(crate) async fn dante() -> Server {
+    let config = "internal: 127.0.0.1 port = {port}\nexternal: lo\n\
+        clientmethod: none\nsocksmethod: none\nuser.privileged: root\nuser.unprivileged: nobody\n\
+        client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n\
+        socks block { from: 0.0.0.0/0 to: 127.0.0.7/32 }\n\
+        socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n";
+    Server::start_configured("danted", "dante-server", &["-f", "{config}"], config).await
+}

@@ -39,11 +39,11 @@ pub enum BindError {
         /// What said so.
         source: Elapsed,
     },
-    /// Somebody else came, which ends a BIND of SOCKS4.
+    /// Somebody else came, which ends a BIND of SOCKS4, and one through another proxy.
     #[error("{0} came, which is not the peer expected")]
     WrongPeer(SocketAddr),
     /// Who came to a BIND for anybody is not permitted, which ends it in
-    /// SOCKS4.
+    /// SOCKS4, and through another proxy.
     #[error("{peer} is not let in")]
     #[non_exhaustive]
     NotPermitted {
