@@ -98,6 +98,26 @@ pub fn any_tls(config: &Config) -> bool {
     config.listen.iter().any(|listen| listen.tls)
 }
 
+pub fn is_tls(listen: &Listen) -> bool {
+    listen.tls
+}
+
+/// Others than this machine reach it.
+pub fn exposed(config: &Config) -> bool {
+    all(config).any(|(addr, _)| !addr.ip().is_loopback())
+}
+
+/// And without TLS.
+pub fn exposed_in_clear(config: &Config) -> bool {
+    all(config).any(|(addr, tls)| !tls && !addr.ip().is_loopback())
+}
+
+/// All addresses, those of passed sockets too, and whether with TLS.
+fn all(config: &Config) -> impl Iterator<Item = (SocketAddr, bool)> {
+    let passed = inherited(config).filter_map(|(it, tls)| Some((it.local_addr().ok()?, tls)));
+    tcp(config).chain(passed)
+}
+
 /// Tells whether a session's client speaks TLS, by where it came to. `bound` are the real
 /// addresses of [`addrs`], and then of those [`passed`].
 pub fn with_tls(config: &Config, bound: &[SocketAddr]) -> impl Fn(&Session) -> bool + use<> {
@@ -209,9 +229,7 @@ pub fn check(config: &Config, has_users: bool) -> Result<(), Box<dyn Error>> {
     if has_users || !config.open_to.is_empty() || config.open {
         return Ok(());
     }
-    let passed = inherited(config).filter_map(|(it, tls)| Some((it.local_addr().ok()?, tls)));
-    let all = tcp(config).chain(passed);
-    let mut open = all.filter(|(_, tls)| !tls || config.tls_client_ca.is_none());
+    let mut open = all(config).filter(|(_, tls)| !tls || config.tls_client_ca.is_none());
     match open.find(|(addr, _)| !addr.ip().is_loopback()) {
         Some((addr, _)) => Err(format!(
             "{addr} is not a loopback address, and without users anybody who reaches it \

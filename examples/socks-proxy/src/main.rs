@@ -28,6 +28,7 @@ mod reload;
 mod serve;
 mod shutdown;
 mod stack;
+mod summary;
 mod tls;
 #[cfg_attr(not(unix), path = "no_unix.rs")]
 mod unix;
@@ -84,6 +85,7 @@ fn run(cli: Cli, config: Config, log: &Arc<Log>) -> Result<(), Box<dyn Error>> {
     let mut kept = Kept::default();
     let parts = Parts::new(&config, &mut kept)?;
     if cli.tasks.check {
+        summary::warn(&config);
         writeln!(io::stdout(), "good")?;
         return Ok(());
     }

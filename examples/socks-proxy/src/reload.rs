@@ -13,6 +13,7 @@ use crate::{
     log::{self, Log},
     manager,
     parts::Parts,
+    summary,
 };
 
 /// What is in effect, and how to replace it.
@@ -104,6 +105,7 @@ impl<S: Clone + Send + 'static> Reload<S> {
         self.log.set_filter(filter);
         self.live.replace(build(&config, parts));
         self.kept.commit();
+        summary::warn(&config);
         for key in changed(&self.started, &config) {
             tracing::warn!(key, "changed, and needs a restart to take effect");
         }

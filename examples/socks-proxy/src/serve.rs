@@ -28,6 +28,7 @@ use crate::{
     reload::Reload,
     shutdown::{self, Readiness},
     stack::{boxed, keepalive, stack},
+    summary,
     unix::Listeners,
 };
 
@@ -44,6 +45,7 @@ pub struct Start {
 pub fn serve(start: Start) -> Result<(), Box<dyn Error>> {
     let config = &start.config;
     listen::check_passed(config)?;
+    summary::tell(config);
     let max_connections = match config.max_connections {
         // More than a semaphore can count is no limit.
         Some(max) => max.get().min(Semaphore::MAX_PERMITS),

@@ -4,6 +4,8 @@
 //! has its default. Nothing else needs to know it, but whoever uses it.
 
 mod cli;
+#[cfg(test)]
+mod example;
 mod file;
 mod said;
 mod values;
