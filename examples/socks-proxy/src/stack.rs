@@ -74,6 +74,7 @@ pub fn stack(
                 tcp,
                 timeout: config.connect_timeout.duration(),
                 watch: watch.cloned(),
+                tls: ways_out.tls(),
             };
             let routes = ways_out.connector(config, direct, &shared);
             Either::Right(ConnectLayer::new(explained.service(routes)).layer(relay.clone()))

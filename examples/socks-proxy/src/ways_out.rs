@@ -1,7 +1,8 @@
 //! How targets are reached: directly, through other proxies, or not at all.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use socks_tower::{
     AuthorizeLayer, BoxError, BoxStream, Connector, DomainName, Host, IpNet, LoopGuard, Match,
     NameRules, ProxyConnector, ProxyUrl, Request, ResolveLayer, Routes, Rules, TcpConnector,
@@ -16,6 +17,8 @@ use crate::{admin::Watch, config::Config, names::Addrs};
 pub struct WaysOut {
     upstreams: Vec<ProxyUrl>,
     routes: Vec<Route>,
+    /// To proxies that want it.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 #[derive(Clone)]
@@ -47,10 +50,34 @@ pub fn read(config: &Config) -> Result<Option<WaysOut>, Box<dyn Error>> {
         let route = route.reveal().map_err(|error| format!("{at}: {error}"))?;
         Route::parse(&route).map_err(|error| format!("{at}: {error}").into())
     });
+    let upstreams = upstreams.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+    let routes = routes.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+    let through = routes.iter().filter_map(|route| match &route.to {
+        Way::Through(url) => Some(url),
+        Way::Direct | Way::Nowhere => None,
+    });
+    let wants_tls = upstreams.iter().chain(through).any(ProxyUrl::is_over_tls);
     Ok(Some(WaysOut {
-        upstreams: upstreams.collect::<Result<_, Box<dyn Error>>>()?,
-        routes: routes.collect::<Result<_, Box<dyn Error>>>()?,
+        tls: wants_tls.then(tls).transpose()?,
+        upstreams,
+        routes,
     }))
+}
+
+/// Believes whom the system believes.
+fn tls() -> Result<Arc<ClientConfig>, Box<dyn Error>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(
+            "an upstream wants TLS (https://), and this system trusts no certificate".into(),
+        );
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 impl Route {
@@ -103,9 +130,15 @@ pub struct Shared {
     pub timeout: Duration,
     /// Who is shown how the upstreams do.
     pub watch: Option<Watch>,
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl WaysOut {
+    /// For [`Shared`].
+    pub fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.tls.clone()
+    }
+
     /// The first route that matches; else the upstreams; else `direct`.
     pub fn connector(
         self,
@@ -174,7 +207,10 @@ impl Shared {
             .service(self.tcp.clone());
         let looks_up = url.resolves_locally();
         // Before the time is up for everything: it knows whose fault that is.
-        let through = ProxyConnector::new(url, to_proxy).with_timeout(time - time / 20);
+        let mut through = ProxyConnector::new(url, to_proxy).with_timeout(time - time / 20);
+        if let Some(config) = &self.tls {
+            through = through.with_tls(config);
+        }
         let through = ServiceBuilder::new()
             .map_err(BoxError::from)
             .service(through);

@@ -58,6 +58,15 @@ impl Child {
         Self::spawn(command, &args).await
     }
 
+    /// As [`start`](Self::start), on a system that trusts the certificates in the file
+    /// `pem` alone.
+    pub async fn start_trusting(pem: &std::path::Path, args: &[&str]) -> Self {
+        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+        let mut command = command(&args);
+        command.env("SSL_CERT_FILE", pem);
+        Self::spawn(command, &args).await
+    }
+
     /// Starts it with `args` and no others.
     pub async fn start_as(args: &[&str]) -> Self {
         Self::spawn(command(args), args).await

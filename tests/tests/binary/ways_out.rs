@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
 use socks_tests::{
     child::{self, Child},
     client::{Refused, assert_echoes, associate},
@@ -13,6 +15,7 @@ use socks_tower::{
     AuthenticateLayer, BoxError, Command, ConnectLayer, DialError, Error, HandshakeLayer,
     HttpConnectLayer, Identity, NoAuth, Outbound, Relay, ReplyCode, Request, Session,
     Socks5Connector, Target, Users, Versions,
+    front::tls::TlsLayer,
     works::upstream::{UpstreamError, direct},
 };
 use tokio::net::TcpStream;
@@ -264,4 +267,40 @@ async fn a_mistake_is_an_error_at_the_start_that_shows_no_password() {
         let ran = child::run(&[other, "--route", "a.example=deny"]).await;
         ran.expect_failure(1, other);
     }
+}
+
+#[tokio::test]
+async fn an_upstream_over_tls_is_one_that_the_system_trusts() {
+    let origin = Origin::echo(V4).await;
+    let addr = origin.addr();
+    let connector = service_fn(move |_: Request| async move {
+        TcpStream::connect(addr).await.map_err(DialError::from)
+    });
+    let names = ["localhost".to_owned()];
+    let [good, other] = [0; 2].map(|_| generate_simple_self_signed(names.clone()).unwrap());
+    let key = PrivatePkcs8KeyDer::from(good.signing_key.serialize_der());
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![good.cert.der().clone()], key.into())
+        .unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(TlsLayer::new(Arc::new(config)))
+        .layer(HttpConnectLayer::open())
+        .layer(ConnectLayer::new(connector))
+        .service(Relay::new());
+    let proxy = Proxy::spawn(stack).await;
+    let url = format!("https://localhost:{}", proxy.addr().port());
+
+    let file = std::env::temp_dir().join(format!("socks-tests-pem-{}", std::process::id()));
+    let trusting = async |certificate: &CertifiedKey<KeyPair>| {
+        std::fs::write(&file, certificate.cert.pem()).unwrap();
+        Child::start_trusting(&file, &["--upstream", &url]).await
+    };
+    assert_reaches(&trusting(&good).await, "a.example:80").await;
+    let child = trusting(&other).await;
+    assert_eq!(
+        refusal(&child, "a.example:80").await,
+        ReplyCode::GENERAL_FAILURE
+    );
+    std::fs::remove_file(&file).unwrap();
 }

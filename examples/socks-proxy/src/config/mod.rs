@@ -124,7 +124,7 @@ pub struct Config {
     #[arg(long, value_name = "NAME=ENTRY,ENTRY", help_heading = TARGETS)]
     pub group: Vec<Text<NamedGroup>>,
 
-    /// Reach all targets through this proxy: socks5h, socks5, socks4a, socks4 or http
+    /// Reach all targets through this proxy: socks5h, socks5, socks4a, socks4, http or https
     /// `://[NAME:PASSWORD@]HOST[:PORT]` (others on this machine can see arguments). Given
     /// again, they are a pool: each connection takes one, and another if that fails.
     /// CONNECT alone is served then
