@@ -36,12 +36,17 @@ impl Browser {
             }
         });
         let driver_url = format!("http://127.0.0.1:{}/session", port.await);
-        // As root, as in a container, it has no sandbox.
+        // As root, as in a container, it has no sandbox. Nor shall it look for anything else.
         let args = [
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-quic",
+            "--disable-sync",
+            "--no-first-run",
         ];
         let options = json!({ "args": args });
         let wanted = json!({ "capabilities": { "alwaysMatch": {
