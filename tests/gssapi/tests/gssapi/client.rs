@@ -72,6 +72,26 @@ async fn it_and_our_server_carry_both_ways_at_each_level() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_sessions_at_once_do_not_meet() {
+    let world = World::new(strict()).await;
+    let (proxy, echo) = (world.proxy.addr(), world.echo.addr());
+    let method = client(Protection::Confidentiality);
+    let sessions = (0..100_u8).map(|number| {
+        let method = method.clone();
+        tokio::spawn(async move {
+            let mut stream = connect(proxy, method, echo).await.unwrap();
+            for _ in 0..20 {
+                let text = [number; 5000];
+                patiently("the echo", assert_echoes(&mut stream, &text)).await;
+            }
+        })
+    });
+    for session in sessions.collect::<Vec<_>>() {
+        session.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn its_datagrams_go_and_come_at_each_level() {
     let world = World::new(strict()).await;
