@@ -65,6 +65,20 @@
 //!
 //! Such a stream is wrapped, so it is not spliced.
 //!
+//! # What it costs
+//!
+//! A GiB costs a proxy this many times the CPU that it costs within TLS (`TlsLayer`, rustls
+//! with ring), which is 1.02 seconds towards the target and 0.64 from it:
+//!
+//! | | to the target | from it |
+//! |---|---|---|
+//! | in clear, spliced | 0.25 | 0.39 |
+//! | level 1 | 2.3 | 3.8 |
+//! | level 2 | 6.7 | 12.1 |
+//!
+//! Medians of five, side by side, on an AMD EPYC under Linux 6, with MIT's library 1.20.1
+//! and AES-256 with SHA-1; the repository's `tests/gssapi/examples/bulk.rs` measures it.
+//!
 //! # Replies
 //!
 //! Whatever the reason for which a client is not let in, it hears `01 ff`, and the connection
