@@ -16,7 +16,6 @@ use crate::stages::authenticate::UsersError;
 /// [`VerifyPasswords`](super::VerifyPasswords) goes by. An empty list lets nobody in.
 ///
 /// ```
-/// use std::error::Error;
 /// use socks_tower::HashedUsers;
 ///
 /// let users = HashedUsers::parse(
@@ -29,7 +28,7 @@ use crate::stages::authenticate::UsersError;
 /// let error = HashedUsers::parse("joe:$apr1$bM.dlYBQ$E3ihGacYYk8uwcv70uYhJ1").unwrap_err();
 /// assert_eq!(error.line, 1);
 /// assert!(error.source.to_string().starts_with("a hash by MD5, which is too weak"));
-/// # Ok::<(), Box<dyn Error>>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct HashedUsers {
