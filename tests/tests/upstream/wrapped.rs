@@ -22,7 +22,7 @@ use socks_tower::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::{TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
 };
 use tower::{Layer, ServiceBuilder};
 
@@ -203,6 +203,46 @@ async fn datagrams_are_wrapped_by_each_hop_of_a_chain() {
         patiently("answers", receiving).await.unwrap();
     }
     assert!(came == payloads);
+}
+
+#[tokio::test]
+async fn an_association_over_a_wrapped_stream_that_the_proxy_ends_is_over() {
+    let proxy = proxy().await;
+    let connector = Socks5Connector::new(proxy.addr().into(), direct());
+    let socket = connector.with_method(Says(MARK)).associate().await.unwrap();
+    drop(proxy);
+    let ended = patiently("the end", socket.recv_from(&mut [0; 64])).await;
+    let kind = ended.unwrap_err().kind();
+    assert!(matches!(
+        kind,
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    ));
+    // Whoever asks after that hears of it too.
+    let ended = patiently("the end", socket.recv_from(&mut [0; 64])).await;
+    assert!(ended.is_err());
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_say_where_relays_where_it_is() {
+    let listener = TcpListener::bind((V4, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let relay = UdpSocket::bind((V4, 0)).await.unwrap();
+    let port = relay.local_addr().unwrap().port();
+    let proxy = tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        client.read_exact(&mut [0; 4]).await.unwrap();
+        client.write_all(&[5, 0x80]).await.unwrap();
+        client.read_exact(&mut [0; 1]).await.unwrap();
+        let reply = [&b"\x05\x00\x00\x01\0\0\0\0"[..], &port.to_be_bytes()].concat();
+        client.write_all(&[0]).await.unwrap();
+        client.read_exact(&mut [0; 10]).await.unwrap();
+        client.write_all(&inverted(&reply)).await.unwrap();
+        client
+    });
+    let connector = Socks5Connector::new(addr.into(), direct());
+    let socket = connector.with_method(Says(MARK)).associate().await.unwrap();
+    assert_eq!(socket.relay_addr().unwrap(), relay.local_addr().unwrap());
+    drop(proxy.await.unwrap());
 }
 
 #[tokio::test]

@@ -197,18 +197,10 @@ impl<J: Judge> Association<J> {
         let now = Instant::now();
         batch.clear();
         for at in 0..count {
-            let Some((_, from)) = batch.datagram(at) else {
-                continue;
-            };
-            if let Some(wrapper) = &self.wrapper
-                // It is work that is not done for strangers.
-                && self.source.admits(from)
-                && !batch.unwrap(at, wrapper)
-            {
-                self.carried.drop(DropReason::Unprotected, 1);
+            if self.wrapper.is_some() && !self.unwrap(batch, at) {
                 continue;
             }
-            let Some((datagram, _)) = batch.datagram(at) else {
+            let Some((datagram, from)) = batch.datagram(at) else {
                 continue;
             };
             match self.take(datagram, from, now) {
@@ -226,6 +218,19 @@ impl<J: Judge> Association<J> {
             self.carried.sent_up(sent, now);
         }
         true
+    }
+
+    /// Unwraps the datagram at `at`, unless it is a stranger's, for whom no work is done;
+    /// false if it is dropped.
+    fn unwrap(&mut self, batch: &mut Batch, at: usize) -> bool {
+        let (Some(wrapper), Some((_, from))) = (&self.wrapper, batch.datagram(at)) else {
+            return false;
+        };
+        if !self.source.admits(from) || batch.unwrap(at, wrapper) {
+            return true;
+        }
+        self.carried.drop(DropReason::Unprotected, 1);
+        false
     }
 
     /// Says where a datagram goes, and how many bytes of it; none if it waits,

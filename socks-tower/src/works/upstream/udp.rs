@@ -9,11 +9,14 @@ use socks_core::{
     Decode, Decoded, Host, Target,
     v5::{Command, udp::Header},
 };
-use tokio::io::Interest;
+use tokio::{
+    io::{AsyncReadExt, Interest},
+    sync::Mutex,
+};
 
 use super::{UpstreamError, UpstreamFailure, hop::Hop};
 use crate::session::{
-    Connector, Outbound, Request, Stream, WrapsDatagrams, tcp,
+    Connector, Outbound, Request, Stream, WrapsDatagrams,
     udp::{
         Socket,
         batch::{self, Datagram},
@@ -43,7 +46,8 @@ use crate::session::{
 /// Many datagrams by one system call: [`send_many`](Self::send_many) and
 /// [`recv_many`](Self::recv_many).
 pub struct UpstreamUdp<Io> {
-    control: Outbound<Io>,
+    /// Read by one at a time, of those who wait.
+    control: Mutex<Outbound<Io>>,
     /// Connected to the relay: what others send does not come here.
     socket: Socket,
     relay: Relay,
@@ -64,7 +68,7 @@ impl<Io: Stream> UpstreamUdp<Io> {
         };
         match { opened }() {
             Ok((socket, relay)) => Ok(Self {
-                control,
+                control: Mutex::new(control),
                 socket,
                 relay,
             }),
@@ -155,7 +159,7 @@ impl<Io: Stream> UpstreamUdp<Io> {
     /// # Errors
     ///
     /// What the system says, and [`io::ErrorKind::ConnectionAborted`] once the proxy
-    /// has ended the association, if the connection to it is plain TCP.
+    /// has ended the association.
     pub async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, Target)> {
         let receive = || {
             batch::with(|batch| {
@@ -235,14 +239,16 @@ impl<Io: Stream> UpstreamUdp<Io> {
 
     /// Waits until the proxy has ended the association.
     async fn ended(&self) -> io::Error {
-        let Some(tcp) = tcp(&self.control.io) else {
-            return std::future::pending().await;
-        };
-        let said = tcp.peek(&mut [0]).await;
-        match said {
-            Ok(1..) => std::future::pending().await,
-            Ok(0) => io::Error::new(io::ErrorKind::ConnectionAborted, "the proxy hung up"),
-            Err(error) => error,
+        let mut control = self.control.lock().await;
+        let mut means_nothing = [0; 64];
+        loop {
+            match control.io.read(&mut means_nothing).await {
+                Ok(1..) => {}
+                Ok(0) => {
+                    return io::Error::new(io::ErrorKind::ConnectionAborted, "the proxy hung up");
+                }
+                Err(error) => return error,
+            }
         }
     }
 
