@@ -89,7 +89,7 @@
 //! | client | lets it in |
 //! |---|---|
 //! | Dante's | nothing more is needed |
-//! | curl 8.23, which speaks in clear | [`GssApi::allow_downgrade`], [`GssApi::allow_unsequenced`] |
+//! | curl 8.23, which speaks in clear | [`GssApi::allow_downgrade`] |
 //! | one that asks for no protection | [`GssApi::allow_unprotected`] |
 //! | one of NEC's kind, whose level is not wrapped | [`GssApi::allow_nec`] |
 
