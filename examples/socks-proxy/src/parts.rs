@@ -97,18 +97,18 @@ fn agrees(config: &Config) -> Result<(), String> {
             "{key}: there is nothing to choose from: add --source <ADDR>"
         ));
     }
-    let ways_out = !config.upstream.is_empty() || !config.route.is_empty();
-    let commands = [
-        ("bind", config.bind),
-        ("resolve-commands", config.resolve_commands),
-    ];
-    match commands.iter().find(|(_, asked)| *asked && ways_out) {
-        Some((key, _)) => Err(format!(
-            "{}: with --upstream or --route, CONNECT alone is served",
-            at(key)
-        )),
-        None => Ok(()),
+    let (upstreams, routes) = (!config.upstream.is_empty(), !config.route.is_empty());
+    if config.bind && routes {
+        let key = at("bind");
+        return Err(format!("{key}: with --route, CONNECT alone is served"));
     }
+    if config.resolve_commands && (upstreams || routes) {
+        let key = at("resolve-commands");
+        return Err(format!(
+            "{key}: with --upstream or --route, names are looked up elsewhere"
+        ));
+    }
+    Ok(())
 }
 
 fn lockout(config: &Config, kept: &mut Kept) -> Option<LockoutLayer> {

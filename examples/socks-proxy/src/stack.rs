@@ -4,11 +4,12 @@ use std::{error::Error as StdError, net::SocketAddr, sync::Once};
 
 use socks_tower::{
     Accepted, AuthorizeLayer, BindLayer, BoxError, BoxStream, ByCommand, Command, ConnectLayer,
-    Denied, Error, HandshakeLayer, Keepalive, LoopGuard, Permit, Proxy, Relay, ResolveLayer,
-    Stream, TcpConnector, TorResolve, TorResolvePtr, UdpAssociate,
-    front::proxy_protocol::ProxyProtocolLayer, stages::command::RefuseCommand,
+    Denied, Egress, Error, HandshakeLayer, Keepalive, ListenAddrs, LoopGuard, NameRules, Permit,
+    Pinned, Proxy, Refusal, Relay, Request, ResolveLayer, Stream, TcpConnector, TorResolve,
+    TorResolvePtr, UdpAssociate, front::proxy_protocol::ProxyProtocolLayer,
+    stages::command::RefuseCommand,
 };
-use tower::{Layer, ServiceBuilder, util::Either};
+use tower::{Layer, ServiceBuilder, ServiceExt, util::Either};
 
 use crate::{
     admin::Watch,
@@ -17,7 +18,7 @@ use crate::{
     config::{Config, Seconds, SourceBy},
     egress, listen,
     parts::Parts,
-    ways_out::Shared,
+    ways_out::{Shared, WaysOut},
 };
 
 /// What happens to a client that was let in at the listeners at those addresses.
@@ -63,43 +64,64 @@ pub fn stack(
     let relay = Relay::new()
         .with_idle_timeout(config.idle_timeout.duration())
         .with_half_closed_timeout(config.half_closed_timeout.duration());
+    let shared = Shared {
+        resolver: resolver.addrs.clone(),
+        guard,
+        rules: rules.clone(),
+        tcp,
+        timeout: config.connect_timeout.duration(),
+        watch: watch.cloned(),
+        tls: ways_out.as_ref().and_then(WaysOut::tls),
+    };
     let is_direct = ways_out.is_none();
+    // What BIND and UDP go through, and what it is told.
+    let upstream = ways_out.as_ref().and_then(|ways_out| {
+        let judge = match ways_out.looks_up() {
+            true => Either::Left(permit.clone().map_result(told_by_address)),
+            false => {
+                let names = explained.clone().map_err(BoxError::from);
+                Either::Right(names.service(NameRules::new(rules)))
+            }
+        };
+        Some((judge, ways_out.for_all_commands(&shared)?))
+    });
+    // Nothing leaves by a way that the operator did not name.
+    let serves_all = is_direct || upstream.is_some();
     let connect = match ways_out {
         None => Either::Left(ConnectLayer::new(explained.service(direct)).layer(relay.clone())),
         Some(ways_out) => {
-            let shared = Shared {
-                resolver: resolver.addrs.clone(),
-                guard,
-                rules,
-                tcp,
-                timeout: config.connect_timeout.duration(),
-                watch: watch.cloned(),
-                tls: ways_out.tls(),
-            };
             let routes = ways_out.connector(config, direct, &shared);
             Either::Right(ConnectLayer::new(explained.service(routes)).layer(relay.clone()))
         }
     };
-    let bind = BindLayer::new(permit.clone())
-        .with_listen_addrs(listen_addrs.clone())
-        .with_keepalive(keepalive(config))
-        .with_egress(egress.clone())
-        .layer(relay);
-    let udp_associate = UdpAssociate::new(permit.clone())
-        .with_listen_addrs(listen_addrs.clone())
-        .with_idle_timeout(config.udp_idle_timeout.duration())
-        .with_max_flows(config.udp_max_peers)
-        .with_full_cone(config.udp_full_cone)
-        .with_egress(egress.clone());
+    let bind = match upstream.clone() {
+        Some((judge, upstream)) => Either::Left(BindLayer::through(judge, upstream).layer(relay)),
+        None => Either::Right(
+            BindLayer::new(permit.clone())
+                .with_listen_addrs(listen_addrs.clone())
+                .with_keepalive(keepalive(config))
+                .with_egress(egress.clone())
+                .layer(relay),
+        ),
+    };
+    let udp_associate = match upstream {
+        Some((judge, upstream)) => {
+            let udp = UdpAssociate::through(judge, upstream);
+            Either::Left(set(udp, config, listen_addrs, egress.clone()))
+        }
+        None => {
+            let udp = UdpAssociate::new(permit.clone());
+            Either::Right(set(udp, config, listen_addrs, egress.clone()))
+        }
+    };
     let lookup_addr = TorResolve::new(permit.clone());
     let lookup_name = TorResolvePtr::new(permit, resolver.names);
     let lookups = config.resolve_commands;
     let commands = ByCommand::new()
         .on(Command::RESOLVE, asked_for(lookups, lookup_addr))
         .on(Command::RESOLVE_PTR, asked_for(lookups, lookup_name))
-        // Nothing leaves by a way that the operator did not name.
-        .udp_associate(asked_for(is_direct && !config.no_udp, udp_associate))
-        .bind(asked_for(config.bind, bind))
+        .udp_associate(asked_for(serves_all && !config.no_udp, udp_associate))
+        .bind(asked_for(config.bind && serves_all, bind))
         .connect(connect);
 
     // How clients come in: SOCKS, or whichever of SOCKS and HTTP they speak.
@@ -162,6 +184,28 @@ pub fn stack(
 /// The same client, of whatever stream.
 pub fn boxed<Io: Stream>(accepted: Accepted<Io>) -> Accepted<BoxStream> {
     accepted.map_io(BoxStream::new)
+}
+
+/// An upstream that does not look names up is told the first address that is left.
+fn told_by_address(judged: Result<Request<Pinned>, BoxError>) -> Result<Request, BoxError> {
+    let judged = judged?;
+    match judged.target.addrs().first() {
+        Some(&addr) => Ok(judged.with_target(addr.into())),
+        None => Err(Refusal::not_allowed("no address is left").into()),
+    }
+}
+
+fn set<J>(
+    udp: UdpAssociate<J>,
+    config: &Config,
+    listen_addrs: ListenAddrs,
+    egress: Egress,
+) -> UdpAssociate<J> {
+    udp.with_listen_addrs(listen_addrs)
+        .with_idle_timeout(config.udp_idle_timeout.duration())
+        .with_max_flows(config.udp_max_peers)
+        .with_full_cone(config.udp_full_cone)
+        .with_egress(egress)
 }
 
 /// When the system asks whether a peer is still there.

@@ -5,8 +5,8 @@ use std::{error::Error, sync::Arc, time::Duration};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use socks_tower::{
     AuthorizeLayer, BoxError, BoxStream, Connector, DomainName, Host, IpNet, LoopGuard, Match,
-    NameRules, ProxyConnector, ProxyUrl, Request, ResolveLayer, Routes, Rules, TcpConnector,
-    UpstreamPool,
+    NameRules, Outbound, Pinned, ProxyConnector, ProxyUrl, Request, ResolveLayer, Routes, Rules,
+    TcpConnector, UpstreamPool,
 };
 use tower::{ServiceBuilder, util::Either};
 
@@ -139,6 +139,23 @@ impl WaysOut {
         self.tls.clone()
     }
 
+    /// What BIND and UDP go through; none if there are routes, as those are by targets,
+    /// and an association has none when its way is chosen.
+    ///
+    /// Their judge is asked about each peer and destination.
+    pub fn for_all_commands(
+        &self,
+        shared: &Shared,
+    ) -> Option<impl Connector<Request, Io = BoxStream> + use<>> {
+        let urls = self.routes.is_empty().then(|| self.upstreams.clone())?;
+        shared.through_all(urls, Shared::unjudged)
+    }
+
+    /// Whether an upstream wants names looked up here.
+    pub fn looks_up(&self) -> bool {
+        self.upstreams.iter().any(ProxyUrl::resolves_locally)
+    }
+
     /// The first route that matches; else the upstreams; else `direct`.
     pub fn connector(
         self,
@@ -146,7 +163,7 @@ impl WaysOut {
         direct: impl Connector<Request>,
         shared: &Shared,
     ) -> Routes {
-        let mut routes = match shared.through_all(self.upstreams) {
+        let mut routes = match shared.through_all(self.upstreams, Shared::through) {
             Some(upstreams) => Routes::new(upstreams),
             None => Routes::new(direct.clone()),
         };
@@ -166,21 +183,34 @@ impl WaysOut {
     }
 }
 
+/// Through a proxy.
+trait Through:
+    Connector<Request, Io = BoxStream, Response = Outbound<BoxStream>, Error = BoxError>
+{
+}
+
+impl<C> Through for C where
+    C: Connector<Request, Io = BoxStream, Response = Outbound<BoxStream>, Error = BoxError>
+{
+}
+
 impl Shared {
-    fn through_all(
+    /// Through one of the proxies at `urls`, each by the connector that `member` makes.
+    fn through_all<C: Through>(
         &self,
         urls: Vec<ProxyUrl>,
-    ) -> Option<impl Connector<Request, Io = BoxStream> + use<>> {
+        member: fn(&Self, ProxyUrl, Duration) -> C,
+    ) -> Option<impl Connector<Request, Io = BoxStream> + use<C>> {
         let mut urls = urls.into_iter();
         let first = urls.next()?;
         if urls.len() == 0 {
             // Its failures are told as they come: there is nobody else to ask.
-            return Some(Either::Left(self.through(first, self.timeout)));
+            return Some(Either::Left(member(self, first, self.timeout)));
         }
         let mut pool = UpstreamPool::new().with_timeout(self.timeout);
         for (number, url) in (1..).zip([first].into_iter().chain(urls)) {
             let name = format!("{number} ({url})");
-            pool = pool.with_upstream(name, self.through(url, self.timeout / 2));
+            pool = pool.with_upstream(name, member(self, url, self.timeout / 2));
         }
         if let Some(watch) = &self.watch {
             let shown = pool.clone();
@@ -189,31 +219,10 @@ impl Shared {
         Some(Either::Right(pool))
     }
 
-    /// Through the proxy at `url`, with as much time as that.
-    fn through(
-        &self,
-        url: ProxyUrl,
-        time: Duration,
-    ) -> impl Connector<
-        Request,
-        Io = BoxStream,
-        Response = socks_tower::Outbound<BoxStream>,
-        Error = BoxError,
-    > + use<> {
-        // No rules: the operator may mean a proxy on this machine or in its networks.
-        let to_proxy = ServiceBuilder::new()
-            .layer(ResolveLayer::new(self.resolver.clone()))
-            .layer(AuthorizeLayer::new(self.guard.clone()))
-            .service(self.tcp.clone());
+    /// Through the proxy at `url`, with as much time as that, to what the rules permit.
+    fn through(&self, url: ProxyUrl, time: Duration) -> impl Through + use<> {
         let looks_up = url.resolves_locally();
-        // Before the time is up for everything: it knows whose fault that is.
-        let mut through = ProxyConnector::new(url, to_proxy).with_timeout(time - time / 20);
-        if let Some(config) = &self.tls {
-            through = through.with_tls(config);
-        }
-        let through = ServiceBuilder::new()
-            .map_err(BoxError::from)
-            .service(through);
+        let through = self.unjudged(url, time);
         let timed = ServiceBuilder::new().timeout(time);
         if looks_up {
             let judged = timed
@@ -225,5 +234,31 @@ impl Shared {
             let judged = timed.layer(AuthorizeLayer::new(NameRules::new(self.rules.clone())));
             Either::Right(judged.service(through))
         }
+    }
+
+    fn unjudged(
+        &self,
+        url: ProxyUrl,
+        time: Duration,
+    ) -> impl Through
+    + Connector<
+        Request<Pinned>,
+        Io = BoxStream,
+        Response = Outbound<BoxStream>,
+        Error = BoxError,
+    > + use<> {
+        // No rules: the operator may mean a proxy on this machine or in its networks.
+        let to_proxy = ServiceBuilder::new()
+            .layer(ResolveLayer::new(self.resolver.clone()))
+            .layer(AuthorizeLayer::new(self.guard.clone()))
+            .service(self.tcp.clone());
+        // Before the time is up for everything: it knows whose fault that is.
+        let mut through = ProxyConnector::new(url, to_proxy).with_timeout(time - time / 20);
+        if let Some(config) = &self.tls {
+            through = through.with_tls(config);
+        }
+        ServiceBuilder::new()
+            .map_err(BoxError::from)
+            .service(through)
     }
 }

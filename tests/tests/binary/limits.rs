@@ -199,7 +199,7 @@ async fn a_client_may_be_held_to_so_many_connections() {
 }
 
 /// A target that sends datagrams back.
-async fn echo(ip: IpAddr) -> (SocketAddr, AbortOnDropHandle<()>) {
+pub(crate) async fn echo(ip: IpAddr) -> (SocketAddr, AbortOnDropHandle<()>) {
     let socket = UdpSocket::bind((ip, 0)).await.unwrap();
     let addr = socket.local_addr().unwrap();
     let task = tokio::spawn(async move {

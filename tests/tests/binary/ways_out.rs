@@ -12,9 +12,9 @@ use socks_tests::{
     proxy::Proxy,
 };
 use socks_tower::{
-    AuthenticateLayer, BoxError, Command, ConnectLayer, DialError, Error, HandshakeLayer,
-    HttpConnectLayer, Identity, NoAuth, Outbound, Relay, ReplyCode, Request, Session,
-    Socks5Connector, Target, Users, Versions,
+    AuthenticateLayer, BoxError, Command, ConnectLayer, DialError, DomainName, Error,
+    HandshakeLayer, HttpConnectLayer, Identity, NoAuth, Outbound, Relay, ReplyCode, Request,
+    Session, Socks5Connector, Target, Users, Versions,
     front::tls::TlsLayer,
     works::upstream::{UpstreamError, direct},
 };
@@ -185,6 +185,57 @@ async fn datagrams_do_not_leave_by_another_way() {
 }
 
 #[tokio::test]
+async fn datagrams_and_bind_go_through_upstreams_that_can() {
+    let (target, _echoing) = crate::limits::echo(V4).await;
+    let by_name = Target::new(DomainName::new("localhost").unwrap(), target.port());
+    // The echo has no IPv6, of which a datagram would not hear.
+    let ipv4 = ["--family", "ipv4"];
+    let inner = Child::start(&[&["--allow-private", "--bind"], &ipv4[..]].concat()).await;
+    let url = |scheme: &str| format!("{scheme}://{}", inner.addr());
+    for schemes in [
+        &["socks5h"][..],
+        // The name is looked up here.
+        &["socks5"],
+        &["http", "socks4a", "socks5h"],
+    ] {
+        let args = [&["--allow-private", "--bind"], &ipv4[..]].concat();
+        let mut args: Vec<_> = args.into_iter().map(str::to_owned).collect();
+        for scheme in schemes {
+            args.extend(["--upstream".to_owned(), url(scheme)]);
+        }
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        let child = Child::start(&args).await;
+        let client = Socks5Connector::new(child.addr().into(), direct());
+
+        let socket = client.associate().await.unwrap();
+        for target in [&target.into(), &by_name] {
+            socket.send_to(b"question", target).await.unwrap();
+            let mut answer = [0; 64];
+            let answered = patiently("an answer", socket.recv_from(&mut answer)).await;
+            let (len, _) = answered.unwrap();
+            assert_eq!(&answer[..len], b"question", "{schemes:?}");
+        }
+
+        let listening = client.bind(Target::new(V4, 0)).await.unwrap();
+        let addr = listening.addr().socket_addr().unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(addr), listening.accept());
+        assert_eq!(
+            accepted.unwrap().1,
+            peer.unwrap().local_addr().unwrap().into()
+        );
+    }
+    // Nobody is let in where nobody was lifted.
+    let child = Child::start(&["--bind", "--upstream", &url("socks5h")]).await;
+    let client = Socks5Connector::new(child.addr().into(), direct());
+    let refused = client.bind(Target::new(V4, 0)).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ReplyCode::CONNECTION_NOT_ALLOWED));
+    let listening = client.bind(Target::UNSPECIFIED).await.unwrap();
+    let addr = listening.addr().socket_addr().unwrap();
+    let (_peer, accepted) = tokio::join!(TcpStream::connect(addr), listening.accept());
+    accepted.unwrap_err();
+}
+
+#[tokio::test]
 async fn of_several_upstreams_one_that_is_gone_is_not_missed() {
     let origin = Origin::echo(V4).await;
     let (one, other) = tokio::join!(Upstream::new(&origin, None), Upstream::new(&origin, None));
@@ -267,6 +318,8 @@ async fn a_mistake_is_an_error_at_the_start_that_shows_no_password() {
         let ran = child::run(&[other, "--route", "a.example=deny"]).await;
         ran.expect_failure(1, other);
     }
+    let ran = child::run(&["--resolve-commands", "--upstream", "socks5h://a.example"]).await;
+    ran.expect_failure(1, "--resolve-commands");
 }
 
 #[tokio::test]

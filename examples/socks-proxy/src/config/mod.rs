@@ -126,8 +126,8 @@ pub struct Config {
 
     /// Reach all targets through this proxy: socks5h, socks5, socks4a, socks4, http or https
     /// `://[NAME:PASSWORD@]HOST[:PORT]` (others on this machine can see arguments). Given
-    /// again, they are a pool: each connection takes one, and another if that fails.
-    /// CONNECT alone is served then
+    /// again, they are a pool: each connection takes one, and another if that fails. UDP
+    /// and BIND go through those that can
     #[arg(long, value_name = "URL", help_heading = WAYS_OUT)]
     pub upstream: Vec<WayOut>,
 
