@@ -93,17 +93,6 @@ async fn the_status_says_why_a_target_is_not_reached() {
 
 #[tokio::test]
 #[ignore = "needs curl"]
-async fn a_url_that_is_not_tunnelled_gets_a_page_that_says_so() {
-    let proxy = Child::start(&[]).await;
-    let proxy = format!("http://{}", proxy.addr());
-    let args = ["-q", "--silent", "--proxy", &proxy, "http://example.com/"];
-    let page = program::run("curl", "curl", &args).await.expect_success();
-    let page = String::from_utf8(page).unwrap();
-    assert!(page.contains("does not fetch http:// URLs"), "{page}");
-}
-
-#[tokio::test]
-#[ignore = "needs curl"]
 async fn with_no_http_it_is_a_socks_proxy_alone() {
     let origin = Origin::http(V4, FILE).await;
     let target = origin.addr().to_string();

@@ -4,9 +4,9 @@ use std::{error::Error as StdError, net::SocketAddr, sync::Once};
 
 use socks_tower::{
     Accepted, AuthorizeLayer, BindLayer, BoxError, BoxStream, ByCommand, Command, ConnectLayer,
-    Denied, Egress, Error, HandshakeLayer, Keepalive, ListenAddrs, LoopGuard, NameRules, Permit,
-    Pinned, Proxy, Refusal, Relay, Request, ResolveLayer, Stream, TcpConnector, TorResolve,
-    TorResolvePtr, UdpAssociate, front::proxy_protocol::ProxyProtocolLayer,
+    Denied, Egress, Error, HandshakeLayer, HttpForwardLayer, Keepalive, ListenAddrs, LoopGuard,
+    NameRules, Permit, Pinned, Proxy, Refusal, Relay, Request, ResolveLayer, Stream, TcpConnector,
+    TorResolve, TorResolvePtr, UdpAssociate, front::proxy_protocol::ProxyProtocolLayer,
     stages::command::RefuseCommand,
 };
 use tower::{Layer, ServiceBuilder, ServiceExt, util::Either};
@@ -114,6 +114,8 @@ pub fn stack(
             Either::Right(set(udp, config, listen_addrs, egress.clone()))
         }
     };
+    // Names that a way out looks up are not to be looked up here.
+    let judge = is_direct.then(|| permit.clone());
     let lookup_addr = TorResolve::new(permit.clone());
     let lookup_name = TorResolvePtr::new(permit, resolver.names);
     let lookups = config.resolve_commands;
@@ -131,10 +133,13 @@ pub fn stack(
     let front = if config.no_http {
         Either::Left(socks)
     } else {
-        Either::Right(
-            http.with_timeout(config.handshake_timeout.duration())
-                .or(socks),
-        )
+        let http = http.with_timeout(config.handshake_timeout.duration());
+        let http = HttpForwardLayer::new(http);
+        let http = match judge {
+            Some(judge) => http.with_judge(judge),
+            None => http,
+        };
+        Either::Right(http.or(socks))
     };
 
     // Without any it changes nothing.

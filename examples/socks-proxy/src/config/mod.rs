@@ -70,7 +70,8 @@ pub struct Config {
     #[arg(long, value_name = "FILE", help_heading = LISTENING)]
     pub tls_client_ca: Option<PathBuf>,
 
-    /// Do not serve HTTP CONNECT, which has the same port and users as SOCKS
+    /// Do not serve HTTP, which has the same port and users as SOCKS: neither CONNECT nor
+    /// requests for `http://` URLs
     #[arg(long, help_heading = LISTENING)]
     pub no_http: bool,
 
