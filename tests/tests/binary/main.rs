@@ -18,6 +18,7 @@ mod names;
 mod readme;
 #[cfg(unix)]
 mod reload;
+mod secrets;
 mod signals;
 mod stopped;
 mod users;
