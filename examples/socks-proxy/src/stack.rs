@@ -9,7 +9,10 @@ use socks_tower::{
     TorResolve, TorResolvePtr, UdpAssociate, front::proxy_protocol::ProxyProtocolLayer,
     stages::command::RefuseCommand,
 };
-use tower::{Layer, ServiceBuilder, ServiceExt, util::Either};
+use tower::{
+    Layer, ServiceBuilder, ServiceExt,
+    util::{BoxCloneSyncService, Either},
+};
 
 use crate::{
     admin::Watch,
@@ -155,7 +158,8 @@ pub fn stack(
         .layer(front)
         .option_layer(watch.map(Watch::register))
         .layer(limits)
-        .service(commands);
+        // Its type would be in the names of all that follows, which become megabytes.
+        .service(BoxCloneSyncService::new(commands));
     let plain = ServiceBuilder::new()
         .layer(balancers.clone())
         // Held until the session ends: a UDP association or a tunnel.
