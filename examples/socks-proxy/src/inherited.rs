@@ -1,7 +1,7 @@
 //! Sockets that the service manager has opened, and passed: they outlive this program, so
 //! that a restart loses no connection.
 
-use std::{env, error::Error, net::TcpListener, sync::OnceLock};
+use std::{error::Error, net::TcpListener, sync::OnceLock};
 
 /// A program has those of its start, and no others.
 static PASSED: OnceLock<Vec<Passed>> = OnceLock::new();
@@ -15,7 +15,7 @@ struct Passed {
 /// Takes them. It changes the environment: before there is a second thread.
 #[cfg(unix)]
 pub fn take() -> Result<(), Box<dyn Error>> {
-    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut sockets = listenfd::ListenFd::from_env();
     let mut passed = Vec::new();

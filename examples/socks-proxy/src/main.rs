@@ -7,6 +7,14 @@
 //! It prints `listening on 127.0.0.1:1080`; then, from elsewhere,
 //! `curl --proxy socks5h://127.0.0.1:1080 https://example.com/`.
 
+#![cfg_attr(
+    not(unix),
+    expect(
+        dead_code,
+        reason = "no signal asks for a reload, and there are no Unix sockets"
+    )
+)]
+
 mod admin;
 mod beats;
 mod choose;

@@ -22,6 +22,7 @@ impl Listeners {
         _: &Serving<S>,
         _: &Shutdown,
         _: Duration,
+        _: Duration,
     ) -> Result<(), ServeError> {
         Ok(())
     }
