@@ -94,7 +94,7 @@ impl<R, S> Work<R> for S where
 /// A work that answers with a stream to the target.
 ///
 /// It holds for every work whose answer is a [`Stream`] or an
-/// [`Outbound`](crate::Outbound).
+/// [`Outbound`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot connect to a `{R}`",
     label = "this stack hands its connector a `{R}`",
