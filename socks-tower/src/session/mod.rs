@@ -85,7 +85,7 @@ pub use states::{Accepted, Connected, Greeted, Requested, State};
 #[cfg(feature = "tls")]
 pub(crate) use stream::by_pin;
 pub use stream::{BoxStream, ClientStream, Rewind, Stream};
-pub(crate) use stream::{take_buffered, tcp};
+pub(crate) use stream::{Wrap, take_buffered, tcp, wrap_by};
 #[cfg(feature = "http-forward")]
 pub(crate) use timeout::TimeoutAt;
 pub(crate) use timeout::{optional_timeout, second_look, timeout, timeout_at};

@@ -257,6 +257,13 @@ impl<Io> Rewind<Io> {
     }
 }
 
+/// Makes of a stream the one that everything behind an authentication runs on.
+pub(crate) type Wrap = Box<dyn FnOnce(BoxStream) -> BoxStream + Send>;
+
+pub(crate) fn wrap_by<S: Stream>(wrap: impl FnOnce(BoxStream) -> S + Send + 'static) -> Wrap {
+    Box::new(|io| BoxStream::new(wrap(io)))
+}
+
 impl<Io> fmt::Debug for Rewind<Io> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rewind")

@@ -4,10 +4,8 @@ use http::Extensions;
 
 use crate::session::{
     AuthenticatedBy, BoxStream, ClientStream, DatagramWrapper, Identity, Rewind, Session, Stream,
-    WrapsDatagrams,
+    Wrap, WrapsDatagrams, wrap_by,
 };
-
-pub(in crate::stages) type Wrap = Box<dyn FnOnce(BoxStream) -> BoxStream + Send>;
 
 /// A client that is let in: who it is, what else is known of it, and how its
 /// stream goes on.
@@ -68,7 +66,7 @@ impl Admitted {
         mut self,
         wrap: impl FnOnce(BoxStream) -> S + Send + 'static,
     ) -> Self {
-        self.wrap = Some(Box::new(|io| BoxStream::new(wrap(io))));
+        self.wrap = Some(wrap_by(wrap));
         self
     }
 

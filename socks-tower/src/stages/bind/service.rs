@@ -9,7 +9,8 @@ use crate::{
     server::{self, TcpAcceptor},
     session::{
         Connected, Error, ErrorKind, Inbound, Judge, Outbound, Pinned, Request, Requested, Session,
-        Stage, StageFuture, Stream, always_ready, opaque_future, timeout, trace, watch::StageKind,
+        Stage, StageFuture, Stream, always_ready, opaque_future, tcp, timeout, trace,
+        watch::StageKind,
     },
     stages::listen_addrs::ListenAddr,
 };
@@ -62,12 +63,22 @@ where
     request.session.watch.requested(&request);
     let stage = trace::stage(StageKind::Bind, &request.session);
     let served = stage.run(serve(judge, &config, &mut client, &request));
-    match served.await {
-        Ok(peer) => {
-            request.session.watch.established(Some(&peer));
+    let served = served.await.map(Outbound::new);
+    connected(client, request, served).await
+}
+
+/// What the stage comes to.
+pub(super) async fn connected<Io: Stream, Up: Stream>(
+    client: Inbound<Io>,
+    request: Request,
+    served: Result<Outbound<Up>, Error>,
+) -> Result<Connected<Io, Up>, Error> {
+    match served {
+        Ok(upstream) => {
+            request.session.watch.established(tcp(&upstream.io));
             Ok(Connected {
                 client,
-                upstream: Outbound::new(peer),
+                upstream,
                 request,
             })
         }

@@ -6,11 +6,11 @@ use socks_core::{Host, Target, v5::Command};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{BindError, BindFuture, peer::Expected};
+use super::{BindError, BindFuture, peer::Expected, service::connected};
 use crate::{
     session::{
         AnyConnector, BoxStream, Connected, Connector, Error, ErrorKind, Inbound, Judge, Outbound,
-        Request, Requested, Session, Stage, StageFuture, Stream, Work, always_ready, tcp, timeout,
+        Request, Requested, Session, Stage, StageFuture, Stream, Work, always_ready, timeout,
         trace, watch::StageKind,
     },
     works::upstream::accept,
@@ -96,17 +96,8 @@ async fn bind<Io: Stream, J: Judge>(
     request.session.watch.requested(&request);
     let stage = trace::stage(StageKind::Bind, &request.session);
     let served = stage.run(serve(judge, &config, &mut client, &request));
-    match served.await {
-        Ok(upstream) => {
-            request.session.watch.established(tcp(&upstream.io));
-            Ok(Connected {
-                client,
-                upstream,
-                request,
-            })
-        }
-        Err(error) => Err(client.refuse(error).await),
-    }
+    let served = served.await;
+    connected(client, request, served).await
 }
 
 /// Both replies; the second, too, may be a refusal.

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::{
     sync::oneshot,
@@ -193,9 +192,8 @@ fn poll_frame(
     let frame = ready!(Pin::new(incoming).poll_frame(cx));
     Poll::Ready(frame.map(|frame| match frame?.into_trailers() {
         Ok(mut trailers) => {
-            let trailers: &mut HeaderMap = &mut trailers;
-            fields::of_trailers(trailers);
-            Ok(Frame::trailers(std::mem::take(trailers)))
+            fields::of_trailers(&mut trailers);
+            Ok(Frame::trailers(trailers))
         }
         Err(frame) => Ok(frame),
     }))

@@ -42,7 +42,7 @@
 //! For each request this stage hands on a [`Requested`](crate::Requested), as CONNECT
 //! does: a CONNECT to the host and port of its URL. So what stands behind it, limits,
 //! quotas, taps, the list of sessions, your own layers, and the works in the end, is
-//! asked for each request anew, and the relay carries its bytes under the session's
+//! asked for each tunnel anew, and the relay carries its bytes under the session's
 //! [`Policy`](crate::Policy): heads and bodies, as the origin's socket has them. At the other
 //! end of that tunnel [hyper](https://docs.rs/hyper) speaks to the origin.
 //!
@@ -55,7 +55,8 @@
 //!   [one](HttpForwardLayer::with_judge), the last is, by the same client alone: if the
 //!   target and the credentials are the same, the verifier lets it in again, and the
 //!   judge still permits the address that it leads to. Then the request is part of the
-//!   same session. So a connection that is kept is no way to another target, nor past a
+//!   same session: it has no line in the log and no count of its own, and no layer behind
+//!   this one but the relay hears of it. So a connection that is kept is no way to another target, nor past a
 //!   rule that has changed. One that leads through another proxy is not used again.
 //! - If it turns out to have ended, a request is sent again, once, on a new one: if none
 //!   of it was sent, or if it has no body, its method is idempotent (RFC 9110 section

@@ -13,7 +13,7 @@ use socks_core::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::session::{BoxError, BoxStream, DatagramWrapper, Stream, WrapsDatagrams};
+use crate::session::{BoxError, BoxStream, DatagramWrapper, Stream, Wrap, WrapsDatagrams, wrap_by};
 
 /// One of SOCKS5's authentication methods (RFC 1928 section 3), as a client
 /// negotiates it. [`AuthMethod`](crate::AuthMethod) is the server's side.
@@ -84,8 +84,6 @@ impl<M: ClientMethod + ?Sized> ClientMethod for Arc<M> {
     }
 }
 
-type Wrap = Box<dyn FnOnce(BoxStream) -> BoxStream + Send>;
-
 /// The proxy lets us in, and this is how the stream to it goes on.
 #[derive(Default)]
 pub struct Authenticated {
@@ -107,7 +105,7 @@ impl Authenticated {
         mut self,
         wrap: impl FnOnce(BoxStream) -> S + Send + 'static,
     ) -> Self {
-        self.wrap = Some(Box::new(|io| BoxStream::new(wrap(io))));
+        self.wrap = Some(wrap_by(wrap));
         self
     }
 

@@ -14,7 +14,7 @@ use super::{
     head::{self, Asked, Body},
 };
 use crate::{
-    session::{TimeoutAt, timeout_at},
+    session::{TimeoutAt, timeout, timeout_at},
     stages::http_connect::head::{Room, SHORT_LEN},
 };
 
@@ -168,13 +168,9 @@ impl Heads for Requests {
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Wrong>> {
         let begun = self.begun;
         let time = if begun { self.timeout } else { self.idle };
-        let timer = self.timer.get_or_insert_with(|| {
-            let now = Instant::now();
-            let at = now
-                .checked_add(time)
-                .unwrap_or(now + Duration::from_secs(1 << 30));
-            Box::pin(timeout_at(at, pending()))
-        });
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(timeout(time, pending())));
         let _elapsed = ready!(timer.as_mut().poll(cx));
         Poll::Ready(if begun { Err(Wrong::Late) } else { Ok(()) })
     }
