@@ -1,13 +1,15 @@
 //! Whether the threads that serve go on.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use tokio::task::JoinHandle;
 use tower::Service;
+
+use crate::lock;
 
 /// When each thread was last seen to go on.
 #[derive(Clone)]
@@ -44,10 +46,6 @@ impl Beats {
             }
         }))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The stack of each thread, which has its thread seen from when it is first readied.

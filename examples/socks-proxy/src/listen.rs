@@ -98,10 +98,6 @@ pub fn any_tls(config: &Config) -> bool {
     config.listen.iter().any(|listen| listen.tls)
 }
 
-pub fn is_tls(listen: &Listen) -> bool {
-    listen.tls
-}
-
 /// Others than this machine reach it.
 pub fn exposed(config: &Config) -> bool {
     all(config).any(|(addr, _)| !addr.ip().is_loopback())
@@ -135,6 +131,13 @@ pub fn with_tls(config: &Config, bound: &[SocketAddr]) -> impl Fn(&Session) -> b
                 is_there && addr.port() == to.port() && addr.is_ipv4() == to.is_ipv4()
             })
         })
+    }
+}
+
+impl Listen {
+    /// Whether clients speak TLS there.
+    pub fn is_tls(&self) -> bool {
+        self.tls
     }
 }
 

@@ -3,13 +3,15 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
 };
 
 use tower::Service;
+
+use crate::lock;
 
 /// The newest of several stacks. Each connection goes to the one that stands when it comes,
 /// and stays there.
@@ -41,7 +43,7 @@ impl<S: Clone> Live<S> {
     /// Puts `stack` in the place of the one before, in all clones.
     pub fn replace(&self, stack: S) {
         let newest = &self.newest;
-        let mut current = newest.stack.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&newest.stack);
         let old = mem::replace(&mut *current, stack);
         newest.version.fetch_add(1, Ordering::Release);
         drop(current);
@@ -54,7 +56,7 @@ impl<S: Clone> Live<S> {
         if newest.version.load(Ordering::Acquire) == self.version {
             return None;
         }
-        let stack = newest.stack.lock().unwrap_or_else(PoisonError::into_inner);
+        let stack = lock(&newest.stack);
         Some((newest.version.load(Ordering::Acquire), stack.clone()))
     }
 }

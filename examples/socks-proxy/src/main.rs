@@ -47,7 +47,7 @@ use std::{
     error::Error,
     io::{self, Write},
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use config::{Cli, Config, Instead};
@@ -107,4 +107,9 @@ fn run(cli: Cli, config: Config, log: &Arc<Log>) -> Result<(), Box<dyn Error>> {
         admin,
         log: Arc::clone(log),
     })
+}
+
+/// Whoever panicked while it was held has left nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

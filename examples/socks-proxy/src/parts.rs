@@ -73,8 +73,7 @@ impl Parts {
 /// Keys that say nothing without others, or against them.
 fn agrees(config: &Config) -> Result<(), String> {
     let at = |key| config.said.at(key);
-    let has_users = !config.user.is_empty() || config.users.is_some();
-    if config.lockout_after.is_some() && !has_users {
+    if config.lockout_after.is_some() && !config.has_users() {
         // Who asks for this alone takes the proxy for a closed one.
         let key = at("lockout-after");
         return Err(format!(

@@ -26,7 +26,7 @@ fn lines(config: &Config) -> Vec<String> {
         "SOCKS and HTTP"
     };
     let mut who = Vec::new();
-    if has_users(config) {
+    if config.has_users() {
         who.push("users with a password".to_owned());
     }
     if !config.open_to.is_empty() {
@@ -40,7 +40,7 @@ fn lines(config: &Config) -> Vec<String> {
         .listen
         .iter()
         .map(|at| match &config.tls_client_ca {
-            Some(_) if listen::is_tls(at) => {
+            Some(_) if at.is_tls() => {
                 format!("{at:?}: {protocols} for those who have a certificate")
             }
             _ => format!("{at:?}: {protocols} for {who}"),
@@ -78,7 +78,8 @@ fn warnings(config: &Config) -> Vec<String> {
         nets.iter()
             .any(|net: &crate::config::Text<crate::config::Net>| net.0.prefix_len() == 0)
     };
-    let is_open = !has_users(config) && config.open_to.is_empty() && config.tls_client_ca.is_none();
+    let is_open =
+        !config.has_users() && config.open_to.is_empty() && config.tls_client_ca.is_none();
     if exposed && is_open && config.open {
         add(
             "open",
@@ -102,7 +103,7 @@ fn warnings(config: &Config) -> Vec<String> {
             "whoever connects says what address it has: name the load balancers alone",
         );
     }
-    if listen::exposed_in_clear(config) && has_users(config) {
+    if listen::exposed_in_clear(config) && config.has_users() {
         add(
             "listen",
             "passwords cross the network in clear: tls:// in front of the address encrypts them",
@@ -121,10 +122,6 @@ fn warnings(config: &Config) -> Vec<String> {
         }
     }
     all
-}
-
-fn has_users(config: &Config) -> bool {
-    !config.user.is_empty() || config.users.is_some()
 }
 
 #[cfg(unix)]

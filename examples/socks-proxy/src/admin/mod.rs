@@ -7,7 +7,7 @@ mod web;
 use std::{
     error::Error,
     net::TcpListener,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use socks_tower::{
 use tokio::time::interval;
 
 use self::{guard::Guard, totals::Totals};
-use crate::{config::Config, shutdown::Readiness};
+use crate::{config::Config, lock, shutdown::Readiness};
 
 /// What is known of the proxy, by its stacks, for the page.
 #[derive(Clone)]
@@ -47,14 +47,14 @@ impl Watch {
     /// Has the page show these upstreams, in the place of those before.
     pub fn show(&self, pool: impl Fn() -> Vec<UpstreamStatus> + Send + 'static) {
         let old = {
-            let mut shown = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shown = lock(&self.pool);
             std::mem::replace(&mut *shown, Box::new(pool))
         };
         drop(old);
     }
 
     fn upstreams(&self) -> Vec<UpstreamStatus> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)()
+        lock(&self.pool)()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -16,6 +16,8 @@ use socks_tower::{
         observe::{CarriedReport, Outcome, Record, Summary},
     },
 };
+
+use crate::lock;
 
 /// Seconds that a plot shows.
 const SHOWN: usize = 300;
@@ -136,8 +138,4 @@ impl Observer for Totals {
         };
         *lock(table).entry(why).or_default() += 1;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
-use socks_tower::{Direction, middleware::LiveSession};
+use socks_tower::{Direction, SessionId, middleware::LiveSession};
 
 use super::{
     Watch,
@@ -140,9 +140,14 @@ async fn state(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Json
     let find = wanted.find.to_lowercase();
     let live = watch.sessions.list();
     let rows = live.iter().map(|live| Row::of(live));
-    let mut sessions: Vec<_> = rows.filter(|row| row.has(&find)).collect();
-    let found = sessions.len();
-    sessions.truncate(MOST_ROWS);
+    let (found, sessions) = if find.is_empty() {
+        (live.len(), rows.take(MOST_ROWS).collect())
+    } else {
+        let mut found: Vec<_> = rows.filter(|row| row.has(&find)).collect();
+        let all = found.len();
+        found.truncate(MOST_ROWS);
+        (all, found)
+    };
     let upstreams = watch.upstreams().into_iter().map(|it| Upstream {
         name: it.name.to_string(),
         live: it.live,
@@ -158,13 +163,9 @@ async fn state(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Json
 }
 
 async fn end(State(shown): State<Shown>, Path(id): Path<String>) -> StatusCode {
-    match shown
-        .watch
-        .sessions
-        .end_where(|live| live.id().to_string() == id)
-    {
-        0 => StatusCode::NOT_FOUND,
-        _ => StatusCode::NO_CONTENT,
+    match id.parse().map(SessionId::new) {
+        Ok(id) if shown.watch.sessions.end(id) => StatusCode::NO_CONTENT,
+        _ => StatusCode::NOT_FOUND,
     }
 }
 

@@ -293,6 +293,13 @@ pub struct Config {
     pub said: Said,
 }
 
+impl Config {
+    /// Whether clients are asked for passwords.
+    pub fn has_users(&self) -> bool {
+        !self.user.is_empty() || self.users.is_some()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -102,7 +102,10 @@ macro_rules! secret {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&$shown(&self.0))
+                match is_elsewhere(&self.0) {
+                    true => f.write_str(&self.0),
+                    false => f.write_str(&$shown(&self.0)),
+                }
             }
         }
 
@@ -153,17 +156,11 @@ fn is_elsewhere(text: &str) -> bool {
 
 const HIDDEN: &str = "***";
 
-fn shown_token(text: &str) -> String {
-    if is_elsewhere(text) {
-        return text.to_owned();
-    }
+fn shown_token(_: &str) -> String {
     HIDDEN.to_owned()
 }
 
 fn shown_login(text: &str) -> String {
-    if is_elsewhere(text) {
-        return text.to_owned();
-    }
     match text.split_once(':') {
         Some((name, _)) => format!("{name}:{HIDDEN}"),
         // It may be the password alone.
@@ -172,9 +169,6 @@ fn shown_login(text: &str) -> String {
 }
 
 fn shown_url(text: &str) -> String {
-    if is_elsewhere(text) {
-        return text.to_owned();
-    }
     match text.split_once("://") {
         Some((scheme, rest)) => match rest.rsplit_once('@') {
             Some((_, host)) => format!("{scheme}://{HIDDEN}@{host}"),
