@@ -254,6 +254,7 @@
 //! | `metrics` | no | `MetricsLayer`: sessions, bytes, failures and latencies, by the `metrics` facade |
 //! | `bandwidth` | no | `BandwidthLayer`: bytes and datagrams per second of a tunnel, a client, a user, and all |
 //! | `quota` | no | `QuotaLayer`: bytes per day or month of a client, a user, or all |
+//! | `redis` | no | `RedisLimitsLayer`: limits that several nodes count together, on Redis; turns `rate-limit`, `lockout`, `quota` and `sessions` on |
 //! | `tap` | no | `TapLayer`: looks at the first bytes of tunnels, for TLS server names and HTTP hosts |
 //! | `http-connect` | no | `HttpConnectLayer`: HTTP CONNECT, alone or on the same port as SOCKS; `HttpConnector`: through a proxy that speaks it |
 //! | `http-forward` | no | `HttpForwardLayer`: plain HTTP requests on the same connections, by hyper; turns `http-connect` on |

@@ -26,6 +26,7 @@ pub mod namespace;
 pub mod origin;
 pub mod program;
 pub mod proxy;
+pub mod redis;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
 

@@ -19,6 +19,8 @@ pub mod metrics;
 pub mod observe;
 #[cfg(feature = "quota")]
 pub mod quota;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sessions")]
 pub mod sessions;
 #[cfg(any(feature = "rate-limit", feature = "lockout"))]
@@ -43,6 +45,8 @@ pub use metrics::MetricsLayer;
 pub use observe::{Observe, ObserveLayer, Observer};
 #[cfg(feature = "quota")]
 pub use quota::{MemoryQuota, QuotaKey, QuotaLayer, QuotaStore};
+#[cfg(feature = "redis")]
+pub use redis::Redis;
 #[cfg(feature = "sessions")]
 pub use sessions::{Ban, LiveSession, Register, RegisterLayer, Sessions};
 #[cfg(any(feature = "rate-limit", feature = "lockout"))]

@@ -581,7 +581,7 @@ async fn what_is_discovered_is_added_and_removed() {
     ];
     pool.follow(Changes(changes.into_iter())).await.unwrap();
     let names: Vec<_> = pool.upstreams().into_iter().map(|it| it.name).collect();
-    assert_eq!(names, ["c".into(), "b".into()]);
+    assert_eq!(names, ["c", "b"].map(Arc::from));
 }
 
 /// No upstream is lost of a pool of four, whatever becomes of three of them.

@@ -1,0 +1,34 @@
+use std::sync::OnceLock;
+
+use redis::{Cmd, cmd};
+
+/// A script that Redis runs, whole or not at all.
+#[derive(Debug)]
+pub(crate) struct Script {
+    text: &'static str,
+    hash: OnceLock<String>,
+}
+
+impl Script {
+    pub(crate) const fn new(text: &'static str) -> Self {
+        let hash = OnceLock::new();
+        Self { text, hash }
+    }
+
+    /// Calls it with so many keys, which are the arguments to add first.
+    pub(crate) fn call(&self, keys: usize) -> Cmd {
+        let hash = self
+            .hash
+            .get_or_init(|| redis::Script::new(self.text).get_hash().to_owned());
+        let mut call = cmd("EVALSHA");
+        call.arg(hash).arg(keys);
+        call
+    }
+
+    /// Makes it known, to calls that follow.
+    pub(crate) fn load(&self) -> Cmd {
+        let mut load = cmd("SCRIPT");
+        load.arg("LOAD").arg(self.text);
+        load
+    }
+}
