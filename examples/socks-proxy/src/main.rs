@@ -16,6 +16,7 @@
 )]
 
 mod admin;
+mod agent;
 mod beats;
 mod choose;
 mod clients;
@@ -30,6 +31,7 @@ mod live;
 mod log;
 mod manager;
 mod names;
+mod node;
 mod parts;
 mod policy;
 mod reload;
@@ -99,12 +101,14 @@ fn run(cli: Cli, config: Config, log: &Arc<Log>) -> Result<(), Box<dyn Error>> {
     }
     kept.commit();
     let admin = admin::bind(&config)?;
+    let agent = agent::bind(&config)?;
     serve::serve(Start {
         cli: Arc::new(cli),
         config,
         parts,
         kept,
         admin,
+        agent,
         log: Arc::clone(log),
     })
 }

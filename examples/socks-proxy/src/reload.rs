@@ -27,16 +27,18 @@ pub struct Reload<S> {
 }
 
 /// Keys that are read at the start alone.
-const AT_THE_START: [&str; 11] = [
+const AT_THE_START: [&str; 13] = [
     "listen",
     "keepalive",
     "unready-time",
     "grace",
     "max-connections",
+    "node",
     "threads",
     "runtime",
     "admin",
     "admin-token",
+    "agent",
     "log-file",
     "log-format",
 ];

@@ -16,6 +16,7 @@ use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use crate::{
     admin::Admin,
+    agent::Agent,
     beats::{Beating, Beats},
     config::{Cli, Config, Runtime},
     descriptors,
@@ -39,6 +40,7 @@ pub struct Start {
     pub parts: Parts,
     pub kept: Kept,
     pub admin: Option<Admin>,
+    pub agent: Option<Agent>,
     pub log: Arc<Log>,
 }
 
@@ -156,7 +158,10 @@ impl Start {
     ) -> io::Result<Serving<impl Proxy<BoxStream> + Clone + Send>> {
         let watch = self.admin.as_ref().map(|admin| admin.watch.clone());
         if let Some(admin) = self.admin {
-            admin.spawn(readiness)?;
+            admin.spawn(readiness.clone())?;
+        }
+        if let Some(agent) = self.agent {
+            agent.spawn(readiness)?;
         }
         let build = move |config: &Config, parts| stack(config, parts, &addrs, watch.as_ref());
         let live = Live::new(build(&self.config, self.parts));

@@ -15,6 +15,7 @@ mod log_file;
 mod logging;
 mod manager;
 mod names;
+mod node;
 mod readme;
 #[cfg(unix)]
 mod reload;

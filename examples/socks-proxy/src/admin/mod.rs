@@ -19,7 +19,7 @@ use socks_tower::{
 use tokio::time::interval;
 
 use self::{guard::Guard, totals::Totals};
-use crate::{config::Config, lock, shutdown::Readiness};
+use crate::{config::Config, lock, node, shutdown::Readiness};
 
 /// What is known of the proxy, by its stacks, for the page.
 #[derive(Clone)]
@@ -63,6 +63,8 @@ pub struct Admin {
     listener: TcpListener,
     guard: Guard,
     metrics: PrometheusHandle,
+    /// What it is called.
+    node: String,
     pub watch: Watch,
 }
 
@@ -75,11 +77,17 @@ pub fn bind(config: &Config) -> Result<Option<Admin>, Box<dyn Error>> {
     let listener = TcpListener::bind(addr)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|error| format!("{key}: cannot listen on {addr}: {error}"))?;
-    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let metrics = PrometheusBuilder::new();
+    let metrics = match node::said(config) {
+        Some(name) => metrics.add_global_label("node", name),
+        None => metrics,
+    };
+    let metrics = metrics.install_recorder()?;
     Ok(Some(Admin {
         listener,
         guard: Guard::new(config)?,
         metrics,
+        node: node::name(config),
         watch: Watch {
             sessions: Sessions::new(),
             totals: Arc::default(),
@@ -112,6 +120,7 @@ impl Admin {
         let shown = web::Shown {
             watch: self.watch,
             metrics: self.metrics,
+            node: self.node,
             readiness,
         };
         let router = web::router(shown, self.guard);

@@ -152,6 +152,8 @@ function show(state) {
     [name, is_out ? "out" : `${live} live`, is_out ? "bad" : ""];
   pairs("upstreams", state.upstreams.map(health), "no pool: nothing to choose from");
   showSessions(state);
+  text("node", state.node);
+  document.title = `socks-proxy ${state.node}`;
   status(state.ready ? "ready" : "ending: it takes no more clients", state.ready);
 }
 

@@ -28,6 +28,7 @@ const MOST_ROWS: usize = 1000;
 pub struct Shown {
     pub watch: Watch,
     pub metrics: PrometheusHandle,
+    pub node: String,
     pub readiness: Readiness,
 }
 
@@ -66,6 +67,7 @@ struct Wanted {
 
 #[derive(Serialize)]
 struct PageState {
+    node: String,
     ready: bool,
     totals: Report,
     upstreams: Vec<Upstream>,
@@ -135,7 +137,10 @@ impl Row {
 
 async fn state(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Json<PageState> {
     let Shown {
-        watch, readiness, ..
+        watch,
+        node,
+        readiness,
+        ..
     } = shown;
     let find = wanted.find.to_lowercase();
     let live = watch.sessions.list();
@@ -154,6 +159,7 @@ async fn state(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Json
         is_out: it.is_out,
     });
     Json(PageState {
+        node,
         ready: readiness.is_ready(),
         totals: watch.totals.report(),
         upstreams: upstreams.collect(),

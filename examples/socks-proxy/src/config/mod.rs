@@ -26,6 +26,7 @@ pub use values::{Login, Mark, Net, Ports, Seconds, Text, Token, WayOut};
 use crate::{
     listen::Listen,
     names::Dns,
+    node::NodeName,
     policy::{Limit, NamedGroup, Rule},
 };
 
@@ -253,6 +254,11 @@ pub struct Config {
     #[arg(long, value_name = "LIMIT", help_heading = LIMITS)]
     pub limit: Vec<Text<Limit>>,
 
+    /// Name of this proxy among others, on its page; said, it is in each line of the log and on
+    /// each metric [default: the machine's name]
+    #[arg(long, value_name = "NAME", help_heading = RUNNING)]
+    pub node: Option<Text<NodeName>>,
+
     /// Threads that serve [default: one per core]
     #[arg(long, value_name = "N", help_heading = RUNNING)]
     pub threads: Option<NonZeroUsize>,
@@ -272,6 +278,11 @@ pub struct Config {
     /// arguments)
     #[arg(long, value_name = "TOKEN", help_heading = RUNNING)]
     pub admin_token: Option<Token>,
+
+    /// Say at this address whether clients may come, as HAProxy's agent-check asks: `up 100%`,
+    /// and `up 0%` once told to end. Whoever reaches it can ask
+    #[arg(long, value_name = "ADDR:PORT", help_heading = RUNNING)]
+    pub agent: Option<SocketAddr>,
 
     /// What to log: a level, or a filter; `warn,socks::access=info` adds the access log,
     /// an event for each session, to the warnings [default: RUST_LOG, else warn]
@@ -345,10 +356,12 @@ impl Default for Config {
             max_connections: None,
             max_connections_per_client: None,
             limit: Vec::new(),
+            node: None,
             threads: None,
             runtime: Runtime::default(),
             admin: None,
             admin_token: None,
+            agent: None,
             log: None,
             log_file: None,
             log_format: LogFormat::default(),

@@ -3,6 +3,7 @@
 //! nobody reads the log, is dropped, and the log says how much that was.
 
 mod file;
+mod named;
 
 use std::{
     env,
@@ -17,7 +18,11 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::{EnvFilter, reload};
 
 pub use self::file::{LogFile, Reopen};
-use crate::config::{Config, LogFormat};
+use self::named::Named;
+use crate::{
+    config::{Config, LogFormat},
+    node,
+};
 
 /// What the log is to hold.
 pub fn filter(config: &Config) -> Result<EnvFilter, Box<dyn Error>> {
@@ -49,28 +54,34 @@ type Refilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync
 
 impl Log {
     pub fn to_stderr(format: LogFormat) -> Self {
-        Self::new(stderr(), format, MAX_WAITING)
+        Self::new(stderr(), format, None, MAX_WAITING)
     }
 
     /// Where the operator wants it.
     pub fn of(config: &Config) -> Result<Self, Box<dyn Error>> {
+        let node = node::said(config);
         let Some(path) = &config.log_file else {
-            return Ok(Self::to_stderr(config.log_format));
+            return Ok(Self::new(stderr(), config.log_format, node, MAX_WAITING));
         };
         let reopen = Reopen::default();
         let file = LogFile::open(path, reopen.clone()).map_err(|error| {
             let key = config.said.at("log-file");
             format!("{key}: cannot write {}: {error}", path.display())
         })?;
-        let mut log = Self::new(file, config.log_format, MAX_WAITING);
+        let mut log = Self::new(file, config.log_format, node, MAX_WAITING);
         (log.reopen, log.to_stderr) = (reopen, false);
         Ok(log)
     }
 
-    fn new(out: impl Write + Send + 'static, format: LogFormat, max_waiting: usize) -> Self {
+    fn new(
+        out: impl Write + Send + 'static,
+        format: LogFormat,
+        node: Option<String>,
+        max_waiting: usize,
+    ) -> Self {
         let dropped = Arc::new(OnceLock::new());
         let out = Counting {
-            out,
+            out: Named::new(out, format, node),
             format,
             dropped: Arc::clone(&dropped),
             told: 0,
@@ -180,13 +191,13 @@ impl<W: Write> Counting<W> {
         }
         self.told += lines;
         self.told_at = Some(Instant::now());
-        match self.format {
-            LogFormat::Text => writeln!(self.out, "{lines} lines of the log were dropped"),
-            LogFormat::Json => writeln!(
-                self.out,
+        let line = match self.format {
+            LogFormat::Text => format!("{lines} lines of the log were dropped"),
+            LogFormat::Json => format!(
                 r#"{{"level":"WARN","fields":{{"message":"lines of the log were dropped","lines":{lines}}}}}"#
             ),
-        }
+        };
+        self.out.write_all((line + "\n").as_bytes())
     }
 }
 
@@ -242,7 +253,7 @@ mod tests {
                 text: Arc::default(),
             };
             let text = Arc::clone(&out.text);
-            let log = Log::new(out, format, 4);
+            let log = Log::new(out, format, None, 4);
             for _ in 0..100 {
                 log.queue.clone().write_all(b"line\n").unwrap();
             }
