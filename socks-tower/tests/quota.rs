@@ -16,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use socks_tower::{
     Accepted, Attempt, AuthenticateLayer, BoxError, ConnectLayer, Direction, End, HandshakeLayer,
-    Identity, NoAuth, Relay, Request, Session, Transfer, Versions,
+    Identity, NoAuth, Policy, Refusal, Relay, ReplyCode, Request, Session, Transfer, Versions,
     middleware::{MemoryQuota, QuotaKey, QuotaLayer, QuotaStore},
     v4::UserId,
 };
@@ -211,7 +211,7 @@ async fn a_quota_that_is_far_away_is_asked_for_leases_and_given_back_what_is_lef
         client.write_all(&[0; 50_000]).await.unwrap();
         target.read_exact(&mut [0; 50_000]).await.unwrap();
     }
-    assert!(remote.asked.load(Ordering::Relaxed) <= 6);
+    assert!(remote.asked.load(Ordering::Relaxed) <= 9);
     drop((client, target));
     assert_eq!(ended.await.unwrap().unwrap().up, 400_000);
     sleep(SECOND).await;
@@ -222,6 +222,68 @@ async fn a_quota_that_is_far_away_is_asked_for_leases_and_given_back_what_is_lef
     assert_eq!(all_of(&mut target).await, 600_000);
     assert_eq!(ended.await.unwrap().unwrap().end, End::QuotaExceeded);
     sender.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_a_lease_is_held_however_many_come_at_once() {
+    let remote = Remote::with(1_000_000);
+    let layer =
+        QuotaLayer::overall(Arc::clone(&remote)).with_lease(NonZeroU64::new(10_000).unwrap());
+    let held = || 1_000_000 - remote.left.load(Ordering::Relaxed);
+    let all = (0..50).map(|_| {
+        let layer = layer.clone();
+        tokio::spawn(async move { session(&layer, SOCKS5, GRANTED5).await })
+    });
+    let mut live = Vec::new();
+    for one in all.collect::<Vec<_>>() {
+        live.push(one.await.unwrap());
+    }
+    assert_eq!((held(), remote.asked.load(Ordering::Relaxed)), (10_000, 1));
+
+    let mut moved = 0;
+    for (client, target, _) in &mut live {
+        client.write_all(&[0; 2_345]).await.unwrap();
+        target.read_exact(&mut [0; 2_345]).await.unwrap();
+        moved += 2_345;
+        assert!(held() <= moved + 10_000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hangs_up_while_a_quota_is_asked_loses_no_lease() {
+    let remote = Remote::with(1_000_000);
+    let layer = QuotaLayer::overall(Arc::clone(&remote));
+    let connector = service_fn(|_: Request| async { Ok::<_, Infallible>(duplex(1).0) });
+    let proxy = ServiceBuilder::new()
+        .layer(HandshakeLayer::new())
+        .layer(AuthenticateLayer::new(NoAuth))
+        .layer(layer)
+        .layer(ConnectLayer::new(connector))
+        .service(Relay::new());
+    let (mut client, io) = duplex(64);
+    client.write_all(SOCKS5).await.unwrap();
+    let session = tokio::spawn(proxy.oneshot(Accepted::new(io, Session::new())));
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(remote.asked.load(Ordering::Relaxed), 1);
+    session.abort();
+    sleep(SECOND).await;
+    assert_eq!(remote.left.load(Ordering::Relaxed), 1_000_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_chooses_what_those_hear_whom_it_fails() {
+    struct Closed;
+    #[async_trait]
+    impl QuotaStore for Closed {
+        async fn take(&self, _: &QuotaKey, _: u64) -> Result<u64, BoxError> {
+            Err(Refusal::new(ReplyCode::NETWORK_UNREACHABLE, "closed")?.into())
+        }
+        async fn give_back(&self, _: &QuotaKey, _: u64) -> Result<(), BoxError> {
+            panic!("nothing was taken")
+        }
+    }
+    let unreachable = b"\x05\x00\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00";
+    refused(&QuotaLayer::overall(Closed), SOCKS5, unreachable).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,9 +327,8 @@ async fn a_quota_that_says_nothing_lets_nobody_in() {
     assert_eq!(started.elapsed().as_secs(), 5);
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_association_ends_when_its_quota_is_too_small_for_a_datagram() {
-    let layer = QuotaLayer::overall(MemoryQuota::new(2_000, HOUR));
+/// What carries out a quota in an association.
+async fn association(layer: QuotaLayer) -> Policy {
     let (policies, mut policy) = tokio::sync::mpsc::channel(1);
     let relay = service_fn(move |requested: socks_tower::Requested<DuplexStream>| {
         let policies = policies.clone();
@@ -287,9 +348,28 @@ async fn an_association_ends_when_its_quota_is_too_small_for_a_datagram() {
     );
     let stack = ServiceBuilder::new().layer(layer).service(relay);
     stack.oneshot(requested).await.unwrap();
-    let policy = policy.recv().await.unwrap();
+    policy.recv().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_association_ends_when_its_quota_is_too_small_for_a_datagram() {
+    let layer = QuotaLayer::overall(MemoryQuota::new(2_000, HOUR));
+    let policy = association(layer).await;
     assert!(policy.try_grant(Direction::Up, 1_500));
     assert!(!policy.is_exhausted());
     assert!(!policy.try_grant(Direction::Down, 1_500));
+    assert!(policy.is_exhausted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn datagrams_larger_than_a_lease_pass() {
+    let lease = NonZeroU64::new(1_000).unwrap();
+    let layer = QuotaLayer::overall(MemoryQuota::new(6_000, HOUR)).with_lease(lease);
+    let policy = association(layer).await;
+    for bytes in [700, 700, 1_500, 1_500, 700, 900] {
+        assert!(policy.try_grant(Direction::Up, bytes));
+    }
+    assert!(!policy.is_exhausted());
+    assert!(!policy.try_grant(Direction::Up, 1));
     assert!(policy.is_exhausted());
 }

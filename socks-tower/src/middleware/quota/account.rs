@@ -2,14 +2,17 @@
 
 use std::{
     collections::HashMap,
+    error::Error as StdError,
+    fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Waker},
     time::Duration,
 };
 
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 
 use super::{QuotaKey, QuotaStore, key::KeyOf};
 use crate::session::{
@@ -45,16 +48,40 @@ pub(super) struct Account {
     accounts: Arc<Accounts>,
     key: QuotaKey,
     state: Mutex<State>,
+    /// A renewal is over.
+    answered: Notify,
 }
 
 #[derive(Default)]
 struct State {
     left: u64,
+    /// One at a time asks for more, so that no more than a lease is held.
     renewing: bool,
     /// When the quota said that nothing is left.
     emptied: Option<Instant>,
     failures: u8,
-    failed: Option<Instant>,
+    failed: Option<Failed>,
+}
+
+struct Failed {
+    at: Instant,
+    why: Arc<dyn StdError + Send + Sync>,
+}
+
+/// What a quota failed with, for all who waited.
+#[derive(Debug)]
+struct Untold(Arc<dyn StdError + Send + Sync>);
+
+impl fmt::Display for Untold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Untold {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0)
+    }
 }
 
 impl Accounts {
@@ -84,6 +111,7 @@ impl Accounts {
             accounts: Arc::clone(self),
             key: key.clone(),
             state: Mutex::default(),
+            answered: Notify::new(),
         });
         live.insert(key, Arc::downgrade(&account));
         Some(account)
@@ -105,44 +133,60 @@ impl Account {
     ///
     /// The quota's, and its silence.
     pub(super) async fn admits(self: &Arc<Self>) -> Result<bool, BoxError> {
-        if self.lock().left > 0 {
-            return Ok(true);
+        // Before the renewal begins, which may be over at once.
+        let answered = self.answered.notified();
+        let begins = {
+            let mut state = self.lock();
+            if state.left > 0 {
+                return Ok(true);
+            }
+            !mem::replace(&mut state.renewing, true)
+        };
+        if begins {
+            self.renew(0);
         }
-        self.fetch().await?;
-        Ok(self.lock().left > 0)
+        answered.await;
+        let state = self.lock();
+        match &state.failed {
+            Some(failed) => Err(Untold(Arc::clone(&failed.why)).into()),
+            // Others may have used it up already, and there will be more.
+            None => Ok(state.left > 0 || !state.is_empty()),
+        }
     }
 
-    /// Leases more.
-    async fn fetch(&self) -> Result<(), BoxError> {
-        let asked = self.accounts.quota.take(&self.key, self.accounts.lease);
+    /// Leases as much as is missing of a lease, or of a datagram that is larger.
+    async fn fetch(&self, want: u64) {
+        let lease = self.accounts.lease.max(want);
+        let missing = lease.saturating_sub(self.lock().left);
+        let asked = self.accounts.quota.take(&self.key, missing);
         let answer = match timeout(PATIENCE, asked).await {
             Ok(answer) => answer,
             Err(silence) => Err(silence.into()),
         };
         let mut state = self.lock();
-        match &answer {
+        match answer {
             Ok(bytes) => {
-                state.left = state.left.saturating_add(*bytes);
-                state.emptied = (*bytes == 0).then(Instant::now);
+                state.left = state.left.saturating_add(bytes);
+                state.emptied = (bytes == 0).then(Instant::now);
                 state.failures = 0;
                 state.failed = None;
             }
             Err(error) => {
-                state.failures = state.failures.saturating_add(1);
-                state.failed = Some(Instant::now());
                 tracing::warn!(key = self.key.text().as_str(), %error, "quota cannot be told");
+                state.failures = state.failures.saturating_add(1);
+                state.failed = Some(Failed {
+                    at: Instant::now(),
+                    why: error.into(),
+                });
             }
         }
-        answer.map(drop)
     }
 
-    /// Leases more, now if that needs no waiting.
-    fn renew(self: &Arc<Self>) {
+    /// Leases more, now if that needs no waiting. What is on its way is not lost if those
+    /// who wait for it go.
+    fn renew(self: &Arc<Self>, want: u64) {
         let renewal = Renewal(Arc::clone(self));
-        run(async move {
-            // It is logged.
-            let _ = renewal.0.fetch().await;
-        });
+        run(async move { renewal.0.fetch(want).await });
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -185,6 +229,7 @@ struct Renewal(Arc<Account>);
 impl Drop for Renewal {
     fn drop(&mut self) {
         self.0.lock().renewing = false;
+        self.0.answered.notify_waiters();
     }
 }
 
@@ -215,35 +260,45 @@ impl State {
         self.emptied.is_some_and(|at| at.elapsed() < FRESH)
     }
 
-    fn begins_renewal(&mut self, lease: u64) -> bool {
-        let waits = self.failed.is_some_and(|at| at.elapsed() < RETRY);
-        let begins = self.left < lease.div_ceil(2) && !self.renewing && !waits && !self.is_empty();
+    fn begins_renewal(&mut self, lease: u64, want: u64) -> bool {
+        let waits = self
+            .failed
+            .as_ref()
+            .is_some_and(|failed| failed.at.elapsed() < RETRY);
+        let low = self.left <= lease / 2 || self.left < want;
+        let begins = low && !self.renewing && !waits && !self.is_empty();
         self.renewing |= begins;
         begins
     }
 }
 
-impl Throttle for Share {
-    fn take(&self, _: Direction, want: u64) -> Grant {
+impl Share {
+    /// Takes up to `most` bytes.
+    fn spend(&self, most: u64) -> Grant {
         let account = &self.0;
         let mut state = account.lock();
-        let mut bytes = state.take(want);
-        if state.begins_renewal(account.accounts.lease) {
+        // Before anything is taken, which may come back: no more than a lease is held.
+        if state.begins_renewal(account.accounts.lease, most) {
             drop(state);
-            account.renew();
+            account.renew(most);
             state = account.lock();
         }
-        if bytes == 0 {
-            bytes = state.take(want);
-        }
+        let bytes = state.take(most);
         if bytes > 0 {
             return Grant::Bytes(bytes);
         }
         if state.is_empty() || state.failures >= MOST_FAILURES {
             return Grant::Exhausted;
         }
-        let retry = state.failed.filter(|_| !state.renewing);
-        Grant::Wait(retry.map_or_else(|| Instant::now() + LOOK, |failed| failed + RETRY))
+        let failed = state.failed.as_ref().filter(|_| !state.renewing);
+        Grant::Wait(failed.map_or_else(|| Instant::now() + LOOK, |failed| failed.at + RETRY))
+    }
+}
+
+impl Throttle for Share {
+    fn take(&self, _: Direction, want: u64) -> Grant {
+        // With the other half, the next read need not wait for more.
+        self.spend(want.min(self.0.accounts.lease.div_ceil(2)))
     }
 
     fn give_back(&self, _: Direction, bytes: u64) {
@@ -252,7 +307,7 @@ impl Throttle for Share {
     }
 
     fn try_take(&self, direction: Direction, bytes: u64) -> bool {
-        match self.take(direction, bytes) {
+        match self.spend(bytes) {
             Grant::Bytes(granted) if granted >= bytes => true,
             Grant::Bytes(granted) => {
                 // The last bytes are too few for a datagram: that is the end.
