@@ -110,6 +110,7 @@
 //! | `ProxyProtocolLayer` | before TLS and the first stage | a close |
 //! | `TlsLayer` | before the first stage | TLS's alert |
 //! | `LiveLimitLayer`, `RateLimitLayer` | between the stages, or around the connector | a close, or 01; or it waits |
+//! | `RedisLimitsLayer` | as both of these | a close, or 01 |
 //! | `LockoutLayer` | around a verifier, its gate before the first stage | the method's refusal, or a close |
 //! | `AuthCacheLayer` | around a verifier, within the lock-out | nothing |
 //! | `HttpConnectLayer`, `HttpForwardLayer` | in the place of the SOCKS stages, or beside them | HTTP's statuses |

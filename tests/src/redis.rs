@@ -41,7 +41,8 @@ impl RedisServer {
         Self::start_with(&["--save", "", "--appendonly", "yes"]).await
     }
 
-    /// Starts one with `args` besides, in which `{folder}` is a folder of its own.
+    /// Starts one with `args` besides, in which `{folder}` is a folder of its own,
+    /// and `{port}` its port.
     pub async fn start_with(args: &[&str]) -> Self {
         let mut server = Self::prepare(args).await;
         server.start_again().await;
@@ -59,9 +60,12 @@ impl RedisServer {
         // It was free a moment ago; nobody else here asks for this one.
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let place = folder.display().to_string();
-        let args = args.iter().map(|arg| arg.replace("{folder}", &place));
+        let addr = free.local_addr().unwrap();
+        let port = addr.port().to_string();
+        let fill = |arg: &&str| arg.replace("{folder}", &place).replace("{port}", &port);
+        let args = args.iter().map(fill);
         Self {
-            addr: free.local_addr().unwrap(),
+            addr,
             args: args.collect(),
             folder,
             process: None,

@@ -46,7 +46,7 @@ pub use observe::{Observe, ObserveLayer, Observer};
 #[cfg(feature = "quota")]
 pub use quota::{MemoryQuota, QuotaKey, QuotaLayer, QuotaStore};
 #[cfg(feature = "redis")]
-pub use redis::Redis;
+pub use redis::{Redis, RedisLimits, RedisLimitsLayer};
 #[cfg(feature = "sessions")]
 pub use sessions::{Ban, LiveSession, Register, RegisterLayer, Sessions};
 #[cfg(any(feature = "rate-limit", feature = "lockout"))]

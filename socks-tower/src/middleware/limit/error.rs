@@ -39,14 +39,19 @@ pub enum Limited {
         /// How many can be.
         max: usize,
     },
+    /// Those who count have not answered, and what they cannot be asked is refused.
+    #[error("nobody can say how many connections there are")]
+    #[cfg(feature = "redis")]
+    #[non_exhaustive]
+    Unanswered {},
 }
 
 impl From<Limited> for Error {
     fn from(limited: Limited) -> Self {
         #[cfg(feature = "rate-limit")]
-        let time = match limited {
-            Limited::Rate { retry_after, .. } => retry_after,
-            Limited::Live { .. } | Limited::Waited { .. } | Limited::Keys { .. } => None,
+        let time = match &limited {
+            Limited::Rate { retry_after, .. } => *retry_after,
+            _ => None,
         };
         #[cfg(not(feature = "rate-limit"))]
         let time: Option<Duration> = None;

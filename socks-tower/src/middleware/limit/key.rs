@@ -9,10 +9,10 @@ pub trait LimitKey: Clone + Eq + Hash + Send + Sync + 'static {}
 impl<T: Clone + Eq + Hash + Send + Sync + 'static> LimitKey for T {}
 
 /// How many keys are counted, unless set.
-pub(super) const MAX_KEYS: usize = 65_536;
+pub(in crate::middleware) const MAX_KEYS: usize = 65_536;
 
 /// Finds the key of what passes; none if it has none.
-pub(super) struct KeyOf<K, Seen = Session> {
+pub(in crate::middleware) struct KeyOf<K, Seen = Session> {
     find: Arc<dyn Fn(&Seen) -> Result<Option<K>, Error> + Send + Sync>,
 }
 
@@ -22,7 +22,9 @@ pub(super) struct KeyOf<K, Seen = Session> {
 struct Misplaced;
 
 impl<K, Seen> KeyOf<K, Seen> {
-    pub(super) fn new(key: impl Fn(&Seen) -> Option<K> + Send + Sync + 'static) -> Self {
+    pub(in crate::middleware) fn new(
+        key: impl Fn(&Seen) -> Option<K> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             find: Arc::new(move |seen| Ok(key(seen))),
         }
@@ -31,7 +33,7 @@ impl<K, Seen> KeyOf<K, Seen> {
     /// # Errors
     ///
     /// If it can never be known here.
-    pub(super) fn of(&self, seen: &Seen) -> Result<Option<K>, Error> {
+    pub(in crate::middleware) fn of(&self, seen: &Seen) -> Result<Option<K>, Error> {
         (self.find)(seen)
     }
 }
@@ -45,19 +47,19 @@ impl<K, Seen> Clone for KeyOf<K, Seen> {
 }
 
 impl KeyOf<()> {
-    pub(super) fn overall() -> Self {
+    pub(in crate::middleware) fn overall() -> Self {
         Self::new(|_| Some(()))
     }
 }
 
 impl KeyOf<Option<ClientKey>> {
-    pub(super) fn client() -> Self {
+    pub(in crate::middleware) fn client() -> Self {
         Self::new(|session| Some(ClientKey::of_session(session)))
     }
 }
 
 impl KeyOf<Option<Identity>> {
-    pub(super) fn identity() -> Self {
+    pub(in crate::middleware) fn identity() -> Self {
         Self {
             find: Arc::new(|session| {
                 // It means something behind authentication alone.

@@ -153,6 +153,11 @@ let per_target = RateLimitLayer::by(Rate::per_second(50), |request: &Request| {
 //! negotiation. One that hangs up meanwhile is noticed around the connector,
 //! and not between the stages.
 //!
+//! # On several nodes
+//!
+//! Each process counts for itself. `RedisLimitsLayer` (feature `redis`) has several count
+//! together.
+//!
 //! # Cost and bounds
 //!
 //! A new connection costs a `RateLimitLayer` a short lock. It costs a
@@ -173,6 +178,10 @@ mod rate;
 
 pub use error::Limited;
 pub use key::LimitKey;
+#[cfg(feature = "redis")]
+pub(super) use key::{KeyOf, MAX_KEYS};
 pub use live::{Hold, LiveLimit, LiveLimitFuture, LiveLimitLayer};
+#[cfg(feature = "redis")]
+pub(super) use rate::Buckets;
 #[cfg(feature = "rate-limit")]
 pub use rate::{Rate, RateLimit, RateLimitFuture, RateLimitLayer};

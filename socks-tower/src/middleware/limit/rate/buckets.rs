@@ -23,7 +23,7 @@ use crate::middleware::{limit::LimitKey, table::Table};
 type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<TokioInstant>>;
 
 /// The buckets of all keys. One that must have filled up again may be dropped.
-pub(super) struct Buckets<K> {
+pub(in crate::middleware) struct Buckets<K> {
     quota: Quota,
     max_keys: usize,
     keys: Mutex<Table<K, OfKey>>,
@@ -35,14 +35,14 @@ struct OfKey {
 }
 
 /// What one key may still have.
-pub(super) struct Bucket {
+pub(in crate::middleware) struct Bucket {
     limiter: Limiter,
     /// Whose turn it is to wait for the next: one that waits wakes up once.
     turn: Semaphore,
 }
 
 impl<K: LimitKey> Buckets<K> {
-    pub(super) fn new(quota: Quota, max_keys: usize) -> Self {
+    pub(in crate::middleware) fn new(quota: Quota, max_keys: usize) -> Self {
         Self {
             quota,
             max_keys,
@@ -50,12 +50,12 @@ impl<K: LimitKey> Buckets<K> {
         }
     }
 
-    pub(super) fn max_keys(&self) -> usize {
+    pub(in crate::middleware) fn max_keys(&self) -> usize {
         self.max_keys
     }
 
     /// None if there is no room for another key.
-    pub(super) fn bucket(&self, key: K) -> Option<Arc<Bucket>> {
+    pub(in crate::middleware) fn bucket(&self, key: K) -> Option<Arc<Bucket>> {
         let now = Instant::now();
         let filled_in = self.quota.burst_size_replenished_in();
         let idle = |of_key: &OfKey| {
@@ -82,14 +82,14 @@ impl Bucket {
     }
 
     /// Takes one, or says how long until there is one for those who ask now.
-    pub(super) fn take(&self) -> Result<(), Duration> {
+    pub(in crate::middleware) fn take(&self) -> Result<(), Duration> {
         self.limiter
             .check()
             .map_err(|until| until.wait_time_from(TokioClock.now()))
     }
 
     /// As [`take`](Self::take), behind those that wait.
-    pub(super) fn take_in_turn(&self) -> Result<(), Duration> {
+    pub(in crate::middleware) fn take_in_turn(&self) -> Result<(), Duration> {
         match self.turn.try_acquire() {
             Ok(_turn) => self.take(),
             Err(_) => Err(Duration::ZERO),

@@ -48,7 +48,7 @@ impl Rate {
     }
 
     /// None if nothing is let through.
-    pub(super) fn quota(self) -> Option<Quota> {
+    pub(in crate::middleware) fn quota(self) -> Option<Quota> {
         let burst = NonZeroU32::new(self.burst)?;
         let interval = self.per.checked_div(self.count)?;
         let interval = interval

@@ -16,4 +16,9 @@ pub use handle::{Outage, Redis};
 pub use health::RedisNumbers;
 pub use url::RedisUrlError;
 #[allow(unused_imports, reason = "for those who share state")]
-pub(crate) use {line::Line, member::Member, script::Script, unanswered::Unanswered};
+pub(crate) use {
+    line::Line,
+    member::{Member, MemberFuture},
+    script::Script,
+    unanswered::Unanswered,
+};
