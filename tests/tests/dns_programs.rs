@@ -3,6 +3,7 @@
 //! Ignored unless asked for: `cargo test -p socks-tests -- --ignored`.
 
 #![allow(
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "what fails here fails the test"
