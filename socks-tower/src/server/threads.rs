@@ -17,9 +17,9 @@ use super::{
     serve::Signal,
     tcp::{TcpAcceptor, adopt, bound, cannot_listen, keep_alive},
 };
+use crate::session::Keepalive;
 #[cfg(target_os = "linux")]
 use crate::session::or_without;
-use crate::session::{Keepalive, bulk};
 
 /// A server of several threads, each with a runtime and listeners of its own.
 ///
@@ -27,11 +27,6 @@ use crate::session::{Keepalive, bulk};
 /// thread: that costs fewest system calls for a connection. In exchange, work is
 /// dealt out by connection, and a thread that got the busy ones keeps them. A
 /// [`Server`] on Tokio's multi-thread runtime evens that out.
-///
-/// A thread that is woken again and again for bulk, or for batches of datagrams,
-/// and carries no small messages beside them, lets more of it gather before it
-/// looks: by half a millisecond at most (a twentieth of one for datagrams alone),
-/// where no other thread wants its core.
 ///
 /// ```no_run
 /// use socks_tower::{Socks5, ThreadedServer};
@@ -241,11 +236,7 @@ impl Worker {
     where
         S: Proxy<TcpStream> + Send + 'static,
     {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(bulk::before_waiting)
-            .on_thread_unpark(bulk::after_waiting)
-            .build();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(ServeError::Thread)?.block_on(async {
             let from_std = |listener| TcpAcceptor::new(listener, self.keepalive);
             let listeners = self.listeners.into_iter().map(from_std);

@@ -16,7 +16,6 @@
 //! - How sockets are kept alive: [`Keepalive`].
 //! - What the relay does to bytes besides carrying them: [`policy`].
 
-pub(crate) mod bulk;
 mod client_key;
 mod datagram_wrapper;
 mod datagrams;
@@ -44,6 +43,7 @@ pub(crate) mod threads;
 mod timeout;
 pub(crate) mod trace;
 mod transfer;
+mod turn;
 pub(crate) mod udp;
 pub(crate) mod watch;
 mod work;
@@ -90,5 +90,6 @@ pub(crate) use stream::{Wrap, take_buffered, tcp, wrap_by};
 pub(crate) use timeout::TimeoutAt;
 pub(crate) use timeout::{optional_timeout, second_look, timeout, timeout_at};
 pub use transfer::{End, Transfer};
+pub(crate) use turn::give_way;
 pub(crate) use work::{AnyConnector, AnyWork};
 pub use work::{Authorizer, Connector, Judge, Judged, Resolver, Work};

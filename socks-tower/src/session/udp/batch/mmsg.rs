@@ -26,10 +26,7 @@ use super::{
     refused::{Refusable, may_be_refusal},
     segments, send_one,
 };
-use crate::session::{
-    bulk::{self, Bulk},
-    udp::Socket,
-};
+use crate::session::{give_way, udp::Socket};
 
 static RECVMMSG: Refusable = Refusable::new("recvmmsg");
 static SENDMMSG: Refusable = Refusable::new("sendmmsg");
@@ -92,14 +89,11 @@ impl System for Mmsg {
                 }
             });
             drop(all);
-            if count > 1 {
-                bulk::moved(Bulk::Datagrams);
-            }
             if count > 0 {
                 return Poll::Ready(count);
             }
         }
-        cx.waker().wake_by_ref();
+        give_way(cx);
         Poll::Pending
     }
 

@@ -8,7 +8,7 @@ use std::{
 use tokio::io::ReadBuf;
 
 use super::{Datagram, HEADROOM, LEN, Received, SLOT, System, send_one};
-use crate::session::udp::Socket;
+use crate::session::{give_way, udp::Socket};
 
 #[derive(Debug, Default)]
 pub(crate) struct Plain;
@@ -35,7 +35,7 @@ impl System for Plain {
                 // It says something of one that was sent before. Stop at what
                 // came so far, so that slots and places keep step.
                 Poll::Ready(Err(_)) => {
-                    cx.waker().wake_by_ref();
+                    give_way(cx);
                     break;
                 }
                 Poll::Pending => break,

@@ -17,16 +17,13 @@ use tokio::io::ReadBuf;
 
 use self::{pipe::Pipe, read::poll_read};
 use super::lane::{Allowance, Fate, Lane};
-use crate::session::{Stream, bulk, tcp};
+use crate::session::{Stream, give_way, tcp};
 
 /// Reads in a row before the other direction, and other tasks, have their turn.
 const READS: usize = 16;
 
-/// Bytes after which it is their turn as well: some milliseconds' worth.
-const BURST: u64 = 4 * 1024 * 1024;
-
-/// Who sends less than this may wait for an answer.
-const MESSAGE: usize = 4 * 1024;
+/// Bytes after which it is their turn as well: a fraction of a millisecond's worth.
+const BURST: u64 = 1024 * 1024;
 
 /// Bytes on their way from one stream, the source, to the other.
 #[derive(Debug, Default)]
@@ -184,7 +181,7 @@ impl Flow {
             }
             ready!(self.poll_copy(cx, source, destination, &mut allowance))?;
         }
-        cx.waker().wake_by_ref();
+        give_way(cx);
         Poll::Pending
     }
 
@@ -214,9 +211,6 @@ impl Flow {
             let mut rest = buffer.get(..read.len).unwrap_or_default();
             if read.ended {
                 self.state = State::SourceEnded;
-            }
-            if rest.len() < MESSAGE {
-                bulk::talked();
             }
             let fate = allowance.show(rest);
             if fate == Fate::Stops {

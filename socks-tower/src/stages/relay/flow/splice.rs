@@ -8,11 +8,7 @@ use std::{
 use tokio::io::Interest;
 
 use super::{Allowance, Broken, Flow, Held, Pipe, Rest, State};
-use crate::session::{
-    Stream,
-    bulk::{self, Bulk},
-    tcp,
-};
+use crate::session::{Stream, tcp};
 
 /// A splice that brings fewer bytes than this was not worth it.
 pub(super) const LEAST: usize = 16 * 1024;
@@ -46,9 +42,6 @@ impl Flow {
                 let moved = moved as usize;
                 // What the policy cut short is no sign of a slow source.
                 self.splicing = moved >= LEAST.min(most);
-                if moved >= LEAST {
-                    bulk::moved(Bulk::Bytes);
-                }
                 allowance.spend(moved);
                 self.held = Held::Pipe(pipe);
             }
