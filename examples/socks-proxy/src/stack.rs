@@ -213,6 +213,7 @@ fn set<J>(
     udp.with_listen_addrs(listen_addrs)
         .with_idle_timeout(config.udp_idle_timeout.duration())
         .with_max_flows(config.udp_max_peers)
+        .with_receive_buffer(config.udp_receive_buffer.get())
         .with_full_cone(config.udp_full_cone)
         .with_egress(egress)
 }

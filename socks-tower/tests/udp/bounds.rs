@@ -5,13 +5,14 @@ use std::{
     sync::Arc,
 };
 
+use socket2::SockRef;
 use socks_tower::{
     BoxError, DomainName, Pinned, Request, Target, UdpAssociate, Work, session::DropReason,
 };
-use tokio::{net::UdpSocket, sync::Semaphore};
+use tokio::{net::UdpSocket, sync::Semaphore, time::timeout};
 use tower::service_fn;
 
-use super::support::{Client, Proxy, datagram, echo, judge, judge_by, name, resolve};
+use super::support::{Client, PATIENCE, Proxy, datagram, echo, judge, judge_by, name, resolve};
 
 #[tokio::test]
 async fn a_slow_name_holds_up_nothing_else() {
@@ -285,4 +286,30 @@ async fn a_destination_that_becomes_one_of_our_own_sockets_is_cut_off() {
     drop(client);
     let dropped = proxy.ended().await.unwrap().datagrams.unwrap().dropped;
     assert_eq!(dropped.of(DropReason::Loop), 1);
+}
+
+#[tokio::test]
+async fn hundreds_wait_in_the_system_while_the_process_is_busy() {
+    // Unless told otherwise, Linux holds 256 of these.
+    const BURST: usize = 400;
+    let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    SockRef::from(&target)
+        .set_recv_buffer_size(1024 * 1024)
+        .unwrap();
+    let to = target.local_addr().unwrap().into();
+    let proxy = Proxy::start(UdpAssociate::new(judge())).await;
+    let client = Client::new(&proxy).await;
+
+    // Nothing else runs on this thread meanwhile.
+    for number in 0..BURST {
+        let datagram = datagram(0, &to, &number.to_be_bytes());
+        client.socket.try_send_to(&datagram, client.relay).unwrap();
+    }
+
+    for number in 0..BURST {
+        let mut buffer = [0; 64];
+        let received = timeout(PATIENCE, target.recv(&mut buffer)).await;
+        let len = received.unwrap().unwrap();
+        assert_eq!(buffer[..len], number.to_be_bytes());
+    }
 }

@@ -189,6 +189,11 @@ pub struct Config {
     #[arg(long, value_name = "N", help_heading = COMMANDS)]
     pub udp_max_peers: NonZeroUsize,
 
+    /// Bytes that the system holds for each socket of a UDP association while the proxy is
+    /// busy; more than net.core.rmem_max it does not grant
+    #[arg(long, value_name = "BYTES", help_heading = COMMANDS)]
+    pub udp_receive_buffer: NonZeroUsize,
+
     /// Ask this DNS server, and not the system: an address, with a port or without,
     /// `tls://ADDRESS#NAME`, `https://ADDRESS/PATH#NAME` (NAME is its certificate's), or
     /// `system` for those that the system is configured with; may be given again. They
@@ -343,6 +348,7 @@ impl Default for Config {
             advertise: Vec::new(),
             ports: None,
             udp_max_peers: NonZeroUsize::new(1024).expect("it is not 0"),
+            udp_receive_buffer: NonZeroUsize::new(1024 * 1024).expect("it is not 0"),
             dns: Vec::new(),
             family: None,
             handshake_timeout: Seconds(10),

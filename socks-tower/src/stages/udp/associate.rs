@@ -35,6 +35,7 @@ use crate::{
 pub(super) struct Config {
     pub(super) idle_timeout: Option<Duration>,
     pub(super) max_flows: usize,
+    pub(super) receive_buffer: usize,
     pub(super) full_cone: bool,
     pub(super) reassembly: Option<Duration>,
     pub(super) listen: ListenAddrs,
@@ -48,6 +49,7 @@ impl Default for Config {
             // RFC 4787, REQ-5, recommends as much for a NAT.
             idle_timeout: Some(Duration::from_secs(5 * 60)),
             max_flows: 1024,
+            receive_buffer: 1024 * 1024,
             full_cone: false,
             reassembly: None,
             listen: ListenAddrs::new(),
@@ -176,9 +178,9 @@ where
     let session = &request.session;
     let client_addr = session.client_addr.ok_or(AssociateError::NoClientAddress)?;
     let ip = client_addr.ip().to_canonical();
-    let (client, told) =
-        socket::for_client(&config.listen, session, ip).map_err(AssociateError::Socket)?;
-    let mut outward = Outward::new(config.egress.way(session));
+    let (client, told) = socket::for_client(&config.listen, session, ip, config.receive_buffer)
+        .map_err(AssociateError::Socket)?;
+    let mut outward = Outward::new(config.egress.way(session), config.receive_buffer);
     if let Some(upstream) = &upstream {
         let connected = outward.connect(upstream.relay.addr);
         connected.map_err(AssociateError::Upstream)?;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     session::{
-        Datagrams, DropReason, Judge, Pinned, Session, WrapsDatagrams, canonical,
+        Datagrams, DropReason, Judge, Pinned, Session, WrapsDatagrams, canonical, give_way,
         policy::{Direction, Policy},
         udp::{
             batch::{self, Batch, Sent, send_one},
@@ -187,7 +187,7 @@ impl<J: Judge> Association<J> {
                 return;
             }
         }
-        cx.waker().wake_by_ref();
+        give_way(cx);
     }
 
     fn poll_up(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> bool {

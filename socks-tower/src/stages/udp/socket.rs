@@ -32,14 +32,12 @@ impl Deref for Socket {
 }
 
 impl Socket {
-    /// Opens a socket on `addr`, for addresses of its family alone.
-    pub(super) fn open(addr: SocketAddr) -> io::Result<Self> {
-        Self::open_by(&Way::default(), addr)
-    }
-
-    /// One whose datagrams leave as `way` says.
-    fn open_by(way: &Way, addr: SocketAddr) -> io::Result<Self> {
+    /// Opens a socket on `addr`, for addresses of its family alone, whose datagrams
+    /// leave as `way` says.
+    fn open(way: &Way, addr: SocketAddr, receive_buffer: usize) -> io::Result<Self> {
         let socket = way.datagram(Domain::for_address(addr))?;
+        // Without it, more is lost when there is much to do, and that is all.
+        let _ = socket.set_recv_buffer_size(receive_buffer);
         let inner = udp::Socket::bind(socket, addr)?;
         let own = vec![Registered::new(inner.io.local_addr()?)];
         Ok(Self { inner, own })
@@ -62,19 +60,22 @@ pub(super) fn for_client(
     addrs: &ListenAddrs,
     session: &Session,
     ip: IpAddr,
+    receive_buffer: usize,
 ) -> io::Result<(Socket, SocketAddr)> {
     let any = SocketAddr::new(unspecified(ip), 0);
     let reached = session.local_addr;
     let reached = reached.filter(|reached| reached.is_ipv4() == ip.is_ipv4());
     // Nothing of how a session leaves goes for its client's side.
-    let found = addrs.towards(any.ip(), session, &Way::default());
+    let way = Way::default();
+    let found = addrs.towards(any.ip(), session, &way);
     // The client has shown that it can reach that one.
     let mut local = match found.as_ref().map(|found| found.local) {
         Some(local) if !local.ip().is_unspecified() => local,
         _ => reached.unwrap_or(any),
     };
     local.set_port(0);
-    let mut socket = match addrs.open(local, Socket::open) {
+    let open = |addr| Socket::open(&way, addr, receive_buffer);
+    let mut socket = match addrs.open(local, open) {
         // It is not an address of this host: a layer has it from elsewhere
         // (PROXY protocol), which may have left out its scope.
         Err(error)
@@ -83,7 +84,7 @@ pub(super) fn for_client(
                 io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput
             ) =>
         {
-            addrs.open(any, Socket::open)
+            addrs.open(any, open)
         }
         opened => opened,
     }?;
@@ -97,14 +98,16 @@ pub(super) fn for_client(
 #[derive(Debug)]
 pub(super) struct Outward {
     way: Way,
+    receive_buffer: usize,
     v4: Option<Socket>,
     v6: Option<Socket>,
 }
 
 impl Outward {
-    pub(super) fn new(way: Way) -> Self {
+    pub(super) fn new(way: Way, receive_buffer: usize) -> Self {
         Self {
             way,
+            receive_buffer,
             v4: None,
             v6: None,
         }
@@ -133,7 +136,7 @@ impl Outward {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
         let source = self.way.source(family).unwrap_or(unspecified(family));
-        let socket = Socket::open_by(&self.way, SocketAddr::new(source, 0))?;
+        let socket = Socket::open(&self.way, SocketAddr::new(source, 0), self.receive_buffer)?;
         match addr {
             SocketAddr::V4(_) => self.v4 = Some(socket),
             SocketAddr::V6(_) => self.v6 = Some(socket),
