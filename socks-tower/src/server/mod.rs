@@ -34,6 +34,7 @@
 //! again. Better is a limit outermost in the stack, as above.
 
 mod access;
+mod deal;
 mod listener;
 mod retry;
 mod serve;

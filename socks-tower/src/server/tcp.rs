@@ -236,18 +236,22 @@ impl Listener for Vec<TcpAcceptor> {
     type Io = TcpStream;
 
     async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
-        let (accepted, at) = poll_fn(|cx| {
-            for (at, listener) in self.iter().enumerate() {
-                if let Poll::Ready(accepted) = listener.poll_accept(cx) {
-                    return Poll::Ready((accepted, at));
-                }
-            }
-            Poll::Pending
-        })
-        .await;
-        self.rotate_left(at + 1);
-        accepted
+        poll_fn(|cx| poll_any(self, cx)).await
     }
+}
+
+/// Accepts from whichever has a connection. They take turns.
+pub(super) fn poll_any(
+    listeners: &mut [TcpAcceptor],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Accepted<TcpStream>>> {
+    for (at, listener) in listeners.iter().enumerate() {
+        if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+            listeners.rotate_left(at + 1);
+            return Poll::Ready(accepted);
+        }
+    }
+    Poll::Pending
 }
 
 /// For socket options that [`listen`](Self::listen) does not set.

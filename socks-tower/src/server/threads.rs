@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Proxy, ServeError, Server,
+    deal::{Seat, seats},
     serve::Signal,
     tcp::{TcpAcceptor, adopt, bound, cannot_listen, keep_alive},
 };
@@ -23,9 +24,10 @@ use crate::session::or_without;
 
 /// A server of several threads, each with a runtime and listeners of its own.
 ///
-/// A session stays on the thread that accepted it, so nothing wakes another
-/// thread: that costs fewest system calls for a connection. In exchange, work is
-/// dealt out by connection, and a thread that got the busy ones keeps them. A
+/// A session stays on one thread, so nothing wakes another: that costs fewest system
+/// calls for a connection. It is the thread that the kernel chose, unless that has clearly
+/// more sessions than another, which is handed the connection then. In exchange, work
+/// is dealt out by connection, and a thread that got the busy ones keeps them. A
 /// [`Server`] on Tokio's multi-thread runtime evens that out.
 ///
 /// ```no_run
@@ -168,9 +170,11 @@ impl ThreadedServer {
         // However this ends, also when it is dropped.
         let _cut_at_the_end = cut.clone().drop_guard();
         let (ended, mut endings) = mpsc::channel(1);
-        for (number, listeners) in self.listeners.into_iter().enumerate() {
+        let seats = seats(self.listeners.len());
+        for (number, (listeners, seat)) in self.listeners.into_iter().zip(seats).enumerate() {
             let worker = Worker {
                 listeners,
+                seat,
                 keepalive: self.keepalive,
                 stop: stop.clone(),
                 cut: cut.clone(),
@@ -225,6 +229,7 @@ fn for_each(threads: usize, probe: TcpListener) -> io::Result<Vec<TcpListener>> 
 /// What one thread needs, but for the stack.
 struct Worker {
     listeners: Vec<TcpListener>,
+    seat: Seat,
     keepalive: Keepalive,
     stop: CancellationToken,
     cut: CancellationToken,
@@ -241,7 +246,8 @@ impl Worker {
             let from_std = |listener| TcpAcceptor::new(listener, self.keepalive);
             let listeners = self.listeners.into_iter().map(from_std);
             let listeners: io::Result<Vec<_>> = listeners.collect();
-            let server = Server::new(listeners.map_err(ServeError::Accept)?)
+            let dealer = self.seat.take(listeners.map_err(ServeError::Accept)?);
+            let server = Server::new(dealer)
                 .with_shutdown(self.stop.cancelled_owned())
                 .with_grace(self.grace);
             // A task of its own: to wake the future that a runtime blocks on
