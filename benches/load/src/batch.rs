@@ -6,13 +6,25 @@ use std::{
     os::fd::AsRawFd,
 };
 
+use anyhow::Result;
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg},
 };
+use rustix::net::sockopt;
 
-/// Datagrams in flight, and the most that one system call moves.
-pub(crate) const FLIGHT: usize = 32;
+/// The most that one system call moves.
+pub(crate) const BATCH: usize = 32;
+
+/// Gives a socket so much room that it is not here that datagrams are lost.
+pub(crate) fn roomy(socket: UdpSocket) -> Result<UdpSocket> {
+    const ROOM: usize = 4 << 20;
+    // More than the system's limit is for root alone.
+    if sockopt::set_socket_recv_buffer_size_force(&socket, ROOM).is_err() {
+        sockopt::set_socket_recv_buffer_size(&socket, ROOM)?;
+    }
+    Ok(socket)
+}
 
 /// Buffers for a batch of datagrams.
 pub(crate) struct Batch {
@@ -27,11 +39,11 @@ pub(crate) struct Batch {
 impl Batch {
     pub(crate) fn new() -> Self {
         Self {
-            buffers: vec![[0; 2048]; FLIGHT],
-            lens: Vec::with_capacity(FLIGHT),
-            peers: Vec::with_capacity(FLIGHT),
-            to_receive: MultiHeaders::preallocate(FLIGHT, None),
-            to_send: MultiHeaders::preallocate(FLIGHT, None),
+            buffers: vec![[0; 2048]; BATCH],
+            lens: Vec::with_capacity(BATCH),
+            peers: Vec::with_capacity(BATCH),
+            to_receive: MultiHeaders::preallocate(BATCH, None),
+            to_send: MultiHeaders::preallocate(BATCH, None),
         }
     }
 

@@ -21,6 +21,10 @@ use crate::{
 /// Each way through each tunnel.
 const DATA: usize = 64 * 1024;
 
+/// Some proxies wait for acknowledgements that are delayed: one after the other
+/// would take minutes.
+const AT_ONCE: usize = 8;
+
 /// As many tunnels as the limit of descriptors permits a proxy that holds six
 /// for each, and no more than `most`.
 pub(crate) fn count(most: usize) -> usize {
@@ -30,21 +34,12 @@ pub(crate) fn count(most: usize) -> usize {
 }
 
 pub(crate) fn idle(proxy: &Proxy, origin: &Origin, count: usize) -> Result<Figures> {
-    // What is made once is made before.
-    for _ in 0..8 {
-        let first = tunnel(proxy, Auth::None, origin.echo)?;
-        there_and_back(&first)?;
-    }
-    thread::sleep(Duration::from_millis(500));
+    warm(proxy, origin)?;
     let before = held(proxy);
-    let mut tunnels = Vec::with_capacity(count);
-    for at in 0..count {
-        let tunnel = tunnel(proxy, Auth::None, origin.echo);
-        let tunnel = tunnel.and_then(|tunnel| there_and_back(&tunnel).map(|()| tunnel));
-        tunnels.push(tunnel.with_context(|| format!("tunnel {at}"))?);
-    }
+    let tunnels = open(proxy, origin, count)?;
     thread::sleep(Duration::from_millis(1500));
     let after = held(proxy);
+    drop(tunnels);
     let each = |before: f64, after: f64| (after - before) / count as f64;
     Ok(Figures::from([
         ("tunnels", count as f64),
@@ -56,15 +51,41 @@ pub(crate) fn idle(proxy: &Proxy, origin: &Origin, count: usize) -> Result<Figur
     ]))
 }
 
-pub(crate) fn there_and_back(mut tunnel: &TcpStream) -> Result<()> {
+/// Has made before what is made once.
+pub(crate) fn warm(proxy: &Proxy, origin: &Origin) -> Result<()> {
+    drop(open(proxy, origin, AT_ONCE)?);
+    thread::sleep(Duration::from_millis(500));
+    Ok(())
+}
+
+/// Tunnels that have each moved data.
+pub(crate) fn open(proxy: &Proxy, origin: &Origin, count: usize) -> Result<Vec<TcpStream>> {
+    let mut tunnels = Vec::with_capacity(count);
+    while tunnels.len() < count {
+        let some = (count - tunnels.len()).min(AT_ONCE);
+        let some: Result<Vec<_>> = (0..some)
+            .map(|_| tunnel(proxy, Auth::None, origin.echo))
+            .collect();
+        let some = some.and_then(|some| there_and_back(&some).map(|()| some));
+        tunnels.extend(some.with_context(|| format!("behind tunnel {}", tunnels.len()))?);
+    }
+    Ok(tunnels)
+}
+
+/// Moves data both ways through all of `tunnels` at once.
+pub(crate) fn there_and_back(tunnels: &[TcpStream]) -> Result<()> {
     // No byte as its neighbours, and no two stretches alike.
     let data: Vec<_> = (0_u32..)
         .map(|at| at.wrapping_mul(0x9e37_79b1).to_be_bytes()[0])
         .take(DATA)
         .collect();
+    for mut tunnel in tunnels {
+        tunnel.write_all(&data)?;
+    }
     let mut back = vec![0; DATA];
-    tunnel.write_all(&data)?;
-    tunnel.read_exact(&mut back)?;
-    ensure!(back == data, "something else came back");
+    for mut tunnel in tunnels {
+        tunnel.read_exact(&mut back)?;
+        ensure!(back == data, "something else came back");
+    }
     Ok(())
 }

@@ -4,11 +4,15 @@
 //! It speaks SOCKS by hand and knows none of the proxies, ours included.
 
 mod batch;
+mod beside;
 mod bulk;
+mod flight;
 mod floor;
+mod growth;
 mod idle;
 mod load;
 mod memory;
+mod noise;
 mod origin;
 mod page;
 mod pingpong;
@@ -18,6 +22,8 @@ mod report;
 mod rounds;
 mod setup;
 mod socks;
+mod standing;
+mod starts;
 mod strace;
 mod targets;
 mod udp;
@@ -42,7 +48,7 @@ enum Action {
     Run(Run),
     /// Count the system calls of each proxy, by strace
     Syscalls(Syscalls),
-    /// Draw the CPU ratios of a result
+    /// Draw the rates, times and costs of a result
     Plot {
         result: PathBuf,
         #[arg(long)]
@@ -56,18 +62,18 @@ enum Action {
 pub(crate) struct Run {
     #[command(flatten)]
     proxies: proxy::List,
-    /// Rounds; idle tunnels have a third as many
+    /// Rounds; tests that start a proxy for themselves have a third as many
     #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Length of one measurement, in seconds
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 0.6)]
     seconds: f64,
     /// Only tests whose name contains one of these; may be given again
     #[arg(long)]
     only: Vec<String>,
-    /// The proxy that ratios are to
-    #[arg(long, default_value = "fast-socks5")]
-    baseline: String,
+    /// How often each proxy is started to see how starts differ
+    #[arg(long, default_value_t = 20)]
+    starts: usize,
     /// Most idle tunnels; the limit of descriptors may permit fewer
     #[arg(long, default_value_t = 10_000)]
     idle: usize,

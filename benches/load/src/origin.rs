@@ -1,4 +1,5 @@
-//! The servers behind the proxies, on a thread of their own.
+//! The servers behind the proxies: those that answer and those that carry bulk
+//! on threads of their own, so that neither waits for the other.
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,10 @@ use rustix::{
     net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt},
 };
 
-use crate::batch::Batch;
+use crate::{
+    batch::{Batch, roomy},
+    noise::Noise,
+};
 
 /// What a server does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,17 +33,24 @@ enum Kind {
     Once,
     Sink,
     Source,
+    /// Sink and source at once.
+    Both,
 }
 
 /// Where the servers are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) echo: SocketAddrV4,
     pub(crate) once: SocketAddrV4,
     pub(crate) sink: SocketAddrV4,
     pub(crate) source: SocketAddrV4,
-    pub(crate) udp: SocketAddrV4,
+    pub(crate) both: SocketAddrV4,
+    /// Send back every datagram; the first has a thread of its own.
+    pub(crate) udp: Vec<SocketAddrV4>,
 }
+
+/// Servers of datagrams.
+pub(crate) const FLOWS: usize = 1000;
 
 /// Bytes that have come to the sink.
 pub(crate) static SUNK: AtomicU64 = AtomicU64::new(0);
@@ -51,38 +62,49 @@ pub(crate) fn accepted() -> u64 {
     ACCEPTED.load(Ordering::Relaxed)
 }
 
-/// Read and written at once.
-const CHUNK: usize = 256 * 1024;
-
 impl Origin {
     pub(crate) fn start() -> Result<Self> {
-        let kinds = [Kind::Echo, Kind::Once, Kind::Sink, Kind::Source];
-        let listen = |kind| anyhow::Ok((TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, kind));
-        let listeners: Vec<_> = kinds.into_iter().map(listen).collect::<Result<_>>()?;
-        let addrs: Vec<_> = listeners
-            .iter()
-            .map(|it| v4(it.0.local_addr()?))
+        let (echo, once) = (listen(Kind::Echo)?, listen(Kind::Once)?);
+        let (sink, source, both) = (
+            listen(Kind::Sink)?,
+            listen(Kind::Source)?,
+            listen(Kind::Both)?,
+        );
+        let sockets: Vec<_> = (0..FLOWS)
+            .map(|_| roomy(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?))
             .collect::<Result<_>>()?;
-        let [echo, once, sink, source] = addrs[..] else {
-            unreachable!("as many as there are kinds")
+        let origin = Self {
+            echo: v4(echo.0.local_addr()?)?,
+            once: v4(once.0.local_addr()?)?,
+            sink: v4(sink.0.local_addr()?)?,
+            source: v4(source.0.local_addr()?)?,
+            both: v4(both.0.local_addr()?)?,
+            udp: sockets
+                .iter()
+                .map(|it| v4(it.local_addr()?))
+                .collect::<Result<_>>()?,
         };
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let udp = v4(socket.local_addr()?)?;
-        thread::spawn(move || echo_datagrams(&socket));
-        thread::spawn(move || {
-            let Err(error) = serve(&listeners);
-            // Without it every figure would be wrong.
-            eprintln!("the servers failed: {error:#}");
-            std::process::exit(1);
-        });
-        Ok(Self {
-            echo,
-            once,
-            sink,
-            source,
-            udp,
-        })
+        run(move || serve(&[echo, once]));
+        run(move || serve(&[sink, source, both]));
+        let mut sockets = sockets.into_iter();
+        let first = sockets.next().context("a socket")?;
+        thread::spawn(move || echo_datagrams(&first));
+        run(move || echo_flows(&sockets.collect::<Vec<_>>()));
+        Ok(origin)
     }
+}
+
+fn listen(kind: Kind) -> Result<(TcpListener, Kind)> {
+    Ok((TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, kind))
+}
+
+fn run(server: impl FnOnce() -> Result<Infallible> + Send + 'static) {
+    thread::spawn(move || {
+        let Err(error) = server();
+        // Without it every figure would be wrong.
+        eprintln!("a server failed: {error:#}");
+        std::process::exit(1);
+    });
 }
 
 fn v4(addr: SocketAddr) -> Result<SocketAddrV4> {
@@ -97,6 +119,8 @@ struct Connection {
     kind: Kind,
     /// What is still to be sent back.
     held: Vec<u8>,
+    sent: usize,
+    received: usize,
 }
 
 fn serve(listeners: &[(TcpListener, Kind)]) -> Result<Infallible> {
@@ -114,7 +138,8 @@ fn serve(listeners: &[(TcpListener, Kind)]) -> Result<Infallible> {
     }
     let mut connections: HashMap<RawFd, Connection> = HashMap::new();
     let mut events = Vec::with_capacity(512);
-    let mut buffer = vec![7; CHUNK];
+    let noise = Noise::new();
+    let mut buffer = noise.buffer();
     loop {
         events.clear();
         retry_on_intr(|| epoll::wait(&epoll, spare_capacity(&mut events), None))?;
@@ -130,16 +155,23 @@ fn serve(listeners: &[(TcpListener, Kind)]) -> Result<Infallible> {
                     let _ = sockopt::set_tcp_nodelay(&io, true);
                     let interest = match kind {
                         Kind::Source => epoll::EventFlags::OUT | epoll::EventFlags::RDHUP,
+                        Kind::Both => epoll::EventFlags::IN | epoll::EventFlags::OUT,
                         Kind::Echo | Kind::Once | Kind::Sink => epoll::EventFlags::IN,
                     };
                     let fd = io.as_raw_fd();
                     epoll::add(&epoll, &io, token(fd), interest)?;
-                    let (kind, held) = (*kind, Vec::new());
-                    connections.insert(fd, Connection { io, kind, held });
+                    let connection = Connection {
+                        io,
+                        kind: *kind,
+                        held: Vec::new(),
+                        sent: 0,
+                        received: 0,
+                    };
+                    connections.insert(fd, connection);
                 }
             } else if let Some(connection) = connections.get_mut(&fd) {
                 let held = connection.held.is_empty();
-                let goes_on = connection.serve(event.flags, &mut buffer);
+                let goes_on = connection.serve(event.flags, &noise, &mut buffer);
                 if goes_on && held != connection.held.is_empty() {
                     let interest = match held {
                         true => epoll::EventFlags::OUT,
@@ -156,22 +188,40 @@ fn serve(listeners: &[(TcpListener, Kind)]) -> Result<Infallible> {
 }
 
 impl Connection {
-    /// False once it is over.
-    fn serve(&mut self, flags: epoll::EventFlags, buffer: &mut [u8]) -> bool {
+    /// False once it is over, or when something else came than was sent.
+    fn serve(&mut self, flags: epoll::EventFlags, noise: &Noise, buffer: &mut [u8]) -> bool {
         if flags.intersects(epoll::EventFlags::ERR | epoll::EventFlags::RDHUP) {
             return false;
         }
         match self.kind {
-            Kind::Source => would_block(send(&self.io, buffer, SendFlags::NOSIGNAL)),
-            Kind::Sink => match recv(&self.io, buffer, RecvFlags::TRUNC) {
-                Ok((_, 0)) => false,
-                Ok((_, len)) => {
-                    SUNK.fetch_add(len as u64, Ordering::Relaxed);
-                    true
-                }
-                Err(error) => error == Errno::AGAIN,
-            },
+            Kind::Source => self.send(noise),
+            Kind::Sink => self.receive(noise, buffer),
+            Kind::Both => {
+                (!flags.contains(epoll::EventFlags::IN) || self.receive(noise, buffer))
+                    && (!flags.contains(epoll::EventFlags::OUT) || self.send(noise))
+            }
             Kind::Echo | Kind::Once => self.echo(buffer),
+        }
+    }
+
+    fn send(&mut self, noise: &Noise) -> bool {
+        match send(&self.io, noise.from(self.sent), SendFlags::NOSIGNAL) {
+            Ok(len) => {
+                self.sent += len;
+                true
+            }
+            Err(error) => error == Errno::AGAIN,
+        }
+    }
+
+    fn receive(&mut self, noise: &Noise, buffer: &mut [u8]) -> bool {
+        match noise.receive(&self.io, &mut self.received, buffer) {
+            Ok(0) => false,
+            Ok(len) => {
+                SUNK.fetch_add(len as u64, Ordering::Relaxed);
+                true
+            }
+            Err(error) => error == Errno::AGAIN,
         }
     }
 
@@ -196,16 +246,32 @@ impl Connection {
     }
 }
 
-fn would_block<T>(result: rustix::io::Result<T>) -> bool {
-    !matches!(result, Err(error) if error != Errno::AGAIN)
-}
-
 /// Sends back what comes, for ever.
 fn echo_datagrams(socket: &UdpSocket) {
     let mut batch = Batch::new();
     loop {
         if batch.receive(socket).is_ok() {
             let _ = batch.send(socket);
+        }
+    }
+}
+
+fn echo_flows(sockets: &[UdpSocket]) -> Result<Infallible> {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (at, socket) in sockets.iter().enumerate() {
+        let token = epoll::EventData::new_u64(at as u64);
+        epoll::add(&epoll, socket, token, epoll::EventFlags::IN)?;
+    }
+    let mut batch = Batch::new();
+    let mut events = Vec::with_capacity(512);
+    loop {
+        events.clear();
+        retry_on_intr(|| epoll::wait(&epoll, spare_capacity(&mut events), None))?;
+        for event in &events {
+            let socket = &sockets[usize::try_from(event.data.u64())?];
+            if batch.receive(socket).is_ok() {
+                let _ = batch.send(socket);
+            }
         }
     }
 }

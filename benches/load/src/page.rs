@@ -1,15 +1,36 @@
 //! A report as JSON and as a page of tables.
 
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use anyhow::Result;
 
 use crate::{
-    load::TESTS,
+    load::{Load, TESTS},
     proxy::Role,
     report::{Report, number},
-    strace, targets,
+    standing, strace, targets,
 };
+
+/// Whom ratios of a test's figure are to.
+type Best = for<'a> fn(&'a Report, &str, &str) -> Option<&'a str>;
+
+const TABLES: [(&str, &[Role], Best); 3] = [
+    (
+        "All figures: the best peer's are bold, and in brackets are the ratios to it.",
+        &[Role::Proxy, Role::Floor],
+        Report::best_peer,
+    ),
+    (
+        "Every middleware on, but TLS, the PROXY protocol and HTTP; in brackets the ratio to none.",
+        &[Role::Middleware],
+        |_, _, _| Some("bare"),
+    ),
+    (
+        "A limit of 10 MB/s for all tunnels together.",
+        &[Role::Limited],
+        |_, _, _| None,
+    ),
+];
 
 impl Report {
     pub(crate) fn write(&self, out: &Path) -> Result<()> {
@@ -26,58 +47,74 @@ impl Report {
 
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!(
-            "{}, {}, {} rounds of {} s. Medians; in brackets the median of the rounds' ratios to {}.\n",
-            self.date, self.machine, self.rounds, self.seconds, self.baseline
+            "{}, {}, {} rounds of {} s. Medians; in brackets the median of the rounds' ratios.\n",
+            self.date, self.machine, self.rounds, self.seconds
         );
-        if self.names(Role::Proxy).count() > 0 {
-            text += &self.table(Role::Proxy, &self.baseline);
+        for table in [standing::table(self), targets::table(self)] {
+            text.extend(table.map(|table| format!("\n{table}")));
         }
-        if self.names(Role::Middleware).count() > 0 {
-            text += "\nEvery middleware on, but TLS, the PROXY protocol and HTTP; in brackets the ratio to none.\n";
-            text += &self.table(Role::Middleware, "bare");
-        }
-        if self.names(Role::Limited).count() > 0 {
-            text += "\nA limit of 10 MB/s for all tunnels together.\n";
-            text += &self.table(Role::Limited, "limited");
+        for (title, roles, best) in TABLES {
+            if let Some(table) = self.table(roles, best) {
+                let _ = write!(text, "\n{title}\n{table}");
+            }
         }
         if !self.syscalls.is_empty() {
             let _ = write!(text, "\n{}", strace::table(&self.syscalls));
         }
-        let _ = write!(text, "\n{}", targets::table(self));
-        for (what, errors) in &self.failures {
-            let _ = writeln!(text, "\n- {what}: {}", errors.join("; "));
+        for ((proxy, errors), tests) in self.failures_alike() {
+            let _ = writeln!(text, "\n- {proxy}, {}: {errors}", tests.join(", "));
         }
         text
     }
 
-    /// The proxies of one role beside one another.
-    fn table(&self, role: Role, baseline: &str) -> String {
-        let proxies: Vec<_> = self.names(role).collect();
+    /// The tests that failed, by proxy and what went wrong.
+    fn failures_alike(&self) -> BTreeMap<(&str, String), Vec<&str>> {
+        let mut alike: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (of, errors) in &self.failures {
+            let (proxy, test) = of.split_once(", ").unwrap_or((of, ""));
+            let tests = alike.entry((proxy, errors.join("; "))).or_default();
+            tests.push(test);
+        }
+        alike
+    }
+
+    /// The proxies of some roles beside one another, if they did anything.
+    fn table(&self, roles: &[Role], best: Best) -> Option<String> {
+        let proxies = self.names(roles);
         let rule = "---:|".repeat(proxies.len());
         let names = proxies.join(" | ");
-        let mut text = format!("\n| test | figure | {names} |\n|---|---|{rule}\n");
-        for (test, _) in TESTS.iter().filter(|(_, load)| load.is_for(role)) {
+        let mut rows = String::new();
+        let is_for = |load: &Load| roles.iter().any(|role| load.is_for(*role));
+        for (test, _) in TESTS.iter().filter(|(_, load)| is_for(load)) {
             let figures = self.tests.get(*test).into_iter().flatten();
-            let figures: BTreeSet<_> = figures.map(|(figure, _)| figure).collect();
-            for figure in figures {
+            for (figure, of_proxies) in figures {
+                if !proxies.iter().any(|it| of_proxies.contains_key(*it)) {
+                    continue;
+                }
+                let best = best(self, test, figure);
                 let cells = proxies
                     .iter()
-                    .map(|proxy| self.cell(test, figure, proxy, baseline));
+                    .map(|proxy| self.cell(test, figure, proxy, best));
                 let cells = cells.collect::<Vec<_>>().join(" | ");
-                let _ = writeln!(text, "| {test} | {figure} | {cells} |");
+                let _ = writeln!(rows, "| {test} | {figure} | {cells} |");
             }
         }
-        text
+        (!rows.is_empty())
+            .then(|| format!("\n| test | figure | {names} |\n|---|---|{rule}\n{rows}"))
     }
 
-    fn cell(&self, test: &str, figure: &str, proxy: &str, baseline: &str) -> String {
+    fn cell(&self, test: &str, figure: &str, proxy: &str, best: Option<&str>) -> String {
         let Some(value) = self.median(test, figure, proxy) else {
             return "–".to_owned();
         };
-        let ratio = self.ratio(test, figure, proxy, baseline);
-        let ratio = ratio.filter(|ratio| ratio.is_finite() && proxy != baseline);
+        let value = number(value);
+        if best == Some(proxy) {
+            return format!("**{value}**");
+        }
+        let ratio = best.and_then(|best| self.ratio(test, figure, proxy, best));
+        let ratio = ratio.filter(|ratio| ratio.is_finite());
         let ratio = ratio.map_or(String::new(), |ratio| format!(" ({ratio:.2})"));
-        format!("{}{ratio}", number(value))
+        format!("{value}{ratio}")
     }
 }
 
@@ -99,9 +136,9 @@ mod tests {
 
         for line in [
             "| test | figure | ours | b | limit-copy |",
-            "| setup-64 | CPU µs/connection | 2.00 (0.50) | 4.00 | – |",
+            "| setup-64 | CPU µs/connection | 2.00 (0.50) | **4.00** | – |",
             "| test | figure | bare | all |",
-            "| setup-64 | CPU µs/connection | 10.0 | 11.0 (1.10) |",
+            "| setup-64 | CPU µs/connection | **10.0** | 11.0 (1.10) |",
             "| test | figure | limited |",
             "| limit-10MB-1 | deviation % | 6.00 |",
             "| all | setup-64 | CPU µs/connection | at most 1.15 of bare | 1.10 | met |",

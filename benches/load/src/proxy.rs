@@ -1,8 +1,11 @@
 //! A proxy under test: a process, and all that it starts.
 
 use std::{
-    fs,
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, DirEntry},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -31,8 +34,10 @@ pub(crate) struct List {
 /// What a proxy is measured for: its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Ours, a peer or a floor: for all that a proxy does.
+    /// Ours or a peer: for all that a proxy does.
     Proxy,
+    /// `limit-…`: for what the kernel allows with one thread.
+    Floor,
     /// `bare` and `all`, which differ by middleware: for what that costs.
     Middleware,
     /// `limited`, to 10 MB/s each way: for what it lets through.
@@ -44,6 +49,7 @@ impl Role {
         match name {
             "bare" | "all" => Self::Middleware,
             "limited" => Self::Limited,
+            name if name.starts_with("limit-") => Self::Floor,
             _ => Self::Proxy,
         }
     }
@@ -153,6 +159,21 @@ impl Proxy {
         };
         self.pids().iter().filter_map(cpu).sum()
     }
+
+    /// CPU time of each thread that lives.
+    pub(crate) fn threads(&self) -> BTreeMap<OsString, Duration> {
+        let pids = self.pids().into_iter();
+        let threads = pids.flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")));
+        let cpu = |thread: DirEntry| Some((thread.file_name(), cpu_of_thread(&thread.path())?));
+        threads.flatten().flatten().filter_map(cpu).collect()
+    }
+}
+
+/// Of a thread, in nanoseconds, as of its last tick.
+fn cpu_of_thread(folder: &Path) -> Option<Duration> {
+    let stat = fs::read_to_string(folder.join("schedstat")).ok()?;
+    let nanos = stat.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanos))
 }
 
 /// CPU time of the children that `pid` has waited for.

@@ -21,7 +21,6 @@ pub(crate) struct Report {
     pub(crate) machine: String,
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
-    pub(crate) baseline: String,
     /// In the order given.
     pub(crate) proxies: Vec<String>,
     /// Test, then figure.
@@ -42,7 +41,6 @@ impl Report {
             machine: machine()?,
             rounds: options.rounds,
             seconds: options.seconds,
-            baseline: options.baseline.clone(),
             proxies: proxies.iter().map(|it| it.name.clone()).collect(),
             tests: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -91,26 +89,51 @@ impl Report {
 
     /// The median of the rounds' ratios.
     pub(crate) fn ratio(&self, test: &str, figure: &str, proxy: &str, to: &str) -> Option<f64> {
-        let proxy = self.values(test, figure, proxy)?;
-        let to = self.values(test, figure, to)?;
-        median(
-            proxy
-                .iter()
-                .zip(to)
-                .filter_map(|(a, b)| Some((*a)? / (*b)?)),
-        )
+        self.ratio_of((test, proxy), (test, to), figure)
     }
 
-    pub(crate) fn names(&self, role: Role) -> impl Iterator<Item = &str> {
-        let names = self.proxies.iter().map(String::as_str);
-        names.filter(move |name| Role::of(name) == role)
+    /// The same of two tests.
+    pub(crate) fn ratio_of(
+        &self,
+        (test, proxy): (&str, &str),
+        (to_test, to): (&str, &str),
+        figure: &str,
+    ) -> Option<f64> {
+        let values = self.values(test, figure, proxy)?.iter();
+        let others = self.values(to_test, figure, to)?;
+        median(values.zip(others).filter_map(|(a, b)| Some((*a)? / (*b)?)))
     }
 
-    /// Peers are neither ours nor floors.
+    /// In this order of roles.
+    pub(crate) fn names(&self, roles: &[Role]) -> Vec<&str> {
+        let names = roles.iter().flat_map(|role| {
+            let names = self.proxies.iter().map(String::as_str);
+            names.filter(|name| Role::of(name) == *role)
+        });
+        names.collect()
+    }
+
+    /// All proxies but ours.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &str> {
-        let names = self.names(Role::Proxy);
-        names.filter(|name| !name.starts_with("ours") && !name.starts_with("limit"))
+        let names = self.names(&[Role::Proxy]).into_iter();
+        names.filter(|name| !name.starts_with("ours"))
     }
+
+    /// The peer whose median is the highest of rates, the lowest of the rest.
+    pub(crate) fn best_peer(&self, test: &str, figure: &str) -> Option<&str> {
+        let medians = self.peers().filter_map(|peer| {
+            let median = self.median(test, figure, peer)?;
+            Some((if is_rate(figure) { -median } else { median }, peer))
+        });
+        let best = medians.min_by(|a, b| a.0.total_cmp(&b.0))?;
+        Some(best.1)
+    }
+}
+
+/// Of rates more is better, of all else less.
+pub(crate) fn is_rate(figure: &str) -> bool {
+    let (unit, _) = figure.split_once(',').unwrap_or((figure, ""));
+    unit.ends_with("/s")
 }
 
 /// Three digits that say something.
@@ -122,7 +145,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
@@ -158,7 +181,6 @@ pub(crate) mod tests {
             machine: String::new(),
             rounds: 3,
             seconds: 1.0,
-            baseline: "b".to_owned(),
             proxies: ["ours", "b", "limit-copy", "bare", "all", "limited"]
                 .map(str::to_owned)
                 .to_vec(),

@@ -8,11 +8,12 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     Run,
     idle::{self, idle},
-    load::{Load, TESTS},
+    load::{Load, Pace, TESTS},
     origin::Origin,
     proxy::{Commands, Proxy, Role},
     report::Report,
     socks::{Auth, tunnel},
+    starts::{self, started},
     window::{Extent, Figures},
 };
 
@@ -27,8 +28,11 @@ pub(crate) fn run(options: &Run) -> Result<()> {
     let wanted = |name: &str| {
         options.only.is_empty() || options.only.iter().any(|it| name.contains(it.as_str()))
     };
-    let tests = TESTS.iter().filter(|(name, _)| wanted(name));
-    let (steady, timed): (Vec<_>, Vec<_>) = tests.partition(|(_, load)| load.is_steady());
+    let tests = |pace| {
+        let tests = TESTS.iter().filter(|(name, _)| wanted(name));
+        tests.filter(move |(_, load)| load.pace() == pace)
+    };
+    let timed: Vec<_> = tests(Pace::Timed).collect();
     let extent = Extent::Time(Duration::try_from_secs_f64(options.seconds)?);
 
     for round in 0..options.rounds {
@@ -72,7 +76,7 @@ pub(crate) fn run(options: &Run) -> Result<()> {
         report.write(&options.out)?;
     }
     for round in 0..options.rounds.div_ceil(3) {
-        for (name, load) in &steady {
+        for (name, load) in tests(Pace::Anew) {
             for proxy in proxies.iter().filter(|it| load.is_for(it.role())) {
                 match put_on_anew(*load, proxy, &origin, options, extent) {
                     Ok(figures) => report.add(&proxy.name, name, round, &figures),
@@ -82,8 +86,44 @@ pub(crate) fn run(options: &Run) -> Result<()> {
         }
         report.write(&options.out)?;
     }
+    for (name, load) in tests(Pace::Starts) {
+        start_often(name, *load, &proxies, &origin, options, &mut report);
+        report.write(&options.out)?;
+    }
     println!("{}", report.markdown());
     Ok(())
+}
+
+/// Starts each proxy many times, by turns with the others.
+fn start_often(
+    name: &str,
+    load: Load,
+    proxies: &[Commands],
+    origin: &Origin,
+    options: &Run,
+    report: &mut Report,
+) {
+    let Load::Starts(count) = load else { return };
+    let mut all: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for number in 0..options.starts {
+        for turn in 0..proxies.len() {
+            let proxy = &proxies[(number + turn) % proxies.len()];
+            if !load.is_for(proxy.role()) || report.failures(&proxy.name, name) >= PATIENCE {
+                continue;
+            }
+            let begun = start(&proxy.open, Auth::None, origin);
+            match begun.and_then(|running| started(&running, origin, count)) {
+                Ok(started) => {
+                    eprintln!("{number} {name:20} {:14} {started:.3?}", proxy.name);
+                    all.entry(&proxy.name).or_default().push(started);
+                }
+                Err(error) => report.fail(&proxy.name, name, number, &error),
+            }
+        }
+    }
+    for (proxy, starts) in &all {
+        report.add(proxy, name, 0, &starts::figures(starts));
+    }
 }
 
 /// Puts a load on a proxy that is started for it.
@@ -106,7 +146,7 @@ fn start(line: &str, auth: Auth, origin: &Origin) -> Result<Proxy> {
     let proxy = Proxy::start(line)?;
     let before = crate::origin::accepted();
     let first = tunnel(&proxy, auth, origin.echo).context("first tunnel")?;
-    idle::there_and_back(&first).context("first tunnel")?;
+    idle::there_and_back(&[first]).context("first tunnel")?;
     ensure!(
         crate::origin::accepted() > before,
         "the target was not reached"

@@ -13,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Syscalls, bulk::Way, load::Load, origin::Origin, proxy::Proxy, socks::Auth, window::Extent,
+    Syscalls, bulk::Way, load::Load, origin::Origin, proxy::Proxy, socks::Auth, udp::Spread,
+    window::Extent,
 };
 
 /// The calls of one proxy in one test.
@@ -38,7 +39,7 @@ const KINDS: [(&str, &str, Load, f64); 6] = [
     ),
     ("pingpong-1", "round trip", Load::PingPong(1), 1.0),
     // It crosses the proxy there and back.
-    ("udp", "datagram", Load::Udp, 2.0),
+    ("udp-32", "datagram", Load::Udp(32, 64, Spread::One), 2.0),
     // Some read a KiB at a time.
     ("bulk-1-down", "MiB", Load::Bulk(1, Way::Down), 0.125),
 ];

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Window<'a> {
     began: Instant,
     start: Option<Reading>,
     progress: (u64, Instant),
+    beside: Option<&'a AtomicU64>,
 }
 
 #[derive(Clone, Copy)]
@@ -35,6 +37,7 @@ struct Reading {
     at: Instant,
     cpu: Duration,
     done: u64,
+    beside: u64,
 }
 
 /// What was done within the window, and what it took.
@@ -44,6 +47,8 @@ pub(crate) struct Taken {
     pub(crate) seconds: f64,
     /// Seconds of the proxy's CPU.
     pub(crate) cpu: f64,
+    /// What was done beside it.
+    pub(crate) beside: f64,
 }
 
 impl<'a> Window<'a> {
@@ -58,6 +63,15 @@ impl<'a> Window<'a> {
             began: now,
             start: None,
             progress: (0, now),
+            beside: None,
+        }
+    }
+
+    /// Reads at its beginning and end as well what another load has done.
+    pub(crate) fn beside(self, other: &'a AtomicU64) -> Self {
+        Self {
+            beside: Some(other),
+            ..self
         }
     }
 
@@ -96,6 +110,7 @@ impl<'a> Window<'a> {
             units: (end.done - start.done) as f64,
             seconds: (end.at - start.at).as_secs_f64(),
             cpu: (end.cpu.saturating_sub(start.cpu)).as_secs_f64(),
+            beside: (end.beside - start.beside) as f64,
         };
         ensure!(taken.units > 0.0, "nothing was done");
         ensure!(taken.cpu > 0.0, "the proxy used no CPU: is it in the path?");
@@ -107,6 +122,7 @@ impl<'a> Window<'a> {
             cpu: self.proxy.cpu(),
             at: Instant::now(),
             done,
+            beside: self.beside.map_or(0, |it| it.load(Ordering::Relaxed)),
         }
     }
 }
