@@ -29,6 +29,7 @@ pub mod proxy;
 pub mod redis;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
+pub mod wire;
 
 use std::{future::Future, time::Duration};
 

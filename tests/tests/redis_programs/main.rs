@@ -12,6 +12,7 @@
 
 mod limits;
 mod link;
+mod lockouts;
 mod outage;
 
 use std::time::Duration;

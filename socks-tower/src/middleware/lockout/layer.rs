@@ -2,10 +2,15 @@ use std::{fmt, hash::Hash, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
+#[cfg(feature = "redis")]
+use super::fleet::Fleet;
 use super::{
     Lockout, LockoutGate,
+    count::Count,
     record::{LONGEST, Records, Terms},
 };
+#[cfg(feature = "redis")]
+use crate::middleware::Redis;
 use crate::session::{BoxError, ClientKey, Session, is_outage};
 
 type Counts = Arc<dyn Fn(&BoxError) -> bool + Send + Sync>;
@@ -23,15 +28,15 @@ pub struct LockoutLayer<K = ClientKey, Seen = Session> {
 pub(super) struct Ledger<K> {
     terms: Terms,
     counts: Counts,
-    pub(super) records: Arc<Records<K>>,
+    pub(super) count: Arc<Count<K>>,
 }
 
 impl<K: Clone + Eq + Hash> Ledger<K> {
     /// What the verifier said of an attempt of `key`.
     pub(super) fn note<T>(&self, key: &K, verdict: &Result<T, BoxError>) {
         match verdict {
-            Ok(_) => self.records.succeeded(key),
-            Err(error) if (self.counts)(error) => self.records.failed(key, &self.terms),
+            Ok(_) => self.count.succeeded(key),
+            Err(error) if (self.counts)(error) => self.count.failed(key, &self.terms),
             Err(_) => {}
         }
     }
@@ -42,7 +47,7 @@ impl<K> Clone for Ledger<K> {
         Self {
             terms: self.terms,
             counts: Arc::clone(&self.counts),
-            records: Arc::clone(&self.records),
+            count: Arc::clone(&self.count),
         }
     }
 }
@@ -95,7 +100,7 @@ where
             ledger: Ledger {
                 terms,
                 counts: Arc::new(|error| !is_outage(&**error)),
-                records: Arc::new(Records::new(Self::MAX_KEYS)),
+                count: Arc::new(Count::Alone(Records::new(Self::MAX_KEYS))),
             },
         }
     }
@@ -134,7 +139,24 @@ where
     /// counts anew, apart from its earlier clones.
     #[must_use]
     pub fn with_max_keys(mut self, max: usize) -> Self {
-        self.ledger.records = Arc::new(Records::new(max));
+        self.ledger.count = Arc::new(self.ledger.count.with_max_keys(max));
+        self
+    }
+
+    /// Counts on `redis`, together with all nodes whose layer has this `name`; up to
+    /// 65,536 keys, unless set later. See [A fleet](crate::middleware::lockout#a-fleet).
+    ///
+    /// Keys of one text count as one. What is no text, such as a pair, is made one by
+    /// [`by`](Self::by).
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub fn shared(mut self, redis: &Redis, name: &str) -> Self
+    where
+        K: fmt::Display,
+    {
+        let (redis, name) = (redis.clone(), name.to_owned());
+        let fleet = Fleet::new(redis, name, K::to_string, Self::MAX_KEYS);
+        self.ledger.count = Arc::new(Count::Fleet(fleet));
         self
     }
 

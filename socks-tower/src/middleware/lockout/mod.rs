@@ -134,6 +134,45 @@
 //! # Ok::<(), BoxError>(())
 //! ```
 //!
+//! # A fleet
+//!
+//! Who guesses at several proxies has as many guesses at each. With the feature `redis`,
+//! they count together: `LockoutLayer::shared`, whose terms are the same.
+//!
+#![cfg_attr(feature = "redis", doc = "```")]
+#![cfg_attr(not(feature = "redis"), doc = "```ignore")]
+//! use socks_tower::{Attempt, Users, middleware::{LockoutLayer, Redis}};
+//! use tower::Layer;
+//!
+//! let redis = Redis::open("redis://127.0.0.1")?;
+//! let clients = LockoutLayer::new().shared(&redis, "clients");
+//! // A key is shared as the text that it prints as.
+//! let names = LockoutLayer::by(|attempt: &Attempt| {
+//!     let name = str::from_utf8(attempt.credentials.username.as_bytes()).ok()?;
+//!     Some(format!("{} at {name}", attempt.session.client_addr?.ip()))
+//! });
+//! let names = names.shared(&redis, "names");
+//! let verifier = names.layer(clients.layer(Users::new()));
+//! # let _ = verifier;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - Nobody waits for Redis. A failure counts here at once, and is told in one question;
+//!   Redis pushes to all nodes what the key has now. A success asks nothing, unless it
+//!   clears a failure. Within the time of such a push, a client may have a guess more at
+//!   another node.
+//! - A node reads all failures when it connects, and before anything else is asked: a
+//!   lock that fell while it was cut off holds once it is back. What it counted itself
+//!   meanwhile it tells then, and each second what Redis did not hear. A failure whose
+//!   answer was late may count twice.
+//! - While Redis does not answer, a node locks out those who were, and by what it counts
+//!   itself; or, with [`Outage::Refuse`](crate::middleware::redis::Outage::Refuse), it
+//!   refuses all attempts, and so it does until it has connected for the first time.
+//! - In Redis are `lockout:NAME:records` and `lockout:NAME:forgotten`, after the prefix,
+//!   which expire once the longest lock and the time to forget have passed without a
+//!   failure. They have as many keys as [`with_max_keys`](LockoutLayer::with_max_keys)
+//!   says, and the one that would be forgotten first makes room: 14 MB for 65,536 clients.
+//!
 //! # What counts as a failure
 //!
 //! Every error of the verifier that does not look like the verifier's own
@@ -161,6 +200,9 @@
 //! place of one, of a few, that would be forgotten first: others are not
 //! refused for it.
 
+mod count;
+#[cfg(feature = "redis")]
+mod fleet;
 mod layer;
 mod record;
 mod service;

@@ -76,23 +76,11 @@ impl<K: Clone + Eq + Hash> Records<K> {
 
     pub(super) fn failed(&self, key: &K, terms: &Terms) {
         let now = Instant::now();
-        let new = || Record {
-            failures: 0,
-            until: now,
-            forgotten: now,
-        };
-        let idle = |record: &Record| record.forgotten <= now;
         let mut table = self.table();
-        if table.entry(key.clone(), now, idle, new).is_none() {
-            table.evict(|record| Some(record.forgotten));
-        }
         // With no room for a single one, nothing is counted.
-        let Some(record) = table.entry(key.clone(), now, idle, new) else {
+        let Some(record) = Self::place(&mut table, key.clone(), now) else {
             return;
         };
-        if idle(record) {
-            *record = new();
-        }
         if record.until > now {
             // It was with the verifier before the lock fell.
             return;
@@ -105,13 +93,51 @@ impl<K: Clone + Eq + Hash> Records<K> {
         record.forgotten = record.until.max(now) + terms.memory;
     }
 
-    pub(super) fn succeeded(&self, key: &K) {
+    /// Whether that cleared a failure.
+    pub(super) fn succeeded(&self, key: &K) -> bool {
         let now = Instant::now();
         let mut table = self.table();
         // One that is locked out stays so, though an earlier guess was right.
-        if table.get(key).is_some_and(|record| record.until <= now) {
+        let clears = table.get(key).is_some_and(|record| record.until <= now);
+        if clears {
             table.remove(key);
         }
+        clears
+    }
+
+    /// What is known elsewhere: `key` has so many failures, is locked out for `rest`, and
+    /// to be forgotten after `forget`. No lock that is known here ends sooner for it.
+    #[cfg(feature = "redis")]
+    pub(super) fn learn(&self, key: K, failures: u32, rest: Duration, forget: Duration) {
+        let now = Instant::now();
+        if failures == 0 {
+            self.succeeded(&key);
+            return;
+        }
+        let mut table = self.table();
+        if let Some(record) = Self::place(&mut table, key, now) {
+            record.failures = failures;
+            record.until = record.until.max(now + rest.min(LONGEST));
+            record.forgotten = record.until.max(now + forget.min(LONGEST));
+        }
+    }
+
+    /// The record of `key`, a new one if it has none; none if there is room for nobody.
+    fn place(table: &mut Table<K, Record>, key: K, now: Instant) -> Option<&mut Record> {
+        let new = || Record {
+            failures: 0,
+            until: now,
+            forgotten: now,
+        };
+        let idle = |record: &Record| record.forgotten <= now;
+        if table.entry(key.clone(), now, idle, new).is_none() {
+            table.evict(|record| Some(record.forgotten));
+        }
+        let record = table.entry(key, now, idle, new)?;
+        if idle(record) {
+            *record = new();
+        }
+        Some(record)
     }
 
     /// Nothing panics while it holds the lock.

@@ -53,9 +53,9 @@ where
     fn call(&mut self, attempt: T) -> Self::Future {
         let key = self.lockout.key(attempt.shown());
         let ledger = self.lockout.ledger();
-        let state = match key.as_ref().map(|key| ledger.records.check(key)) {
+        let state = match key.as_ref().map(|key| ledger.count.check(key)) {
             Some(Err(locked_out)) => State::LockedOut {
-                error: Some(locked_out.into()),
+                error: Some(locked_out),
             },
             Some(Ok(())) | None => State::Asking {
                 inner: self.inner.call(attempt),
@@ -146,10 +146,10 @@ where
     }
 
     fn call(&mut self, passing: T) -> Self::Future {
-        let records = &self.lockout.ledger().records;
+        let count = &self.lockout.ledger().count;
         let key = self.lockout.key(passing.shown());
-        let admission = match key.map(|key| records.check(&key)) {
-            Some(Err(locked_out)) => Admission::Refused(locked_out.into()),
+        let admission = match key.map(|key| count.check(&key)) {
+            Some(Err(locked_out)) => Admission::Refused(locked_out),
             Some(Ok(())) | None => Admission::Admitted(()),
         };
         LockoutGateFuture {

@@ -267,7 +267,7 @@ impl Redis {
 
     /// Has a task that connects, if there is none: on this runtime, which may not be the
     /// one that had it before.
-    fn start(&self) {
+    pub(crate) fn start(&self) {
         let link = &self.link;
         let mut driver = link.driver.lock().unwrap_or_else(PoisonError::into_inner);
         if driver.as_ref().is_none_or(JoinHandle::is_finished) {
