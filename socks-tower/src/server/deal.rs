@@ -100,7 +100,7 @@ impl Dealer {
         let other = self.threads.get((self.number + self.next) % all)?;
         let theirs = other.load()?;
         // Some more are chance, and soon end.
-        let is_clear = this.load()? > theirs + theirs / 4;
+        let is_clear = this.load()? > theirs + theirs / 2;
         is_clear.then(|| other.hand.try_reserve().ok()).flatten()
     }
 }
