@@ -101,8 +101,11 @@ impl Load {
     pub(crate) fn is_for(self, role: Role) -> bool {
         match role {
             Role::Proxy => !matches!(self, Self::Limited(_)),
-            // They have one thread, and no datagrams.
-            Role::Floor => !matches!(self, Self::Limited(_) | Self::Udp(..) | Self::Starts(_)),
+            // They have one thread, no datagrams, and nothing that grows.
+            Role::Floor => matches!(
+                self,
+                Self::Bulk(..) | Self::Setup(..) | Self::PingPong(_) | Self::Beside(_) | Self::Idle
+            ),
             Role::Middleware => matches!(self, Self::Setup(64, _)),
             Role::Limited => matches!(self, Self::Limited(_)),
         }

@@ -66,7 +66,7 @@ pub(crate) struct Run {
     #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// Length of one measurement, in seconds
-    #[arg(long, default_value_t = 0.6)]
+    #[arg(long, default_value_t = 0.5)]
     seconds: f64,
     /// Only tests whose name contains one of these; may be given again
     #[arg(long)]
