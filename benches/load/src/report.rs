@@ -121,6 +121,10 @@ impl Report {
 
     /// The peer whose median is the highest of rates, the lowest of the rest.
     pub(crate) fn best_peer(&self, test: &str, figure: &str) -> Option<&str> {
+        // They are as many as there may be.
+        if figure == "tunnels" {
+            return None;
+        }
         let medians = self.peers().filter_map(|peer| {
             let median = self.median(test, figure, peer)?;
             Some((if is_rate(figure) { -median } else { median }, peer))
@@ -209,6 +213,26 @@ pub(crate) mod tests {
         report.add("ours", "idle", 4, &Figures::from([("x", 9.0)]));
         assert_eq!(report.ratio("idle", "x", "ours", "b"), Some(0.625));
         assert_eq!(report.ratio("idle", "x", "ours", "limit-copy"), None);
+    }
+
+    #[test]
+    fn the_best_has_the_highest_rate_and_the_lowest_cost() {
+        let mut report = report();
+        report.proxies.push("c".to_owned());
+        for (proxy, value) in [("ours", 9.0), ("b", 1.0), ("c", 2.0), ("limit-copy", 0.1)] {
+            let figures = ["GiB/s", "GiB/s, worst", "CPU s/GiB", "p99 µs", "tunnels"];
+            let figures = figures.map(|figure| (figure, value));
+            report.add(proxy, "idle", 0, &Figures::from(figures));
+        }
+        for (figure, best) in [
+            ("GiB/s", Some("c")),
+            ("GiB/s, worst", Some("c")),
+            ("CPU s/GiB", Some("b")),
+            ("p99 µs", Some("b")),
+            ("tunnels", None),
+        ] {
+            assert_eq!(report.best_peer("idle", figure), best, "{figure}");
+        }
     }
 
     #[test]
