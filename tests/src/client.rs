@@ -1,11 +1,14 @@
 //! A client that does as little as it can, for tests that are not about
 //! clients: it says what it is told to, byte by byte if need be.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 /// A name and a password.
@@ -41,7 +44,30 @@ pub async fn socks5(
     login: Option<Login<'_>>,
     target: SocketAddr,
 ) -> Result<TcpStream, Refused> {
-    let mut stream = TcpStream::connect(proxy).await?;
+    ask_socks5(TcpStream::connect(proxy).await?, login, target).await
+}
+
+/// As [`socks5`], from an address of this machine.
+///
+/// # Errors
+///
+/// [`Refused`], if the proxy does not oblige.
+pub async fn socks5_from(
+    from: IpAddr,
+    proxy: SocketAddr,
+    login: Option<Login<'_>>,
+    target: SocketAddr,
+) -> Result<TcpStream, Refused> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    ask_socks5(socket.connect(proxy).await?, login, target).await
+}
+
+async fn ask_socks5(
+    mut stream: TcpStream,
+    login: Option<Login<'_>>,
+    target: SocketAddr,
+) -> Result<TcpStream, Refused> {
     let method = if login.is_some() { 2 } else { 0 };
     stream.write_all(&[5, 1, method]).await?;
     match read(&mut stream).await? {

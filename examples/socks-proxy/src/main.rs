@@ -36,6 +36,7 @@ mod parts;
 mod policy;
 mod reload;
 mod serve;
+mod shared;
 mod shutdown;
 mod stack;
 mod summary;
@@ -93,15 +94,17 @@ fn run(cli: Cli, config: Config, log: &Arc<Log>) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let mut kept = Kept::default();
-    let parts = Parts::new(&config, &mut kept)?;
     if cli.tasks.check {
+        Parts::new(&config, &mut kept)?;
         summary::warn(&config);
         writeln!(io::stdout(), "good")?;
         return Ok(());
     }
-    kept.commit();
+    // First: what is made before there are metrics counts for nobody.
     let admin = admin::bind(&config)?;
     let agent = agent::bind(&config)?;
+    let parts = Parts::new(&config, &mut kept)?;
+    kept.commit();
     serve::serve(Start {
         cli: Arc::new(cli),
         config,

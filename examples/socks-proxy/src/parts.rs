@@ -17,6 +17,7 @@ use crate::{
     listen,
     names::Resolver,
     policy::{self, Groups, LimitedLayer},
+    shared::Shared,
     tls,
     users::Users,
     ways_out::{self, WaysOut},
@@ -38,6 +39,8 @@ pub struct Parts {
     pub ways_out: Option<WaysOut>,
     pub egress: Egress,
     pub listen_addrs: ListenAddrs,
+    /// None if this node counts alone.
+    pub shared: Option<Shared>,
 }
 
 impl Parts {
@@ -50,6 +53,10 @@ impl Parts {
         let egress = egress::of(config);
         egress.check()?;
         let groups = Groups::new(config)?;
+        let shared = Shared::new(config, kept)?;
+        let limits = policy::limits(config, &groups, shared.as_ref(), kept)?;
+        let together = shared.as_ref();
+        let together = together.and_then(|shared| policy::together(config, &limits, shared));
         let per_client = config.max_connections_per_client;
         Ok(Self {
             users,
@@ -60,12 +67,13 @@ impl Parts {
                     LiveLimitLayer::per_client(max.get())
                 })
             }),
-            limits: LimitedLayer::new(policy::limits(config, &groups, kept)?),
+            limits: LimitedLayer::new(limits, together),
             rules: policy::rules(config, &groups)?,
             resolver: Resolver::new(config, kept)?,
             ways_out: ways_out::read(config)?,
             egress,
             listen_addrs: listen::for_clients(config)?,
+            shared,
         })
     }
 }

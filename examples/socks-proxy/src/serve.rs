@@ -27,6 +27,7 @@ use crate::{
     manager,
     parts::Parts,
     reload::Reload,
+    shared::Link,
     shutdown::{self, Readiness},
     stack::{boxed, keepalive, stack},
     summary,
@@ -89,16 +90,24 @@ fn per_thread(
         }
         let addrs = server.local_addrs().to_vec();
         let (unready, grace) = times(&start.config);
+        let link = Link::default();
         let unix = Listeners::bind(&start.config)?;
         let shutdown = shutdown::signals()?;
         let server = server
             .with_shutdown(shutdown.first(unready))
             .with_cut(shutdown.second())
             .with_grace(grace);
-        let proxy = start.reloadable(addrs.clone(), max_connections, shutdown.readiness())?;
+        let proxy = start.reloadable(
+            addrs.clone(),
+            max_connections,
+            shutdown.readiness(),
+            link.clone(),
+        )?;
         announce(&addrs, &unix);
         let on_unix = unix.serve(&proxy, &shutdown, unready, grace);
-        tokio::try_join!(server.serve(proxy.for_streams()), on_unix)?;
+        let served = tokio::try_join!(server.serve(proxy.for_streams()), on_unix);
+        link.close().await;
+        served?;
         Ok(())
     })
 }
@@ -128,13 +137,19 @@ fn shared(
             .collect();
         let addrs: Vec<_> = listeners.iter().map(|it| it.local_addr()).collect();
         let (unready, grace) = times(&start.config);
+        let link = Link::default();
         let unix = Listeners::bind(&start.config)?;
         let shutdown = shutdown::signals()?;
         let server = Server::new(listeners)
             .with_shutdown(shutdown.first(unready))
             .with_cut(shutdown.second())
             .with_grace(grace);
-        let proxy = start.reloadable(addrs.clone(), max_connections, shutdown.readiness())?;
+        let proxy = start.reloadable(
+            addrs.clone(),
+            max_connections,
+            shutdown.readiness(),
+            link.clone(),
+        )?;
         announce(&addrs, &unix);
         let on_unix = unix.serve(&proxy, &shutdown, unready, grace);
         // A task of its own: waking the main one would cost a system call.
@@ -143,7 +158,9 @@ fn shared(
             let served = serving.await;
             served.unwrap_or_else(|panic| Err(ServeError::Stack(panic.into())))
         };
-        tokio::try_join!(serving, on_unix)?;
+        let served = tokio::try_join!(serving, on_unix);
+        link.close().await;
+        served?;
         Ok(())
     })
 }
@@ -155,15 +172,19 @@ impl Start {
         addrs: Vec<SocketAddr>,
         max_connections: usize,
         readiness: Readiness,
+        link: Link,
     ) -> io::Result<Serving<impl Proxy<BoxStream> + Clone + Send>> {
         let watch = self.admin.as_ref().map(|admin| admin.watch.clone());
         if let Some(admin) = self.admin {
-            admin.spawn(readiness.clone())?;
+            admin.spawn(readiness.clone(), link.clone())?;
         }
         if let Some(agent) = self.agent {
             agent.spawn(readiness)?;
         }
-        let build = move |config: &Config, parts| stack(config, parts, &addrs, watch.as_ref());
+        let build = move |config: &Config, parts: Parts| {
+            link.set(parts.shared.as_ref());
+            stack(config, parts, &addrs, watch.as_ref())
+        };
         let live = Live::new(build(&self.config, self.parts));
         let reload = Reload {
             cli: self.cli,

@@ -42,6 +42,7 @@ pub fn stack(
         ways_out,
         egress,
         listen_addrs,
+        shared: _,
     } = parts;
     if let Some(watch) = watch {
         // Those of before are gone.

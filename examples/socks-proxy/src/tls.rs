@@ -4,7 +4,7 @@
 use std::{error::Error, path::Path, sync::Arc};
 
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
@@ -72,4 +72,18 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Box<dyn Err
         return Err("no certificate is in it".into());
     }
     Ok(all)
+}
+
+/// Believes whom the system believes, for `what` wants TLS.
+pub fn trusting(what: &str) -> Result<Arc<ClientConfig>, Box<dyn Error>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(format!("{what} wants TLS, and this system trusts no certificate").into());
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }

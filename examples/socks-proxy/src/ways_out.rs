@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::ClientConfig;
 use socks_tower::{
     AuthorizeLayer, BoxError, BoxStream, Connector, DomainName, Host, IpNet, LoopGuard, Match,
     NameRules, Outbound, Pinned, ProxyConnector, ProxyUrl, Request, ResolveLayer, Routes, Rules,
@@ -10,7 +10,7 @@ use socks_tower::{
 };
 use tower::{ServiceBuilder, util::Either};
 
-use crate::{admin::Watch, config::Config, names::Addrs};
+use crate::{admin::Watch, config::Config, names::Addrs, tls};
 
 /// What `--upstream` and `--route` say.
 #[derive(Clone)]
@@ -58,26 +58,12 @@ pub fn read(config: &Config) -> Result<Option<WaysOut>, Box<dyn Error>> {
     });
     let wants_tls = upstreams.iter().chain(through).any(ProxyUrl::is_over_tls);
     Ok(Some(WaysOut {
-        tls: wants_tls.then(tls).transpose()?,
+        tls: wants_tls
+            .then(|| tls::trusting("an upstream (https://)"))
+            .transpose()?,
         upstreams,
         routes,
     }))
-}
-
-/// Believes whom the system believes.
-fn tls() -> Result<Arc<ClientConfig>, Box<dyn Error>> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(
-            "an upstream wants TLS (https://), and this system trusts no certificate".into(),
-        );
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 impl Route {

@@ -19,7 +19,7 @@ use socks_tower::{
 use tokio::time::interval;
 
 use self::{guard::Guard, totals::Totals};
-use crate::{config::Config, lock, node, shutdown::Readiness};
+use crate::{config::Config, lock, node, shared::Link, shutdown::Readiness};
 
 /// What is known of the proxy, by its stacks, for the page.
 #[derive(Clone)]
@@ -114,7 +114,7 @@ pub fn check(config: &Config) -> Result<(), String> {
 
 impl Admin {
     /// Shows it, for as long as the runtime lives.
-    pub fn spawn(self, readiness: Readiness) -> std::io::Result<()> {
+    pub fn spawn(self, readiness: Readiness, link: Link) -> std::io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let (watch, metrics) = (self.watch.clone(), self.metrics.clone());
         let shown = web::Shown {
@@ -122,6 +122,7 @@ impl Admin {
             metrics: self.metrics,
             node: self.node,
             readiness,
+            link,
         };
         let router = web::router(shown, self.guard);
         tokio::spawn(async move {

@@ -151,6 +151,13 @@ function show(state) {
   const health = ({ name, live, is_out }) =>
     [name, is_out ? "out" : `${live} live`, is_out ? "bad" : ""];
   pairs("upstreams", state.upstreams.map(health), "no pool: nothing to choose from");
+  const { redis } = state;
+  pairs("redis", redis ? [
+    ["now", redis.is_up ? "answers" : "gone", redis.is_up ? "" : "bad"],
+    ["questions", String(redis.questions)],
+    ["unanswered", String(redis.unanswered)],
+    ["outages", String(redis.outages)],
+  ] : [], "none: this node counts alone");
   showSessions(state);
   text("node", state.node);
   document.title = `socks-proxy ${state.node}`;

@@ -19,7 +19,7 @@ use super::{
     guard::{Guard, guarded},
     totals::Report,
 };
-use crate::shutdown::Readiness;
+use crate::{shared::Link, shutdown::Readiness};
 
 /// Rows of the table of sessions: more than anybody reads.
 const MOST_ROWS: usize = 1000;
@@ -30,6 +30,7 @@ pub struct Shown {
     pub metrics: PrometheusHandle,
     pub node: String,
     pub readiness: Readiness,
+    pub link: Link,
 }
 
 pub fn router(shown: Shown, guard: Guard) -> Router {
@@ -70,10 +71,20 @@ struct PageState {
     node: String,
     ready: bool,
     totals: Report,
+    /// None if this node counts alone.
+    redis: Option<Shared>,
     upstreams: Vec<Upstream>,
     /// Those found, of which [`MOST_ROWS`] are shown.
     found: usize,
     sessions: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Shared {
+    is_up: bool,
+    questions: u64,
+    unanswered: u64,
+    outages: u64,
 }
 
 #[derive(Serialize)]
@@ -86,6 +97,8 @@ struct Upstream {
 #[derive(Serialize)]
 struct Row {
     id: String,
+    /// Where it is.
+    node: String,
     client: String,
     user: String,
     command: String,
@@ -98,11 +111,12 @@ struct Row {
 }
 
 impl Row {
-    fn of(live: &LiveSession) -> Self {
+    fn of(node: &str, live: &LiveSession) -> Self {
         let session = live.session();
         let since = live.since().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             id: live.id().to_string(),
+            node: node.to_owned(),
             client: session
                 .client_addr
                 .map(|it| it.to_string())
@@ -124,6 +138,7 @@ impl Row {
     fn has(&self, text: &str) -> bool {
         let columns = [
             &self.id,
+            &self.node,
             &self.client,
             &self.user,
             &self.command,
@@ -140,11 +155,12 @@ async fn state(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Json
         watch,
         node,
         readiness,
+        link,
         ..
     } = shown;
     let find = wanted.find.to_lowercase();
     let live = watch.sessions.list();
-    let rows = live.iter().map(|live| Row::of(live));
+    let rows = live.iter().map(|live| Row::of(&node, live));
     let (found, sessions) = if find.is_empty() {
         (live.len(), rows.take(MOST_ROWS).collect())
     } else {
@@ -158,7 +174,17 @@ async fn state(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Json
         live: it.live,
         is_out: it.is_out,
     });
+    let redis = link.redis().map(|redis| {
+        let numbers = redis.numbers();
+        Shared {
+            is_up: numbers.is_up,
+            questions: numbers.questions,
+            unanswered: numbers.unanswered,
+            outages: numbers.outages,
+        }
+    });
     Json(PageState {
+        redis,
         node,
         ready: readiness.is_ready(),
         totals: watch.totals.report(),

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cli::{Cli, Instead, NewUser};
 pub use said::Said;
-pub use values::{Login, Mark, Net, Ports, Seconds, Text, Token, WayOut};
+pub use values::{Login, Mark, Net, Ports, RedisUrl, Seconds, Text, Token, WayOut};
 
 use crate::{
     listen::Listen,
@@ -38,6 +38,7 @@ const COMMANDS: &str = "What is served besides CONNECT";
 const NAMES: &str = "Names";
 const TIMES: &str = "Times";
 const LIMITS: &str = "Limits";
+const SHARED: &str = "What several nodes share";
 const RUNNING: &str = "Running";
 
 #[derive(Args, Clone, Deserialize, Serialize)]
@@ -255,9 +256,33 @@ pub struct Config {
     /// match hold. For whom: user=, client=NETWORK or @GROUP; all, if neither is said. Who
     /// shares it: per=user, client, tunnel or all [per=user with user=, else per=client].
     /// What: connections=N at once; new=N/second, minute or hour; bandwidth= bytes a second
-    /// each way, or up= and down=; quota=10GB/day, week or month
+    /// each way, or up= and down=; quota=10GB/day, week or month. With --redis nodes count
+    /// together, but for bandwidth, and but for a limit that says per-node
     #[arg(long, value_name = "LIMIT", help_heading = LIMITS)]
     pub limit: Vec<Text<Limit>>,
+
+    /// Count limits, quotas and wrong passwords together with all nodes on this Redis, and list
+    /// their sessions: redis, or rediss for TLS, `://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`,
+    /// or `unix:///PATH`. `env:NAME` or `file:PATH` is where it stands (others on this machine
+    /// can see arguments)
+    #[arg(long, value_name = "URL", help_heading = SHARED)]
+    pub redis: Option<RedisUrl>,
+
+    /// What begins the keys in Redis. Nodes that say the same count together
+    #[arg(long, value_name = "PREFIX", help_heading = SHARED)]
+    pub redis_prefix: String,
+
+    /// Longest time that a client waits for Redis
+    #[arg(long, value_name = "MILLISECONDS", help_heading = SHARED)]
+    pub redis_deadline: NonZeroU32,
+
+    /// What happens while Redis does not answer in time
+    #[arg(long, value_name = "WHAT", value_enum, help_heading = SHARED)]
+    pub redis_when_gone: WhenGone,
+
+    /// Time after which the connections of a node that has died count no more
+    #[arg(long, value_name = "SECONDS", help_heading = SHARED)]
+    pub redis_lease: Seconds,
 
     /// Name of this proxy among others, on its page; said, it is in each line of the log and on
     /// each metric [default: the machine's name]
@@ -362,6 +387,11 @@ impl Default for Config {
             max_connections: None,
             max_connections_per_client: None,
             limit: Vec::new(),
+            redis: None,
+            redis_prefix: "socks".to_owned(),
+            redis_deadline: NonZeroU32::new(100).expect("it is not 0"),
+            redis_when_gone: WhenGone::default(),
+            redis_lease: Seconds(15),
             node: None,
             threads: None,
             runtime: Runtime::default(),
@@ -401,6 +431,16 @@ pub enum SourceBy {
     /// The address that the client came to, without --source; targets of the other family
     /// are not reached
     Incoming,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenGone {
+    /// This node counts alone: a limit holds for each node, and not for all together
+    #[default]
+    CountAlone,
+    /// Clients that a limit is about are refused
+    Refuse,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]

@@ -136,6 +136,11 @@ secret! {
     WayOut, shown_url
 }
 
+secret! {
+    /// Where Redis is, and the password to it.
+    RedisUrl, shown_redis
+}
+
 fn revealed(text: &str) -> Result<String, String> {
     let (read, what) = match (text.strip_prefix("env:"), text.strip_prefix("file:")) {
         (Some(name), _) => (env::var(name).map_err(|error| error.to_string()), name),
@@ -176,6 +181,14 @@ fn shown_url(text: &str) -> String {
         },
         None if text.contains('@') => HIDDEN.to_owned(),
         None => text.to_owned(),
+    }
+}
+
+/// The URL of a Unix socket has the password behind a question mark.
+fn shown_redis(text: &str) -> String {
+    match text.split_once('?') {
+        Some((text, _)) => format!("{}?{HIDDEN}", shown_url(text)),
+        None => shown_url(text),
     }
 }
 
@@ -276,6 +289,13 @@ mod tests {
             ("socks5://proxy", "socks5://proxy"),
         ] {
             assert_eq!(format!("{:?}", WayOut::from(text)), shown);
+        }
+        for (text, shown) in [
+            ("redis://:s3cret@host:6379/0", "redis://***@host:6379/0"),
+            ("unix:///run/redis?pass=s3cret", "unix:///run/redis?***"),
+            (":s3cret@host", "***"),
+        ] {
+            assert_eq!(format!("{:?}", RedisUrl::from(text)), shown);
         }
     }
 }

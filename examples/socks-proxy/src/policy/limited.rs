@@ -8,19 +8,23 @@ use std::{
 };
 
 use futures_util::future::Either;
-use socks_tower::{Error, HasSession, Requested, Stage, Stream, Transfer};
+use socks_tower::{
+    Error, HasSession, Requested, Stage, Stream, Transfer, middleware::redis::RedisLimitsLayer,
+};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 use super::limits::Counting;
 
 #[derive(Clone)]
 pub struct LimitedLayer {
+    /// None if this node counts alone.
+    together: Option<RedisLimitsLayer>,
     limits: Arc<[Counting]>,
 }
 
 impl LimitedLayer {
-    pub fn new(limits: Arc<[Counting]>) -> Self {
-        Self { limits }
+    pub fn new(limits: Arc<[Counting]>, together: Option<RedisLimitsLayer>) -> Self {
+        Self { together, limits }
     }
 }
 
@@ -29,6 +33,7 @@ impl<S> Layer<S> for LimitedLayer {
 
     fn layer(&self, inner: S) -> Limited<S> {
         Limited {
+            together: self.together.clone(),
             limits: Arc::clone(&self.limits),
             begin: 0,
             inner,
@@ -36,9 +41,10 @@ impl<S> Layer<S> for LimitedLayer {
     }
 }
 
-/// Goes through the limits from one on, and then to `S`.
+/// Asks by those of all nodes, goes through the limits from one on, and then to `S`.
 #[derive(Clone)]
 pub struct Limited<S> {
+    together: Option<RedisLimitsLayer>,
     limits: Arc<[Counting]>,
     begin: usize,
     inner: S,
@@ -61,6 +67,13 @@ where
     }
 
     fn call(&mut self, requested: Requested<Io>) -> Self::Future {
+        if let Some(together) = &self.together {
+            let within = Self {
+                together: None,
+                ..self.clone()
+            };
+            return Either::Right(Box::pin(together.layer(within).oneshot(requested)));
+        }
         let mut rest = self.limits.iter().enumerate().skip(self.begin);
         let next = rest.find(|(_, limit)| limit.is_about(requested.session()));
         let Some((number, limit)) = next else {

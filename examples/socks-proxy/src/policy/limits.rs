@@ -15,7 +15,7 @@ use super::{
     groups::{Groups, Member},
     words::{Fault, words},
 };
-use crate::{config::Config, kept::Kept};
+use crate::{config::Config, kept::Kept, shared::Shared};
 
 /// `user=joe bandwidth=1MB`, `per=client connections=64`. It is for those whom `user=` and
 /// `client=` name, or for all; `per=` says who share it.
@@ -24,8 +24,10 @@ pub struct Limit {
     users: Vec<String>,
     clients: Vec<Member>,
     per: Per,
-    connections: Option<NonZeroUsize>,
-    new: Option<Rate>,
+    /// Nodes do not count it together.
+    per_node: bool,
+    pub(super) connections: Option<NonZeroUsize>,
+    pub(super) new: Option<Rate>,
     bandwidth: Option<ByteRate>,
     quota: Option<(u64, std::time::Duration)>,
 }
@@ -46,6 +48,7 @@ impl FromStr for Limit {
             users: Vec::new(),
             clients: Vec::new(),
             per: Per::Client,
+            per_node: false,
             connections: None,
             new: None,
             bandwidth: None,
@@ -58,6 +61,7 @@ impl FromStr for Limit {
             match &*word.key {
                 "user" => limit.users = word.each(|it| Ok::<_, Fault>(it.to_owned()))?,
                 "client" => limit.clients = word.each(str::parse)?,
+                "per-node" if word.values.is_none() => limit.per_node = true,
                 "per" => said_per = Some(word.one(str::parse)?),
                 "connections" => limit.connections = Some(word.one(str::parse)?),
                 "new" => limit.new = Some(word.one(rate)?),
@@ -69,8 +73,8 @@ impl FromStr for Limit {
                 "down" => down = Some(word.one(bytes)?),
                 "quota" => limit.quota = Some(word.one(quota)?),
                 other => {
-                    let keys = "user=, client=, per=, connections=, new=, bandwidth=, up=, down= \
-                                and quota=";
+                    let keys = "user=, client=, per=, per-node, connections=, new=, bandwidth=, up=, \
+                                down= and quota=";
                     return Err(format!("{other:?} is none of a limit's keys: {keys}").into());
                 }
             }
@@ -88,6 +92,23 @@ impl FromStr for Limit {
             return Err("per=tunnel is for bandwidth= alone".into());
         }
         Ok(limit)
+    }
+}
+
+impl Limit {
+    /// Whether it counts connections, and all nodes' if there are several.
+    pub(super) fn is_shared(&self) -> bool {
+        !self.per_node && (self.connections.is_some() || self.new.is_some())
+    }
+}
+
+impl Per {
+    fn key(self, session: &Session) -> Key {
+        match self {
+            Self::User => Key::User(session.identity.clone()),
+            Self::Client => Key::Client(ClientKey::of_session(session)),
+            Self::Tunnel | Self::All => Key::All,
+        }
     }
 }
 
@@ -127,6 +148,7 @@ pub enum Key {
 #[derive(Clone)]
 pub struct Counting {
     whom: Arc<Whom>,
+    per: Per,
     pub connections: Option<LiveLimitLayer<Key>>,
     pub new: Option<RateLimitLayer<Key>>,
     pub bandwidth: Option<BandwidthLayer>,
@@ -139,24 +161,25 @@ struct Whom {
 }
 
 impl Counting {
-    fn new(limit: &Limit, clients: Vec<Group>) -> Self {
+    /// What `shared` counts is not counted here.
+    fn new(limit: &Limit, clients: Vec<Group>, shared: Option<&Shared>) -> Self {
         let per = limit.per;
-        let key = move |session: &Session| {
-            Some(match per {
-                Per::User => Key::User(session.identity.clone()),
-                Per::Client => Key::Client(ClientKey::of_session(session)),
-                Per::Tunnel | Per::All => Key::All,
-            })
-        };
+        let key = move |session: &Session| Some(per.key(session));
+        let alone = shared.is_none() || limit.per_node;
         Self {
+            per,
             whom: Arc::new(Whom {
                 users: limit.users.clone(),
                 clients,
             }),
             connections: limit
                 .connections
+                .filter(|_| alone)
                 .map(|max| LiveLimitLayer::by(max.get(), key)),
-            new: limit.new.map(|rate| RateLimitLayer::by(rate, key)),
+            new: limit
+                .new
+                .filter(|_| alone)
+                .map(|rate| RateLimitLayer::by(rate, key)),
             bandwidth: limit.bandwidth.map(|rate| match per {
                 Per::Tunnel => BandwidthLayer::per_tunnel(rate),
                 _ => BandwidthLayer::by(rate, key),
@@ -170,6 +193,11 @@ impl Counting {
                 }
             }),
         }
+    }
+
+    /// Who shares it with a session that it is about.
+    pub fn key(&self, session: &Session) -> Option<Key> {
+        self.is_about(session).then(|| self.per.key(session))
     }
 
     pub fn is_about(&self, session: &Session) -> bool {
@@ -190,8 +218,10 @@ impl Counting {
 pub fn limits(
     config: &Config,
     groups: &Groups,
+    shared: Option<&Shared>,
     kept: &mut Kept,
 ) -> Result<Arc<[Counting]>, String> {
+    let link = shared.map(|shared| &shared.made_of);
     let all = config.limit.iter().enumerate().map(|(number, limit)| {
         let clients = limit
             .clients
@@ -201,8 +231,8 @@ pub fn limits(
             let at = config.said.member("limit", number);
             format!("{at}: {error}")
         })?;
-        let mut counting = kept.or_made(format!("limit {limit:?}"), (), || {
-            Counting::new(limit, clients.clone())
+        let mut counting = kept.or_made(format!("limit {limit:?}"), link, || {
+            Counting::new(limit, clients.clone(), shared)
         });
         // Groups may have changed.
         counting.whom = Arc::new(Whom {
@@ -224,6 +254,7 @@ mod tests {
             "user=joe bandwidth=1MB",
             "per=client connections=64 new=100/minute",
             "per=all quota=1TB/month down=10MB",
+            "per=all connections=5000 per-node",
             "client=@office,192.0.2.0/24 per=tunnel up=500kB",
         ] {
             assert!(limit.parse::<Limit>().is_ok(), "{limit}");
@@ -252,7 +283,7 @@ mod tests {
                 .clients
                 .iter()
                 .map(|it| it.group(&groups).unwrap().clone());
-            Counting::new(&limit, clients.collect())
+            Counting::new(&limit, clients.collect(), None)
         };
         let joe = Session::new()
             .with_identity(Identity::new("joe"))

@@ -6,9 +6,11 @@ mod groups;
 mod limited;
 mod limits;
 mod rules;
+mod together;
 mod words;
 
 pub use groups::{Groups, NamedGroup};
 pub use limited::LimitedLayer;
 pub use limits::{Limit, limits};
 pub use rules::{Rule, rules};
+pub use together::together;
