@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::session::{
     DEFAULT_TIMEOUT, HasSession, Inbound, Outbound, Protocol, ReplyHook, Request, Session, Stream,
+    later,
 };
 
 /// A connection that has been accepted, and nothing more.
@@ -65,13 +66,9 @@ impl<Io> Accepted<Io> {
 }
 
 impl<Io> Accepted<Io> {
-    /// Where a deadline lies that is past the end of time: 30 years from now.
-    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
     /// The instant `timeout` after accept.
     pub(crate) fn deadline(&self, timeout: Duration) -> Instant {
-        let deadline = self.accepted_at.checked_add(timeout);
-        deadline.unwrap_or_else(|| self.accepted_at + Self::NEVER)
+        later(self.accepted_at, timeout)
     }
 }
 

@@ -27,6 +27,15 @@ const LEAST: Duration = Duration::from_millis(10);
 /// And at most: thousands of sockets take many turns.
 const MOST: Duration = Duration::from_secs(1);
 
+/// Where an instant lies that is past the end of time: 30 years on.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// The instant `time` after `start`, whatever `time` a user has set: the clock ends
+/// before [`Duration::MAX`] does, and to add it would panic.
+pub(crate) fn later(start: Instant, time: Duration) -> Instant {
+    start.checked_add(time.min(NEVER)).unwrap_or(start)
+}
+
 /// When to look again, if a timer that was due at `deadline` and fires `now` is
 /// not to be believed.
 pub(crate) fn second_look(deadline: Instant, now: Instant) -> Option<Instant> {
@@ -112,6 +121,14 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn no_time_is_too_long_for_the_clock() {
+        let now = Instant::now();
+        assert_eq!(later(now, SECOND), now + SECOND);
+        let end = later(later(now, Duration::MAX), Duration::MAX);
+        assert_eq!(end, now + 2 * NEVER);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_timer_that_fires_on_time_is_believed() {

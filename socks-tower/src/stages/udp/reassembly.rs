@@ -6,6 +6,7 @@ use socks_core::v5::udp::Fragment;
 use tokio::time::Instant;
 
 use super::MAX_DATAGRAM;
+use crate::session::later;
 
 /// The queue of one client: at most one datagram is under way.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Reassembly {
                     key: key.into(),
                     data: Vec::new(),
                     highest: 0,
-                    deadline: now + self.timeout,
+                    deadline: later(now, self.timeout),
                     fragments: 0,
                 }
             }
@@ -129,6 +130,13 @@ mod tests {
         let came = run(&[(1, "a"), (2, ""), (3 | LAST, "c")]);
         assert_eq!(came, [KEPT, KEPT, whole("ac")]);
         assert_eq!(run(&[(1 | LAST, "alone")]), [whole("alone")]);
+    }
+
+    #[test]
+    fn fragments_may_take_all_the_time_in_the_world() {
+        let mut queue = Reassembly::new(Duration::MAX);
+        let took = queue.take(Fragment(1), KEY, b"a", Instant::now());
+        assert_eq!(took, KEPT);
     }
 
     #[test]

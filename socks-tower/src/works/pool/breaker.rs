@@ -9,13 +9,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::session::{BoxError, Chain};
+use crate::session::{BoxError, Chain, later};
 
 /// Whoever has served so shortly before a try is not one that does not answer.
 const MEANWHILE: Duration = Duration::from_secs(1);
-
-/// As good as for ever, and still to be added to a time.
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// When an upstream that fails is left alone, and for how long.
 ///
@@ -70,7 +67,7 @@ impl Breaker {
     fn pause(&self, before: u32) -> Duration {
         let factor = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
         let pause = self.first_pause.saturating_mul(factor);
-        pause.min(self.longest_pause).min(YEAR)
+        pause.min(self.longest_pause)
     }
 }
 
@@ -178,7 +175,7 @@ impl Health {
         }
         let pause = breaker.pause(state.outs);
         state.outs = state.outs.saturating_add(1);
-        state.out_until = Some(Instant::now() + pause);
+        state.out_until = Some(later(Instant::now(), pause));
         state.is_on_trial = false;
         self.is_out.store(true, Relaxed);
         drop(state);

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     session::{
         Bound, BoxError, Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request,
-        Session, Stream, WrapsDatagrams, opaque_future, timeout_at,
+        Session, Stream, WrapsDatagrams, later, opaque_future, timeout_at,
     },
     works::tcp::ConnectError,
 };
@@ -295,7 +295,7 @@ impl<C: Connector<Request>> Hop<C> {
 
 impl Way {
     fn deadline(&self) -> Instant {
-        Instant::now() + self.timeout
+        later(Instant::now(), self.timeout)
     }
 
     /// Dials the proxy.

@@ -25,15 +25,12 @@ impl AuthCacheLayer {
     /// 10,000 answers: some two megabytes.
     pub const DEFAULT_CAPACITY: usize = 10_000;
 
-    /// No time needs to be longer, and this much more than now is an instant yet.
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
     /// An answer holds for `ttl`, from when it was asked for.
     pub fn new(ttl: Duration) -> Self {
         Self {
             terms: Terms {
                 capacity: Self::DEFAULT_CAPACITY,
-                ttl: ttl.min(Self::LONGEST),
+                ttl,
                 stale: Duration::ZERO,
                 per_client: false,
             },
@@ -51,7 +48,7 @@ impl AuthCacheLayer {
     ///
     /// Each answer that it stands in for is asked about again after half a minute.
     pub fn with_stale(mut self, time: Duration) -> Self {
-        self.terms.stale = time.min(Self::LONGEST);
+        self.terms.stale = time;
         self
     }
 

@@ -12,7 +12,7 @@ use tokio::{sync::OnceCell, time::Instant};
 
 use super::layer::Terms;
 use crate::{
-    session::{BoxError, Identity, is_outage},
+    session::{BoxError, Identity, is_outage, later},
     stages::authenticate::{
         Admitted, Attempt,
         fingerprint::{Fingerprint, Fingerprints},
@@ -129,8 +129,8 @@ impl State {
     }
 
     fn remember(&mut self, fingerprint: Fingerprint, kept: Kept, asked: Instant, terms: &Terms) {
-        let ask = asked + terms.ttl;
-        let forgotten = ask + terms.stale;
+        let ask = later(asked, terms.ttl);
+        let forgotten = later(ask, terms.stale);
         let now = Instant::now();
         while let Some((first, old)) = self.order.first().copied()
             && (first <= now || self.entries.len() >= terms.capacity)

@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::{HashedUsers, VerifyError, hash::Hash, list::Secret};
 use crate::{
     session::{
-        Identity, always_ready, opaque_future,
+        Identity, always_ready, later, opaque_future,
         threads::{Asker, Limits, Pool, Rejected, STACK},
     },
     stages::authenticate::{
@@ -94,9 +94,6 @@ impl VerifyPasswords {
     /// A right password is remembered for five minutes.
     pub const DEFAULT_MEMORY: Duration = Duration::from_secs(5 * 60);
 
-    /// Ten years: whoever needs longer needs no hashes.
-    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
     /// Checks against the hashes of `users`, on as many threads as there are cores.
     ///
     /// # Errors
@@ -153,7 +150,7 @@ impl VerifyPasswords {
     /// For how long a right password is remembered: zero for not at all.
     #[must_use]
     pub fn with_memory(mut self, memory: Duration) -> Self {
-        self.memory = memory.min(Self::LONGEST);
+        self.memory = memory;
         self
     }
 
@@ -267,7 +264,7 @@ impl Users {
             let entry = Remembered {
                 fingerprint: check.fingerprint,
                 hash: Arc::clone(&check.hash),
-                until: Instant::now() + memory,
+                until: later(Instant::now(), memory),
             };
             self.remembered().insert(name, entry);
         }

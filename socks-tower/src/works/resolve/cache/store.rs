@@ -10,7 +10,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::layer::Terms;
-use crate::works::resolve::{Answer, LookupError, question::Question};
+use crate::{
+    session::later,
+    works::resolve::{Answer, LookupError, question::Question},
+};
 
 /// How long it is kept that a lookup failed.
 const FAILURE: Duration = Duration::from_secs(1);
@@ -125,7 +128,7 @@ impl Store {
             Err(_) => Duration::ZERO,
         };
         let now = Instant::now();
-        let expires = now + ttl;
+        let expires = later(now, ttl);
         let mut state = self.lock();
         state.forget(question);
         if (ttl.is_zero() && stale.is_zero()) || self.terms.capacity == 0 {
@@ -137,7 +140,7 @@ impl Store {
             state.entries.remove(&first);
         }
         state.last = state.last.wrapping_add(1);
-        let forgotten = (expires + stale, state.last);
+        let forgotten = (later(expires, stale), state.last);
         state.order.insert(forgotten, question.clone());
         let entry = Entry {
             outcome,

@@ -192,6 +192,13 @@ async fn a_proxy_that_never_answers_is_given_up_at_the_deadline() {
     assert_eq!(began.elapsed(), 2 * within);
 }
 
+#[tokio::test]
+async fn a_proxy_may_be_given_all_the_time_in_the_world() {
+    let connector = Socks5Connector::new(target(PROXY), saying(&[b"\x05\x00", GRANTED]));
+    let mut connector = connector.with_timeout(Duration::MAX);
+    connector.call(to("example.com:80")).await.unwrap();
+}
+
 #[test]
 fn the_causes_of_a_refusal_are_told() {
     let error = UpstreamError::from(socks_core::client::Error::NoAcceptableMethod);

@@ -103,6 +103,18 @@ async fn the_least_and_the_most_go_before_what_an_answer_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_may_hold_for_ever_and_be_stale_after_that() {
+    let (resolver, _) = by(counting(Some(Duration::MAX)));
+    let cache = CacheLayer::new()
+        .with_positive(Duration::ZERO..=Duration::MAX)
+        .with_stale(Duration::MAX);
+    let cache = cache.layer(resolver);
+    for _ in 0..2 {
+        assert_eq!(first(&cache).await.unwrap(), ip(0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_of_addresses_is_kept_for_the_layer_s_time() {
     let (resolver, times) = by(|_| async { Ok(vec![ip(7)]) });
     let cache = CacheLayer::new().with_ttl(SECOND * 9).layer(resolver);
