@@ -91,5 +91,5 @@ pub(crate) use timeout::TimeoutAt;
 pub(crate) use timeout::{later, optional_timeout, second_look, timeout, timeout_at};
 pub use transfer::{End, Transfer};
 pub(crate) use turn::give_way;
-pub(crate) use work::{AnyConnector, AnyWork};
+pub(crate) use work::{AnyConnector, AnyWork, Run};
 pub use work::{Authorizer, Connector, Judge, Judged, Resolver, Work};

@@ -219,13 +219,17 @@ pub(crate) use always_ready;
 
 /// Names the future of a service, so that what is in it can change.
 ///
-/// `Name<T> -> Output = Inner`, for an `Inner` that is a future whatever `T` is;
+/// `Name<T> -> Output = Inner`, for an `Inner` that is a future whatever `T` is, or with
+/// `T: Bound`, whichever of those it is;
 /// `Name<F> = Inner`, for one that is if `F` is.
 macro_rules! opaque_future {
-    ($(#[$doc:meta])* $name:ident<$($param:ident),*> -> $output:ty = $inner:ty) => {
-        opaque_future!(@struct $(#[$doc])* $name<$($param),*> = $inner);
+    (
+        $(#[$doc:meta])*
+        $name:ident<$($param:ident $(: $bound:path)?),*> -> $output:ty = $inner:ty
+    ) => {
+        opaque_future!(@struct $(#[$doc])* $name<$($param $(: $bound)?),*> = $inner);
 
-        impl<$($param),*> std::future::Future for $name<$($param),*> {
+        impl<$($param $(: $bound)?),*> std::future::Future for $name<$($param),*> {
             type Output = $output;
 
             opaque_future!(@poll);
@@ -245,20 +249,26 @@ macro_rules! opaque_future {
         }
     };
 
-    (@struct $(#[$doc:meta])* $name:ident<$($param:ident),*> = $inner:ty) => {
+    (@struct $(#[$doc:meta])* $name:ident<$($param:ident $(: $bound:path)?),*> = $inner:ty) => {
         pin_project_lite::pin_project! {
             $(#[$doc])*
             #[must_use = "futures do nothing unless polled"]
-            pub struct $name<$($param),*> { #[pin] inner: $inner }
+            pub struct $name<$($param),*>
+            where
+                $($($param: $bound,)?)*
+            {
+                #[pin]
+                inner: $inner,
+            }
         }
 
-        impl<$($param),*> $name<$($param),*> {
+        impl<$($param $(: $bound)?),*> $name<$($param),*> {
             pub(crate) fn new(inner: $inner) -> Self {
                 Self { inner }
             }
         }
 
-        impl<$($param),*> std::fmt::Debug for $name<$($param),*> {
+        impl<$($param $(: $bound)?),*> std::fmt::Debug for $name<$($param),*> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(concat!(stringify!($name), "(..)"))
             }

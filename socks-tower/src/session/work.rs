@@ -41,10 +41,7 @@ pub trait Work<R>:
     where
         R: Send,
     {
-        Run::Readying {
-            work: self,
-            request: Some(request),
-        }
+        Run::new(self, request)
     }
 }
 
@@ -54,9 +51,18 @@ pin_project! {
     /// By hand: an async block would keep the work and room for the request
     /// until the answer is there.
     #[project = RunProjection]
-    enum Run<S, R, F> {
+    pub(crate) enum Run<S, R, F> {
         Readying { work: S, request: Option<R> },
         Called { #[pin] called: F },
+    }
+}
+
+impl<S: Service<R>, R> Run<S, R, S::Future> {
+    pub(crate) fn new(work: S, request: R) -> Self {
+        Self::Readying {
+            work,
+            request: Some(request),
+        }
     }
 }
 

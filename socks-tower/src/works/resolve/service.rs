@@ -1,10 +1,11 @@
 use std::net::SocketAddr;
 
 use socks_core::{DomainName, Host};
+use tokio_util::either::Either;
 use tower_service::Service;
 
 use crate::session::{
-    BoxError, BoxWork, Error, ErrorKind, Pinned, Request, Resolver, Work, always_ready,
+    BoxError, BoxWork, Error, ErrorKind, Pinned, Request, Resolver, Run, Work, always_ready,
     opaque_future, trace, watch::StageKind,
 };
 
@@ -18,7 +19,8 @@ pub struct Resolve<R, S> {
 
 opaque_future! {
     /// The future of [`Resolve`].
-    ResolveFuture<T> -> Result<T, BoxError> = BoxWork<T>
+    ResolveFuture<S: Work<Request<Pinned>>> -> Result<S::Response, BoxError> =
+        Either<Run<S, Request<Pinned>, S::Future>, BoxWork<S::Response>>
 }
 
 /// The lookup went well, and found nothing.
@@ -33,16 +35,21 @@ where
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResolveFuture<S::Response>;
+    type Future = ResolveFuture<S>;
 
     always_ready!();
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Self { resolver, inner } = self.clone();
-        ResolveFuture::new(Box::pin(async move {
+        let inner = self.inner.clone();
+        if let Some(addr) = request.target.socket_addr() {
+            let pinned = request.with_target(addr.into());
+            return ResolveFuture::new(Either::Left(Run::new(inner, pinned)));
+        }
+        let resolver = self.resolver.clone();
+        ResolveFuture::new(Either::Right(Box::pin(async move {
             let pinned = pin(resolver, &request).await?;
             inner.run(request.with_target(pinned)).await
-        }))
+        })))
     }
 }
 

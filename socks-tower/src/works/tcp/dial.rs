@@ -1,4 +1,10 @@
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
@@ -37,16 +43,31 @@ impl fmt::Debug for Options {
     }
 }
 
-/// Connects one socket to one address.
-pub(super) async fn dial(
+/// A socket on its way to one address.
+pub(crate) struct Dial {
     addr: SocketAddr,
-    options: &Options,
-    way: &Way,
-) -> Result<TcpStream, ConnectError> {
-    let failed = |error: io::Error| ConnectError::Dial {
+    connecting: Connecting,
+}
+
+impl Future for Dial {
+    type Output = Result<TcpStream, ConnectError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let connected = Pin::new(&mut self.connecting).poll(cx);
+        connected.map_err(|error| failed(self.addr, error))
+    }
+}
+
+fn failed(addr: SocketAddr, error: io::Error) -> ConnectError {
+    ConnectError::Dial {
         addr,
         source: error.into(),
-    };
+    }
+}
+
+/// Sends one socket off to one address.
+pub(super) fn dial(addr: SocketAddr, options: &Options, way: &Way) -> Result<Dial, ConnectError> {
+    let failed = |error| failed(addr, error);
     let socket = open(addr, options, way).map_err(failed)?;
     way.set_stream(&socket, Domain::for_address(addr))
         .map_err(|source| ConnectError::Egress { addr, source })?;
@@ -59,7 +80,8 @@ pub(super) async fn dial(
         let same = socket.try_clone().map_err(failed)?;
         setup(&TcpSocket::from_std_stream(same.into()), addr).map_err(failed)?;
     }
-    connect(socket, addr).await.map_err(failed)
+    let connecting = connect(socket, addr).map_err(failed)?;
+    Ok(Dial { addr, connecting })
 }
 
 /// Refuses a connection to itself, as the port would have refused one from
@@ -104,28 +126,50 @@ fn open(addr: SocketAddr, options: &Options, way: &Way) -> io::Result<Socket> {
 /// What Tokio's own does, but for the system call that asks whether it worked:
 /// the event has said so.
 #[cfg(target_os = "linux")]
-async fn connect(socket: Socket, addr: SocketAddr) -> io::Result<TcpStream> {
+fn connect(socket: Socket, addr: SocketAddr) -> io::Result<Connecting> {
     use rustix::io::Errno;
-    use tokio::io::Interest;
 
     match socket.connect(&addr.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
         _ => {}
     }
     // Only now: a socket that nobody has connected counts as hung up.
-    let stream = TcpStream::from_std(socket.into())?;
-    let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
-    if ready.is_error()
-        && let Some(error) = stream.take_error()?
-    {
-        return Err(error);
+    Ok(Connecting(Some(TcpStream::from_std(socket.into())?)))
+}
+
+#[cfg(target_os = "linux")]
+struct Connecting(Option<TcpStream>);
+
+#[cfg(target_os = "linux")]
+impl Future for Connecting {
+    type Output = io::Result<TcpStream>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        use std::{pin::pin, task::ready};
+        use tokio::io::Interest;
+
+        let Some(stream) = &self.0 else {
+            return Poll::Pending;
+        };
+        ready!(stream.poll_write_ready(cx))?;
+        // There at once, by now: it says whether there is an error to ask for.
+        let asked = pin!(stream.ready(Interest::WRITABLE | Interest::ERROR)).poll(cx);
+        if ready!(asked)?.is_error()
+            && let Some(error) = stream.take_error()?
+        {
+            return Poll::Ready(Err(error));
+        }
+        self.0
+            .take()
+            .map_or(Poll::Pending, |stream| Poll::Ready(Ok(stream)))
     }
-    Ok(stream)
 }
 
 #[cfg(not(target_os = "linux"))]
-async fn connect(socket: Socket, addr: SocketAddr) -> io::Result<TcpStream> {
-    TcpSocket::from_std_stream(socket.into())
-        .connect(addr)
-        .await
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+#[cfg(not(target_os = "linux"))]
+fn connect(socket: Socket, addr: SocketAddr) -> io::Result<Connecting> {
+    let socket = TcpSocket::from_std_stream(socket.into());
+    Ok(Box::pin(socket.connect(addr)))
 }

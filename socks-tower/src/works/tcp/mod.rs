@@ -66,10 +66,17 @@ mod dial;
 mod error;
 pub mod race;
 
-use std::{borrow::Cow, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 pub(crate) use dial::not_to_itself;
-use dial::{Options, dial};
+use dial::{Dial, Options, dial};
 pub use error::ConnectError;
 pub use race::Race;
 use socks_core::v5::{Command, ReplyCode};
@@ -166,60 +173,95 @@ impl Service<Request<Pinned>> for TcpConnector {
     always_ready!();
 
     fn call(&mut self, request: Request<Pinned>) -> Self::Future {
-        let Self { race, options, .. } = self.clone();
-        let way = self.egress.way(&request.session);
-        let Request {
-            command, target, ..
-        } = request;
-        TcpConnectorFuture::new(Box::pin(async move {
-            if command != Command::CONNECT {
-                let refusal = Refusal::with(ReplyCode::COMMAND_NOT_SUPPORTED, command.to_string());
-                return Err(ConnectError::Command(refusal));
-            }
-            connect(target.addrs(), race, &options, &way).await
+        TcpConnectorFuture::new(Connecting::Begins(Begins {
+            race: self.race,
+            options: self.options.clone(),
+            way: self.egress.way(&request.session),
+            command: request.command,
+            target: request.target,
         }))
     }
 }
 
-type BoxConnect = Pin<Box<dyn Future<Output = Result<TcpStream, ConnectError>> + Send>>;
-
 opaque_future! {
     /// The future of [`TcpConnector`].
-    TcpConnectorFuture<> -> Result<TcpStream, ConnectError> = BoxConnect
+    TcpConnectorFuture<> -> Result<TcpStream, ConnectError> = Connecting
 }
 
-async fn connect(
-    addrs: &[SocketAddr],
+/// One address, which most targets have, takes no allocation.
+pub(crate) enum Connecting {
+    Begins(Begins),
+    One(Dial),
+    Races(Pin<Box<dyn Future<Output = Result<TcpStream, ConnectError>> + Send>>),
+}
+
+#[derive(Clone)]
+pub(crate) struct Begins {
     race: Race,
-    options: &Options,
-    way: &Way,
-) -> Result<TcpStream, ConnectError> {
-    if addrs.is_empty() {
-        return Err(ConnectError::NoAddress);
-    }
-    if addrs.iter().any(|addr| addr.port() == 0) {
-        return Err(ConnectError::NoPort);
-    }
-    let serves = |addr: &&SocketAddr| way.serves(addr.ip());
-    let addrs = if addrs.iter().all(|addr| serves(&addr)) {
-        Cow::Borrowed(addrs)
-    } else {
-        addrs.iter().filter(serves).copied().collect()
-    };
-    if addrs.is_empty() {
-        // What the system would say if it were asked.
-        let source = io::Error::from_raw_os_error(EAFNOSUPPORT);
-        return Err(ConnectError::NoSource(source.into()));
-    }
-    // One alone is looked at by whoever asks for its local address anyway.
-    let is_race = addrs.len() > 1;
-    let dial = async |addr: SocketAddr| {
-        let stream = dial(addr, options, way).await?;
-        if is_race && addr.port() >= MIN_EPHEMERAL {
-            not_to_itself(&stream)?;
+    options: Options,
+    way: Way,
+    command: Command,
+    target: Pinned,
+}
+
+impl Future for Connecting {
+    type Output = Result<TcpStream, ConnectError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut *self {
+                Self::Begins(begins) => {
+                    *self = match *begins.addrs()? {
+                        // Whoever asks for its local address looks whether it is its own
+                        // peer.
+                        [addr] => Self::One(dial(addr, &begins.options, &begins.way)?),
+                        _ => Self::Races(Box::pin(begins.clone().race())),
+                    };
+                }
+                Self::One(dial) => return Pin::new(dial).poll(cx),
+                Self::Races(race) => return race.as_mut().poll(cx),
+            }
         }
-        Ok(stream)
-    };
-    let connected = race.run(&addrs, dial).await;
-    connected.map_err(ConnectError::most_telling)
+    }
+}
+
+impl Begins {
+    /// What is to be dialled: not nothing.
+    fn addrs(&mut self) -> Result<&[SocketAddr], ConnectError> {
+        let Self {
+            way,
+            command,
+            target,
+            ..
+        } = self;
+        if *command != Command::CONNECT {
+            let refusal = Refusal::with(ReplyCode::COMMAND_NOT_SUPPORTED, command.to_string());
+            return Err(ConnectError::Command(refusal));
+        }
+        if target.addrs().is_empty() {
+            return Err(ConnectError::NoAddress);
+        }
+        if target.addrs().iter().any(|addr| addr.port() == 0) {
+            return Err(ConnectError::NoPort);
+        }
+        target.retain(|addr| way.serves(addr.ip()));
+        if target.addrs().is_empty() {
+            // What the system would say if it were asked.
+            let source = io::Error::from_raw_os_error(EAFNOSUPPORT);
+            return Err(ConnectError::NoSource(source.into()));
+        }
+        Ok(target.addrs())
+    }
+
+    async fn race(self) -> Result<TcpStream, ConnectError> {
+        let dial = async |addr: SocketAddr| {
+            let stream = dial(addr, &self.options, &self.way)?.await?;
+            if addr.port() >= MIN_EPHEMERAL {
+                not_to_itself(&stream)?;
+            }
+            Ok(stream)
+        };
+        let connected = self.race.run(self.target.addrs(), dial).await;
+        connected.map_err(ConnectError::most_telling)
+    }
 }
