@@ -88,7 +88,7 @@ pub use stream::{BoxStream, ClientStream, Rewind, Stream};
 pub(crate) use stream::{Wrap, take_buffered, tcp, wrap_by};
 #[cfg(feature = "http-forward")]
 pub(crate) use timeout::TimeoutAt;
-pub(crate) use timeout::{later, optional_timeout, second_look, timeout, timeout_at};
+pub(crate) use timeout::{Deadline, later, optional_timeout, second_look, timeout, timeout_at};
 pub use transfer::{End, Transfer};
 pub(crate) use turn::give_way;
 pub(crate) use work::{AnyConnector, AnyWork, Run};

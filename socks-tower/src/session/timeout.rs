@@ -5,7 +5,7 @@
 //! late is not believed: whatever waits in the sockets is read first.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -47,9 +47,7 @@ pub(crate) fn second_look(deadline: Instant, now: Instant) -> Option<Instant> {
 pub(crate) fn timeout_at<F: Future>(deadline: Instant, future: F) -> TimeoutAt<F> {
     TimeoutAt {
         future,
-        timer: Some(sleep_until(deadline)),
-        wakes: None,
-        looks_again: false,
+        deadline: Deadline::at(Some(deadline)),
     }
 }
 
@@ -62,9 +60,7 @@ pub(crate) fn timeout<F: Future>(timeout: Duration, future: F) -> TimeoutAt<F> {
 pub(crate) fn optional_timeout<F: Future>(timeout: Option<Duration>, future: F) -> TimeoutAt<F> {
     TimeoutAt {
         future,
-        timer: timeout.map(sleep),
-        wakes: None,
-        looks_again: false,
+        deadline: Deadline::new(timeout.map(sleep)),
     }
 }
 
@@ -74,10 +70,7 @@ pin_project! {
         #[pin]
         future: F,
         #[pin]
-        timer: Option<Sleep>,
-        // Whom the timer wakes.
-        wakes: Option<Waker>,
-        looks_again: bool,
+        deadline: Deadline,
     }
 }
 
@@ -90,6 +83,48 @@ impl<F: Future> Future for TimeoutAt<F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
+        this.deadline.poll_passed(cx).map(Err)
+    }
+}
+
+pin_project! {
+    /// One that several futures have in common, if there is one.
+    pub(crate) struct Deadline {
+        #[pin]
+        timer: Option<Sleep>,
+        // Whom the timer wakes.
+        wakes: Option<Waker>,
+        looks_again: bool,
+    }
+}
+
+impl Deadline {
+    pub(crate) fn at(deadline: Option<Instant>) -> Self {
+        Self::new(deadline.map(sleep_until))
+    }
+
+    fn new(timer: Option<Sleep>) -> Self {
+        Self {
+            timer,
+            wakes: None,
+            looks_again: false,
+        }
+    }
+
+    /// Waits for `future`, as [`timeout_at`] does.
+    pub(crate) async fn wait<F: Future>(
+        mut self: Pin<&mut Self>,
+        mut future: Pin<&mut F>,
+    ) -> Result<F::Output, Elapsed> {
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.as_mut().poll_passed(cx).map(Err),
+        })
+        .await
+    }
+
+    fn poll_passed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Elapsed> {
+        let this = self.project();
         let Some(mut timer) = this.timer.as_pin_mut() else {
             return Poll::Pending;
         };
@@ -108,7 +143,7 @@ impl<F: Future> Future for TimeoutAt<F> {
             timer.as_mut().reset(at);
             ready!(pin!(unconstrained(timer)).poll(cx));
         }
-        Poll::Ready(Err(Elapsed::new()))
+        Poll::Ready(Elapsed::new())
     }
 }
 

@@ -2,13 +2,8 @@ use std::fmt;
 
 use socks_core::{Target, v5::Command};
 
-use super::{
-    UpstreamError, UpstreamFailure,
-    handshake::{Asked, answer},
-    hop::Hop,
-    method::Methods,
-};
-use crate::session::{Connector, Outbound, Request, Stream};
+use super::{UpstreamError, UpstreamFailure, handshake::Talk, hop::Hop, method::Methods};
+use crate::session::{Bound, Connector, Outbound, Request, Stream};
 
 /// A proxy that listens on our behalf: BIND, in two steps.
 ///
@@ -63,14 +58,14 @@ impl<Io: Stream> UpstreamBind<Io> {
 pub(crate) async fn accept<Io: Stream>(
     upstream: &mut Outbound<Io>,
 ) -> Result<Target, UpstreamError> {
-    let Some(mut bound) = upstream.bound.take() else {
+    let Some(bound) = upstream.bound.take() else {
         let why = "it was not asked to listen";
         return Err(UpstreamError::new(UpstreamFailure::Unsupported, why));
     };
-    let (io, client) = (&mut upstream.io, &mut bound.client);
-    let (mut methods, asked) = (Methods::none(), Asked::default());
-    let accepted = answer(io, client, Vec::new(), &mut methods, &asked).await;
-    accepted.map_err(|error| error.of(bound.proxy))
+    let Bound { proxy, client, .. } = *bound;
+    let mut talk = Talk::new(client);
+    let accepted = talk.answer(&mut upstream.io, &mut Methods::none()).await;
+    accepted.map_err(|error| error.of(proxy))
 }
 
 impl<Io> fmt::Debug for UpstreamBind<Io> {

@@ -1,6 +1,12 @@
 //! What all connectors through a proxy are: a way to it, and what to say to it.
 
-use std::{fmt, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use socks_core::{
     Credentials, Host, Target,
@@ -12,15 +18,11 @@ use tokio::{net::TcpStream, time::Instant};
 
 #[cfg(feature = "http-connect")]
 use super::http;
-use super::{
-    ClientMethod, UpstreamError, UpstreamFailure,
-    handshake::{Asked, socks},
-    method::Methods,
-};
+use super::{ClientMethod, UpstreamError, UpstreamFailure, handshake::Talk, method::Methods};
 use crate::{
     session::{
-        Bound, BoxError, Connector, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request,
-        Session, Stream, WrapsDatagrams, later, opaque_future, timeout_at,
+        Bound, Connector, Deadline, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request,
+        Session, Stream, WrapsDatagrams, later, opaque_future,
     },
     works::tcp::ConnectError,
 };
@@ -44,7 +46,7 @@ pub(super) struct Hop<C> {
 pub(super) struct Way {
     pub(super) proxy: Target,
     pub(super) protocol: Protocol,
-    pub(super) timeout: Duration,
+    pub(super) timeout: Option<Duration>,
 }
 
 /// What a proxy speaks.
@@ -118,41 +120,35 @@ impl Socks5 {
     }
 }
 
-/// What a command other than CONNECT goes on with.
-type Rest = (Client, Option<WrapsDatagrams>);
-
 impl Protocol {
     /// Whether there are words for `addr`.
     fn can_say(&self, addr: &SocketAddr) -> bool {
         addr.is_ipv4() || !matches!(self, Self::Socks4(_))
     }
 
-    /// Gives where the proxy said that it is, and what to go on with unless that was
-    /// all.
-    async fn ask<Io: Stream>(
-        &self,
-        io: &mut Io,
-        command: Command,
-        target: Target,
-        asked: &Asked,
-    ) -> Result<(Target, Option<Box<Rest>>), UpstreamError> {
-        let (mut client, methods) = match self {
-            Self::Socks5(socks5) => (socks5.client(command, target), &*socks5.methods),
-            Self::Socks4(user_id) => {
-                let client = Client::v4a(user_id.clone(), command, target);
-                (client.map_err(unsupported)?, &[][..])
+    /// What there is to say, unless there are no words for it.
+    fn begin(&self, command: Command, target: Target) -> Result<Asking, UpstreamError> {
+        let client = match (self, command) {
+            (Self::Socks5(socks5), Command::CONNECT | Command::BIND | Command::UDP_ASSOCIATE) => {
+                socks5.client(command, target)
+            }
+            (Self::Socks4(user_id), Command::CONNECT | Command::BIND) => {
+                Client::v4a(user_id.clone(), command, target).map_err(unsupported)?
             }
             #[cfg(feature = "http-connect")]
-            Self::Http(authorization) => {
-                let bound = http::connect(io, &target, authorization.as_ref(), asked).await?;
-                return Ok((bound, None));
+            (Self::Http(authorization), Command::CONNECT) => {
+                return Ok(Asking::Http(http::head(&target, authorization.as_ref())));
             }
+            _ => return Err(not_served(command)),
         };
-        let mut wrapper = None;
-        let mut methods = Methods::new(command, methods).with_datagrams(&mut wrapper);
-        let bound = socks(io, &mut client, &mut methods, asked).await?;
-        let is_all = command == Command::CONNECT;
-        Ok((bound, (!is_all).then(|| Box::new((client, wrapper)))))
+        Ok(Asking::Socks(Talk::new(client)))
+    }
+
+    fn methods(&self, command: Command) -> Methods<'_> {
+        match self {
+            Self::Socks5(socks5) => Methods::new(command, &socks5.methods),
+            _ => Methods::new(command, &[]),
+        }
     }
 
     /// Asks without a deadline.
@@ -162,24 +158,42 @@ impl Protocol {
         io: &mut Io,
         target: Target,
     ) -> Result<Target, UpstreamError> {
-        let asked = Asked::default();
-        let answer = self.ask(io, Command::CONNECT, target, &asked).await;
-        answer.map(|(bound, _)| bound)
+        let mut methods = self.methods(Command::CONNECT);
+        let mut asking = self.begin(Command::CONNECT, target)?;
+        asking.answer(io, &mut methods).await
+    }
+}
+
+/// What is being said to a proxy.
+enum Asking {
+    Socks(Talk),
+    /// The head of a request, until it is sent.
+    #[cfg(feature = "http-connect")]
+    Http(String),
+}
+
+impl Asking {
+    /// Says it, and gives where the proxy said that it is.
+    async fn answer<Io: Stream>(
+        &mut self,
+        io: &mut Io,
+        methods: &mut Methods<'_>,
+    ) -> Result<Target, UpstreamError> {
+        match self {
+            Self::Socks(talk) => talk.answer(io, methods).await,
+            // Boxed: it would take its room in the others' future too.
+            #[cfg(feature = "http-connect")]
+            Self::Http(head) => Box::pin(http::answer(io, head)).await,
+        }
     }
 
-    /// Refuses what the proxy cannot be asked.
-    fn supports(&self, command: Command, target: &Target) -> Result<(), UpstreamError> {
-        match (self, command) {
-            (_, Command::CONNECT)
-            | (Self::Socks5(_), Command::BIND | Command::UDP_ASSOCIATE)
-            | (Self::Socks4(_), Command::BIND) => {}
-            _ => return Err(not_served(command)),
-        }
-        match (self, &target.socket_addr()) {
-            (Self::Socks4(_), Some(addr)) if addr.ip().to_canonical().is_ipv6() => {
-                Err(unsupported(TargetError::Ipv6))
-            }
-            _ => Ok(()),
+    /// Whether the proxy has the request: whose fault it is that there is no answer by
+    /// the deadline depends.
+    fn is_asked(&self) -> bool {
+        match self {
+            Self::Socks(talk) => talk.is_asked(),
+            #[cfg(feature = "http-connect")]
+            Self::Http(head) => head.is_empty(),
         }
     }
 }
@@ -202,7 +216,7 @@ fn unsupported(error: TargetError) -> UpstreamError {
 
 impl<C> Hop<C> {
     pub(super) fn new(proxy: Target, protocol: Protocol, inner: C) -> Self {
-        let timeout = TIMEOUT;
+        let timeout = Some(TIMEOUT);
         let way = Arc::new(Way {
             proxy,
             protocol,
@@ -229,7 +243,7 @@ impl<C> Hop<C> {
 
     /// Why its proxy is not reached.
     #[cfg(feature = "tls")]
-    pub(super) fn unreachable(&self, why: impl Into<BoxError>) -> UpstreamError {
+    pub(super) fn unreachable(&self, why: impl Into<crate::session::BoxError>) -> UpstreamError {
         let error = UpstreamError::new(UpstreamFailure::Unreachable, why);
         error.of(self.way.proxy.clone())
     }
@@ -237,17 +251,12 @@ impl<C> Hop<C> {
 
 impl<C: Connector<Request>> Hop<C> {
     /// Connects to `request.target`, whoever looks it up.
-    pub(super) async fn connect(self, request: Request) -> Result<Outbound<C::Io>, Error> {
-        let Self { way, inner } = self;
-        let Request {
-            session,
-            command,
-            target,
-            ..
-        } = request;
-        let dialling = way.dial(inner, session);
-        let connected = way.connect(way.deadline(), dialling, command, target);
-        Ok(connected.await?)
+    pub(super) fn connect(
+        self,
+        request: Request,
+    ) -> impl Future<Output = Result<Outbound<C::Io>, Error>> + Send + use<C> {
+        let deadline = self.way.deadline();
+        self.connect_by(deadline, request)
     }
 
     /// Connects to the first of a target's addresses that the proxy reaches.
@@ -255,24 +264,17 @@ impl<C: Connector<Request>> Hop<C> {
         self,
         request: Request<Pinned>,
     ) -> Result<Outbound<C::Io>, Error> {
-        let Self { way, inner } = self;
-        let Request {
-            session,
-            command,
-            target,
-            ..
-        } = request;
-        let deadline = way.deadline();
-        let all = || target.addrs().iter().copied();
-        let mut addrs = all().filter(|addr| way.protocol.can_say(addr));
+        let deadline = self.way.deadline();
+        let all = || request.target.addrs().iter().copied();
+        let mut addrs = all().filter(|addr| self.way.protocol.can_say(addr));
         // If there are words for none of them, the error says so.
         let Some(mut addr) = addrs.next().or(all().next()) else {
             return Err(Error::new(ErrorKind::Connect, ConnectError::NoAddress));
         };
         let mut tries = 1;
         loop {
-            let dialling = way.dial(inner.clone(), session.clone());
-            let connected = way.connect(deadline, dialling, command, addr.into());
+            let request = Request::new(request.session.clone(), request.command, addr.into());
+            let connected = self.clone().connect_by::<UpstreamError>(deadline, request);
             addr = match (connected.await, addrs.next()) {
                 (Err(error), Some(next)) if error.is_unreached() && tries < MAX_TRIES => next,
                 (connected, _) => return Ok(connected?),
@@ -287,50 +289,64 @@ impl<C: Connector<Request>> Hop<C> {
         command: Command,
         target: Target,
     ) -> Result<Outbound<C::Io>, UpstreamError> {
-        let Self { way, inner } = self;
-        let dialling = way.dial(inner, Session::new());
-        way.connect(way.deadline(), dialling, command, target).await
+        let deadline = self.way.deadline();
+        let request = Request::new(Session::new(), command, target);
+        self.connect_by(deadline, request).await
+    }
+
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice"
+    )]
+    fn connect_by<E: From<UpstreamError>>(
+        self,
+        deadline: Option<Instant>,
+        request: Request,
+    ) -> impl Future<Output = Result<Outbound<C::Io>, E>> + Send + use<C, E> {
+        async move {
+            let way = &*self.way;
+            let command = request.command;
+            let failed = |error: UpstreamError| error.of(way.proxy.clone());
+            let asking = way.protocol.begin(command, request.target);
+            let mut asking = asking.map_err(failed)?;
+            let mut deadline = pin!(Deadline::at(deadline));
+            let dialled = {
+                let proxy = way.proxy.clone();
+                let request = Request::new(request.session, Command::CONNECT, proxy);
+                let dialling = pin!(self.inner.run(request));
+                deadline.as_mut().wait(dialling).await
+            };
+            let mut upstream = dialled
+                .unwrap_or_else(|elapsed| Err(elapsed.into()))
+                .map_err(|error| failed(UpstreamError::new(UpstreamFailure::Unreachable, error)))?
+                .into_outbound();
+            let mut methods = way.protocol.methods(command);
+            let answered = {
+                let answer = pin!(asking.answer(&mut upstream.io, &mut methods));
+                deadline.wait(answer).await
+            };
+            let too_late = |elapsed| match asking.is_asked() {
+                true => UpstreamError::new(UpstreamFailure::NoAnswer, elapsed),
+                false => UpstreamError::new(UpstreamFailure::Unreachable, elapsed),
+            };
+            let addr = answered
+                .unwrap_or_else(|elapsed| Err(too_late(elapsed)))
+                .map_err(failed)?;
+            if command != Command::CONNECT
+                && let Asking::Socks(Talk { client, .. }) = asking
+            {
+                let bound = way.bound(addr, client, methods.datagrams, upstream.tcp());
+                upstream.bound = Some(bound);
+            }
+            Ok(upstream)
+        }
     }
 }
 
 impl Way {
-    fn deadline(&self) -> Instant {
-        later(Instant::now(), self.timeout)
-    }
-
-    /// Dials the proxy.
-    fn dial<C: Connector<Request>>(
-        &self,
-        inner: C,
-        session: Session,
-    ) -> impl Future<Output = Result<C::Response, BoxError>> + Send + use<C> {
-        inner.run(Request::new(session, Command::CONNECT, self.proxy.clone()))
-    }
-
-    /// Asks the proxy that `dialling` reaches for `target`.
-    async fn connect<T: IntoOutbound>(
-        &self,
-        deadline: Instant,
-        dialling: impl Future<Output = Result<T, BoxError>>,
-        command: Command,
-        target: Target,
-    ) -> Result<Outbound<T::Io>, UpstreamError> {
-        let asked = Asked::default();
-        // Where it stays: to move it on takes longer than all that it says.
-        let dialling = pin!(dialling);
-        let connecting = pin!(async {
-            self.protocol.supports(command, &target)?;
-            let mut upstream = dialled(dialling.await)?;
-            let answer = self
-                .protocol
-                .ask(&mut upstream.io, command, target, &asked)
-                .await?;
-            if let (addr, Some(rest)) = answer {
-                upstream.bound = Some(self.bound(addr, *rest, upstream.tcp()));
-            }
-            Ok(upstream)
-        });
-        self.by(deadline, &asked, connecting).await
+    fn deadline(&self) -> Option<Instant> {
+        let timeout = self.timeout?;
+        Some(later(Instant::now(), timeout))
     }
 
     /// Where the proxy is to be found for what it has granted. An unspecified address
@@ -338,7 +354,8 @@ impl Way {
     fn bound(
         &self,
         mut addr: Target,
-        (client, wrapper): Rest,
+        client: Client,
+        wrapper: Option<WrapsDatagrams>,
         tcp: Option<&TcpStream>,
     ) -> Box<Bound> {
         if matches!(addr.host, Host::Ip(ip) if ip.is_unspecified()) {
@@ -356,30 +373,9 @@ impl Way {
             wrapper,
         })
     }
-
-    /// Runs `asking` up to the deadline.
-    async fn by<T>(
-        &self,
-        deadline: Instant,
-        asked: &Asked,
-        asking: impl Future<Output = Result<T, UpstreamError>>,
-    ) -> Result<T, UpstreamError> {
-        let answered = timeout_at(deadline, asking).await;
-        let answered = answered.unwrap_or_else(|elapsed| Err(asked.too_late(elapsed)));
-        answered.map_err(|error| error.of(self.proxy.clone()))
-    }
 }
 
-fn dialled<T: IntoOutbound>(
-    dialled: Result<T, BoxError>,
-) -> Result<Outbound<T::Io>, UpstreamError> {
-    match dialled {
-        Ok(upstream) => Ok(upstream.into_outbound()),
-        Err(error) => Err(UpstreamError::new(UpstreamFailure::Unreachable, error)),
-    }
-}
-
-type BoxConnect<Io> = std::pin::Pin<Box<dyn Future<Output = Result<Outbound<Io>, Error>> + Send>>;
+type BoxConnect<Io> = Pin<Box<dyn Future<Output = Result<Outbound<Io>, Error>> + Send>>;
 
 opaque_future! {
     /// The future of the connectors through a proxy.
@@ -425,10 +421,10 @@ macro_rules! hop_connector {
         impl<C> $name<C> {
             /// How long dial and handshake may take together: 30 seconds unless
             /// set, which leaves an upstream the time to say that its target does
-            /// not answer.
+            /// not answer. With none, whoever waits has a deadline of its own.
             #[must_use]
-            pub fn with_timeout(mut self, timeout: std::time::Duration) -> Self {
-                self.hop.way_mut().timeout = timeout;
+            pub fn with_timeout(mut self, timeout: impl Into<Option<std::time::Duration>>) -> Self {
+                self.hop.way_mut().timeout = timeout.into();
                 self
             }
         }

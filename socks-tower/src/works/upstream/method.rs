@@ -225,17 +225,13 @@ impl AsyncWrite for ProxyNegotiation<'_> {
 pub(super) struct Methods<'a> {
     command: Command,
     all: &'a [Arc<dyn ClientMethod>],
-    /// Where a wrapper of datagrams is left, if anybody wants it.
-    datagrams: Option<&'a mut Option<WrapsDatagrams>>,
+    /// What the one that let us in makes of datagrams.
+    pub(super) datagrams: Option<WrapsDatagrams>,
 }
 
 impl<'a> Methods<'a> {
-    pub(super) const fn none() -> Self {
-        Self {
-            command: Command::CONNECT,
-            all: &[],
-            datagrams: None,
-        }
+    pub(super) fn none() -> Self {
+        Self::new(Command::CONNECT, &[])
     }
 
     pub(super) fn new(command: Command, all: &'a [Arc<dyn ClientMethod>]) -> Self {
@@ -244,11 +240,6 @@ impl<'a> Methods<'a> {
             all,
             datagrams: None,
         }
-    }
-
-    pub(super) fn with_datagrams(mut self, place: &'a mut Option<WrapsDatagrams>) -> Self {
-        self.datagrams = Some(place);
-        self
     }
 
     /// Negotiates by the method that the proxy chose.
@@ -262,9 +253,7 @@ impl<'a> Methods<'a> {
         let mut negotiation = ProxyNegotiation::new(self.command, io);
         let Authenticated { wrap, datagrams } = method.authenticate(&mut negotiation).await?;
         negotiation.flush().await?;
-        if let Some(place) = &mut self.datagrams {
-            **place = datagrams;
-        }
+        self.datagrams = datagrams;
         let Some(wrap) = wrap else {
             return Ok(());
         };

@@ -107,10 +107,11 @@ impl<C> ProxyConnector<C> {
     }
 
     /// How long dial and handshake may take together: 30 seconds unless set. The
-    /// look-up of the target's name is not counted.
+    /// look-up of the target's name is not counted. With none, whoever waits has a
+    /// deadline of its own.
     #[must_use]
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.hop.way_mut().timeout = timeout;
+    pub fn with_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.hop.way_mut().timeout = timeout.into();
         self
     }
 }

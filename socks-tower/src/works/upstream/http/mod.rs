@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{
     UpstreamError, UpstreamFailure,
-    handshake::{Asked, broke},
+    handshake::broke,
     hop::{Hop, Protocol, hop_connector},
 };
 use crate::session::Stream;
@@ -95,22 +95,25 @@ impl From<Status> for UpstreamError {
     }
 }
 
-/// Asks for `target`, and reads nothing behind the head of the answer. An HTTP
-/// proxy does not tell BND.ADDR.
-pub(super) async fn connect<Io: Stream>(
-    io: &mut Io,
-    target: &Target,
-    authorization: Option<&Authorization>,
-    asked: &Asked,
-) -> Result<Target, UpstreamError> {
+/// The head of a request for `target`.
+pub(super) fn head(target: &Target, authorization: Option<&Authorization>) -> String {
     let mut head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some(Authorization(value)) = authorization {
         head.extend(["Proxy-Authorization: ", value, "\r\n"]);
     }
     head.push_str("\r\n");
+    head
+}
+
+/// Sends `head`, of which nothing is left then, and reads nothing behind the head of the
+/// answer. An HTTP proxy does not tell BND.ADDR.
+pub(super) async fn answer<Io: Stream>(
+    io: &mut Io,
+    head: &mut String,
+) -> Result<Target, UpstreamError> {
     io.write_all(head.as_bytes()).await.map_err(broke)?;
     io.flush().await.map_err(broke)?;
-    asked.set();
+    head.clear();
     loop {
         let status = read_head(io).await?;
         if status.is_success() {

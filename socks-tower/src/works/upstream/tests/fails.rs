@@ -192,11 +192,17 @@ async fn a_proxy_that_never_answers_is_given_up_at_the_deadline() {
     assert_eq!(began.elapsed(), 2 * within);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_proxy_may_be_given_all_the_time_in_the_world() {
-    let connector = Socks5Connector::new(target(PROXY), saying(&[b"\x05\x00", GRANTED]));
-    let mut connector = connector.with_timeout(Duration::MAX);
-    connector.call(to("example.com:80")).await.unwrap();
+    let slow = service_fn(|request: Request| async move {
+        tokio::time::sleep(Duration::from_secs(60 * 60)).await;
+        saying(&[b"\x05\x00", GRANTED]).run(request).await
+    });
+    for timeout in [Some(Duration::MAX), None] {
+        let connector = Socks5Connector::new(target(PROXY), slow);
+        let mut connector = connector.with_timeout(timeout);
+        connector.call(to("example.com:80")).await.unwrap();
+    }
 }
 
 #[test]

@@ -2,6 +2,30 @@
 
 use super::*;
 
+/// Talks of one thread write into the same buffer, if they do not have to wait.
+#[tokio::test]
+async fn a_stream_that_takes_a_byte_at_a_time_gets_all_of_it_whoever_else_talks() {
+    let talk = async |name: &str| {
+        let (mut io, mut proxy) = duplex(1);
+        let offer = Offer::password(Credentials::new(name, "secret").unwrap());
+        let says = connect(&mut io, offer, target("example.com:80"));
+        let hears = async {
+            let mut heard = [0; 64];
+            let mut hear = async |len: usize, answer: &[u8]| {
+                proxy.read_exact(&mut heard[..len]).await.unwrap();
+                proxy.write_all(answer).await.unwrap();
+                heard[..len].to_vec()
+            };
+            let password = [b"\x01\x03", name.as_bytes(), b"\x06secret"].concat();
+            assert_eq!(hear(3, b"\x05\x02").await, b"\x05\x01\x02");
+            assert_eq!(hear(12, b"\x01\x00").await, password);
+            assert_eq!(hear(ASKED.len(), GRANTED).await, ASKED);
+        };
+        tokio::join!(says, hears).0.unwrap();
+    };
+    tokio::join!(talk("joe"), talk("ann"), talk("bob"));
+}
+
 #[tokio::test]
 async fn a_name_goes_to_the_proxy_and_the_target_s_first_bytes_stay() {
     let inner = proxy(|script| {
