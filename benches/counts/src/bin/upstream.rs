@@ -25,7 +25,7 @@ use socks_tower::{
     Command as Socks, Connector, Credentials, Keepalive, Request, ResolveLayer, Session,
     Socks5Connector, SystemResolver, Target, TcpConnector,
 };
-use tokio::net::TcpSocket;
+use tokio::{net::TcpSocket, time::timeout};
 use tokio_socks::tcp::Socks5Stream;
 use tower::{Layer, ServiceExt};
 
@@ -39,12 +39,17 @@ const MORE: u32 = 200;
 /// After which the kernel asks a peer whether it is still there.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// Within which a careful user wants to be let through.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 const TARGET: &str = "192.0.2.1:80";
-const WAYS: [&str; 3] = ["ours", "hyper-util", "tokio-socks"];
+const NAME: &str = "example.com:80";
+const WAYS: [&str; 4] = ["ours", "ours, no deadline", "hyper-util", "tokio-socks"];
 const PASSWORD: [&str; 2] = ["open", "password"];
-/// Sockets as the system makes them; or without Nagle's delay, and kept alive, which
-/// ours sets unless it is told not to.
-const OPTIONS: [&str; 2] = ["bare", "options"];
+/// Sockets as the system makes them, and no deadline but ours; or without Nagle's delay,
+/// and kept alive, which ours sets unless it is told not to; or as careful users have it:
+/// without Nagle's delay, with a deadline, and names looked up by the proxy.
+const OPTIONS: [&str; 3] = ["bare", "options", "careful"];
 
 fn main() -> Result<()> {
     let args: Vec<_> = env::args().skip(1).collect();
@@ -52,8 +57,13 @@ fn main() -> Result<()> {
     match args[..] {
         ["compare"] => compare(),
         [way, password, options, count, proxy] => {
-            let (password, options) = (password == PASSWORD[1], options == OPTIONS[1]);
-            run(way, password, options, count.parse()?, proxy.parse()?)
+            let case = Case {
+                password: password == PASSWORD[1],
+                nodelay: options != OPTIONS[0],
+                keepalive: options == OPTIONS[1],
+                careful: options == OPTIONS[2],
+            };
+            run(way, case, count.parse()?, proxy.parse()?)
         }
         _ => bail!("compare, or a way"),
     }
@@ -91,34 +101,50 @@ fn serve() -> Result<SocketAddr> {
     Ok(addr)
 }
 
+#[derive(Clone, Copy)]
+struct Case {
+    password: bool,
+    nodelay: bool,
+    keepalive: bool,
+    careful: bool,
+}
+
 /// Connects `count` times by `way`, and prints the allocations of each if it is to
 /// count them.
-fn run(way: &str, password: bool, options: bool, count: u32, proxy: SocketAddr) -> Result<()> {
+fn run(way: &str, case: Case, count: u32, proxy: SocketAddr) -> Result<()> {
+    let Case {
+        password,
+        nodelay,
+        keepalive,
+        careful,
+    } = case;
+    let host = if careful { NAME } else { TARGET };
     // Of a connector that is there already, as of all of them.
-    let target = TARGET.parse::<Target>()?;
+    let target = host.parse::<Target>()?;
     match way {
-        "ours" => {
-            let mut tcp = TcpConnector::new();
-            if !options {
-                tcp = tcp.with_nodelay(false).with_keepalive(Keepalive::Off);
+        "ours" | "ours, no deadline" => {
+            let mut tcp = TcpConnector::new().with_nodelay(nodelay);
+            if !keepalive {
+                tcp = tcp.with_keepalive(Keepalive::Off);
             }
             let to_proxy = ResolveLayer::new(SystemResolver::new()).layer(tcp);
-            let connector = ours(to_proxy, password, proxy)?;
+            let mut connector = ours(to_proxy, password, proxy)?;
+            if way != "ours" {
+                connector = connector.with_timeout(None);
+            }
             repeat(count, || through(connector.clone(), target.clone()))
         }
         "hyper-util" => {
             let proxy = format!("http://{proxy}").parse()?;
             let mut to_proxy = HttpConnector::new();
-            if options {
-                to_proxy.set_nodelay(true);
-                to_proxy.set_keepalive(Some(SILENCE));
-            }
+            to_proxy.set_nodelay(nodelay);
+            to_proxy.set_keepalive(keepalive.then_some(SILENCE));
             let mut connector = SocksV5::new(proxy, to_proxy);
             if password {
                 connector = connector.with_auth("joe".into(), "secret".into());
             }
-            let target: Uri = format!("http://{TARGET}").parse()?;
-            repeat(count, || {
+            let target: Uri = format!("http://{host}").parse()?;
+            let connect = || {
                 let connecting = connector.clone().oneshot(target.clone());
                 async {
                     connecting
@@ -126,27 +152,43 @@ fn run(way: &str, password: bool, options: bool, count: u32, proxy: SocketAddr) 
                         .map(drop)
                         .map_err(|error| anyhow!("{error}"))
                 }
-            })
+            };
+            match careful {
+                false => repeat(count, connect),
+                true => repeat(count, async || timeout(TIMEOUT, connect()).await?),
+            }
         }
         "tokio-socks" => {
             let target = TARGET.parse::<SocketAddr>()?;
-            repeat(count, async || {
+            let connect = async || {
                 let socket = TcpSocket::new_v4()?;
-                if options {
+                if nodelay {
                     socket.set_nodelay(true)?;
+                }
+                if keepalive {
                     set_socket_keepalive(&socket, true)?;
                     set_tcp_keepidle(&socket, SILENCE)?;
                 }
                 let stream = socket.connect(proxy).await?;
-                if password {
-                    let (name, secret) = ("joe", "secret");
-                    Socks5Stream::connect_with_password_and_socket(stream, target, name, secret)
-                        .await?;
-                } else {
-                    Socks5Stream::connect_with_socket(stream, target).await?;
-                }
+                let (name, secret) = ("joe", "secret");
+                type Stream = Socks5Stream<tokio::net::TcpStream>;
+                match (password, careful) {
+                    (false, false) => Stream::connect_with_socket(stream, target).await?,
+                    (false, true) => Stream::connect_with_socket(stream, NAME).await?,
+                    (true, false) => {
+                        Stream::connect_with_password_and_socket(stream, target, name, secret)
+                            .await?
+                    }
+                    (true, true) => {
+                        Stream::connect_with_password_and_socket(stream, NAME, name, secret).await?
+                    }
+                };
                 Ok(())
-            })
+            };
+            match careful {
+                false => repeat(count, connect),
+                true => repeat(count, async || timeout(TIMEOUT, connect()).await?),
+            }
         }
         other => bail!("no way {other}"),
     }
@@ -202,6 +244,9 @@ fn compare() -> Result<()> {
         .flat_map(|it| OPTIONS.map(|of| (it, of)))
     {
         for way in WAYS {
+            if way == WAYS[1] && options == OPTIONS[2] {
+                continue;
+            }
             let args = |count: u32| {
                 let case = [way, password, options].map(str::to_owned);
                 [&case[..], &[count.to_string(), proxy.clone()]].concat()
