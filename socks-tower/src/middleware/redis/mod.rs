@@ -95,8 +95,8 @@
 //!
 //! | name | type | what |
 //! |---|---|---|
-//! | `socks_redis_questions_total` | counter | questions that were put |
-//! | `socks_redis_unanswered_total` | counter | those without an answer in time, and those that were not put as Redis was gone |
+//! | `socks_redis_questions_total` | counter | questions, the link's own too |
+//! | `socks_redis_unanswered_total` | counter | those without an answer in time, and those that were not put, as Redis was gone |
 //! | `socks_redis_outages_total` | counter | how often Redis went |
 //! | `socks_redis_up` | gauge | 1 while Redis answers, 0 while it does not |
 //!
@@ -120,6 +120,12 @@
 //! | `{socks}:lockout:NAME:records`, `…:forgotten` | who failed how often, and is locked out until when | when all is forgotten, at the latest |
 //!
 //! # Cost and bounds
+//!
+//! A connection is one round trip, and its end a message that is told with others. With a
+//! rate and a live limit, a new connection with its end is 17 to 23 allocations more, where
+//! the same limits of one process are 4; and 5 system calls if it comes alone, 0.14 if 64 are
+//! under way at a time, as they share the calls. Redis 7.0 works for some 30 µs on each
+//! question. It renews 256 keys by one call.
 //!
 //! Strangers choose keys, and a node's own tables bound them: each limit asks Redis about
 //! 65,536 keys at a time at most, unless set, of which some hundred bytes are kept here

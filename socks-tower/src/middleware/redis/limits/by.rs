@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+};
 
 use crate::{
     middleware::limit::{KeyOf, LimitKey},
@@ -8,22 +11,23 @@ use crate::{
 /// What connections are counted by, on all nodes.
 #[derive(Clone)]
 pub struct By {
-    find: Arc<dyn Fn(&Session) -> Result<Option<String>, Error> + Send + Sync>,
+    /// Writes the key behind what there is, if there is one.
+    write: Arc<dyn Fn(&Session, &mut String) -> Result<bool, Error> + Send + Sync>,
 }
 
 impl By {
     /// All together.
     #[must_use]
     pub fn overall() -> Self {
-        Self::text(KeyOf::overall(), |()| String::new())
+        Self::text(KeyOf::overall(), |(), _| Ok(()))
     }
 
     /// Where the client is, IPv6 by /64. Those without an address (Unix sockets) count as
     /// one.
     #[must_use]
     pub fn client() -> Self {
-        Self::text(KeyOf::client(), |client: Option<ClientKey>| {
-            client.map_or_else(String::new, |client| client.to_string())
+        Self::text(KeyOf::client(), |client: Option<ClientKey>, text| {
+            client.map_or(Ok(()), |client| write!(text, "{client}"))
         })
     }
 
@@ -31,8 +35,8 @@ impl By {
     /// authentication, or around the connector: before, every session fails.
     #[must_use]
     pub fn identity() -> Self {
-        Self::text(KeyOf::identity(), |identity: Option<Identity>| {
-            identity.map_or_else(String::new, |identity| format!("={}", identity.as_str()))
+        Self::text(KeyOf::identity(), |identity: Option<Identity>, text| {
+            identity.map_or(Ok(()), |identity| write!(text, "={}", identity.as_str()))
         })
     }
 
@@ -40,22 +44,31 @@ impl By {
     /// limited.
     #[must_use]
     pub fn key(key: impl Fn(&Session) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self {
-            find: Arc::new(move |session| Ok(key(session))),
-        }
+        Self::text(KeyOf::new(key), |key, text| text.write_str(&key))
     }
 
     fn text<K: LimitKey>(
         key: KeyOf<K>,
-        text: impl Fn(K) -> String + Send + Sync + 'static,
+        write: impl Fn(K, &mut String) -> fmt::Result + Send + Sync + 'static,
     ) -> Self {
         Self {
-            find: Arc::new(move |session| Ok(key.of(session)?.map(&text))),
+            write: Arc::new(move |session, text| {
+                let Some(key) = key.of(session)? else {
+                    return Ok(false);
+                };
+                // A string takes all that is written.
+                Ok(write(key, text).is_ok())
+            }),
         }
     }
 
-    pub(super) fn of(&self, session: &Session) -> Result<Option<String>, Error> {
-        (self.find)(session)
+    /// The key in Redis, which begins with `prefix`.
+    pub(super) fn of(&self, session: &Session, prefix: &str) -> Result<Option<Arc<str>>, Error> {
+        const MOST: usize = 48;
+        let mut text = String::with_capacity(prefix.len() + MOST);
+        text.push_str(prefix);
+        let has_one = (self.write)(session, &mut text)?;
+        Ok(has_one.then(|| text.into()))
     }
 }
 

@@ -4,8 +4,8 @@ use tower_layer::Layer;
 
 use super::{
     By, RedisLimits,
-    question::{Answer, Question},
-    tally::{Place, Tally},
+    question::{Answer, Asked, Question, Taken},
+    tally::Tally,
 };
 use crate::{
     middleware::{
@@ -102,51 +102,43 @@ impl RedisLimitsLayer {
     pub(super) fn admit(&self, session: &Session) -> Admission<Permit> {
         match self.take(session) {
             Err(error) => Admission::Refused(error),
-            Ok((question, _)) if question.is_empty() => Admission::Admitted(None),
-            Ok((question, places)) => {
-                let asking = Self::ask(self.clone(), question, places);
+            Ok(question) if question.limits.is_empty() => Admission::Admitted(None),
+            Ok(question) => {
+                let asking = Self::ask(self.clone(), question);
                 Admission::Waiting(Box::pin(asking))
             }
         }
     }
 
     /// Takes what this node has to give, by all limits.
-    fn take(&self, session: &Session) -> Result<(Question, Vec<Place>), Error> {
-        let (mut question, mut places) = (Question::default(), Vec::new());
+    fn take(&self, session: &Session) -> Result<Question, Error> {
+        let mut question = Question::default();
         for (index, limit) in self.limits.iter().enumerate() {
-            let Some(key) = limit.by.of(session)? else {
+            let Some(key) = limit.by.of(session, &limit.prefix)? else {
                 continue;
             };
-            let key: Arc<str> = format!("{}{key}", limit.prefix).into();
-            match &limit.of {
-                Of::Live(tally) => {
-                    let place = tally.take(&key)?;
-                    question.live(index, key, tally, &place);
-                    places.push(place);
-                }
+            let of = match &limit.of {
+                Of::Live(tally) => Taken::Place(tally.take(&key)?),
                 Of::Rate(rate, buckets) => {
                     take_one(*rate, buckets.as_deref(), &key)?;
-                    question.rate(index, key, *rate);
+                    Taken::One(*rate)
                 }
-            }
+            };
+            question.limits.push(Asked { index, key, of });
         }
-        Ok((question, places))
+        Ok(question)
     }
 
-    async fn ask(self, question: Question, mut places: Vec<Place>) -> Result<Permit, Error> {
-        for place in &mut places {
-            place.told = true;
-        }
+    async fn ask(self, mut question: Question) -> Result<Permit, Error> {
+        question.tell(true);
         match (question.ask(&self.redis).await, self.redis.outage()) {
             (Ok(Answer::LetIn), _) | (Err(_), Outage::CountAlone) => {
-                let holds = !places.is_empty();
-                Ok(holds.then(|| Box::new(places) as _))
+                let holds = question.has_places();
+                Ok(holds.then(|| Box::new(question) as _))
             }
             (Ok(Answer::Refused { index, wait }), _) => {
                 // It has written nothing.
-                for place in &mut places {
-                    place.told = false;
-                }
+                question.tell(false);
                 Err(self.refusal(index, wait).into())
             }
             (Err(_), Outage::Refuse) => Err(Limited::Unanswered {}.into()),

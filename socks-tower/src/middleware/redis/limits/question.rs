@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use super::tally::{Place, Tally};
+use redis::Cmd;
+
+use super::tally::Place;
 use crate::middleware::{
     limit::Rate,
     redis::link::{Redis, Script, Unanswered},
@@ -11,15 +13,21 @@ static TAKE: Script = Script::new(include_str!("take.lua"));
 /// What is asked for one connection: all its limits at once.
 #[derive(Default)]
 pub(super) struct Question {
-    keys: Vec<Arc<str>>,
-    limits: Vec<OfLimit>,
+    pub(super) limits: Vec<Asked>,
 }
 
-struct OfLimit {
+/// What is asked of one limit.
+pub(super) struct Asked {
     /// Which of the layer's it is.
-    index: usize,
-    kind: &'static str,
-    args: [String; 4],
+    pub(super) index: usize,
+    pub(super) key: Arc<str>,
+    pub(super) of: Taken,
+}
+
+/// What this node has given.
+pub(super) enum Taken {
+    Place(Place),
+    One(Rate),
 }
 
 pub(super) enum Answer {
@@ -28,45 +36,8 @@ pub(super) enum Answer {
 }
 
 impl Question {
-    pub(super) fn is_empty(&self) -> bool {
-        self.limits.is_empty()
-    }
-
-    pub(super) fn live(&mut self, index: usize, key: Arc<str>, tally: &Tally, place: &Place) {
-        let args = [
-            tally.max.to_string(),
-            place.count().to_string(),
-            place.number().to_string(),
-            tally.lease(),
-        ];
-        self.add(index, key, "live", args);
-    }
-
-    pub(super) fn rate(&mut self, index: usize, key: Arc<str>, rate: Rate) {
-        let (interval, burst) = rate.quota().map_or((0, 0), |quota| {
-            let interval = quota.replenish_interval().as_nanos();
-            (interval, quota.burst_size().get())
-        });
-        // Microseconds, with what is left of them.
-        let interval = format!("{}.{:03}", interval / 1000, interval % 1000);
-        let args = [interval, burst.to_string(), String::new(), String::new()];
-        self.add(index, key, "rate", args);
-    }
-
-    fn add(&mut self, index: usize, key: Arc<str>, kind: &'static str, args: [String; 4]) {
-        self.keys.push(key);
-        self.limits.push(OfLimit { index, kind, args });
-    }
-
-    pub(super) async fn ask(self, redis: &Redis) -> Result<Answer, Unanswered> {
-        let mut call = TAKE.call(self.keys.len());
-        for key in &self.keys {
-            call.arg(&**key);
-        }
-        for limit in &self.limits {
-            call.arg(limit.kind).arg(&limit.args);
-        }
-        let (number, wait): (usize, u64) = redis.run(&TAKE, &call).await?;
+    pub(super) async fn ask(&self, redis: &Redis) -> Result<Answer, Unanswered> {
+        let (number, wait): (usize, u64) = redis.run(&TAKE, &self.call()).await?;
         let refused = number.checked_sub(1).and_then(|at| self.limits.get(at));
         Ok(match refused {
             None => Answer::LetIn,
@@ -76,4 +47,47 @@ impl Question {
             },
         })
     }
+
+    fn call(&self) -> Cmd {
+        let mut call = TAKE.call(self.limits.len());
+        for limit in &self.limits {
+            call.arg(&*limit.key);
+        }
+        for limit in &self.limits {
+            match &limit.of {
+                Taken::Place(place) => place.ask(&mut call),
+                Taken::One(rate) => ask_rate(*rate, &mut call),
+            }
+        }
+        call
+    }
+
+    /// Whether Redis may have counted the places.
+    pub(super) fn tell(&mut self, told: bool) {
+        for limit in &mut self.limits {
+            if let Taken::Place(place) = &mut limit.of {
+                place.told = told;
+            }
+        }
+    }
+
+    pub(super) fn has_places(&self) -> bool {
+        let is_place = |limit: &Asked| matches!(limit.of, Taken::Place(_));
+        self.limits.iter().any(is_place)
+    }
+}
+
+fn ask_rate(rate: Rate, call: &mut Cmd) {
+    let (interval, burst) = rate.quota().map_or((0, 0), |quota| {
+        let interval = quota.replenish_interval().as_nanos();
+        (interval, quota.burst_size().get())
+    });
+    // Microseconds, with what is left of them.
+    let interval = format!("{}.{:03}", interval / 1000, interval % 1000);
+    call.arg("rate")
+        .arg(interval)
+        .arg(burst)
+        .arg("")
+        .arg("")
+        .arg("");
 }

@@ -1,15 +1,15 @@
 -- Lets one connection in by all of its limits, or by none: says 0, or the number of the
 -- first that refuses, and how many microseconds until it would not.
 --
--- KEYS: one for each limit. ARGV, for each of them, five:
---   live, the most, how many this node has with this one, its number, "node expiry"
---   rate, microseconds for one, burst, 0, 0
+-- KEYS: one for each limit. ARGV, for each of them, six:
+--   live, the most, how many this node has with this one, the message's number, node,
+--     expiry in milliseconds
+--   rate, microseconds for one, burst, and nothing three times
 local time = redis.call('TIME')
 local now = time[1] * 1e6 + time[2]
 local writes = {}
 
-local function live(key, most, own, number, lease)
-  local node, expiry = lease:match('^(.*) (%d+)$')
+local function live(key, most, own, number, node, expiry)
   local held = redis.call('HGETALL', key)
   local others = 0
   for i = 1, #held, 2 do
@@ -45,10 +45,10 @@ local function rate(key, one, burst)
 end
 
 for i, key in ipairs(KEYS) do
-  local kind, a, b, c, d = unpack(ARGV, 5 * i - 4, 5 * i)
+  local kind, a, b, c, node, expiry = unpack(ARGV, 6 * i - 5, 6 * i)
   local wait
   if kind == 'live' then
-    wait = live(key, tonumber(a), tonumber(b), tonumber(c), d)
+    wait = live(key, tonumber(a), tonumber(b), tonumber(c), node, expiry)
   else
     wait = rate(key, tonumber(a), tonumber(b))
   end

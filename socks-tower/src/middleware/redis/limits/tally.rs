@@ -179,11 +179,6 @@ impl Tally {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// How a question says whose lease it is, and for how long.
-    pub(super) fn lease(&self) -> String {
-        format!("{} {}", self.node, millis(self.lease))
-    }
 }
 
 fn millis(time: Duration) -> u64 {
@@ -222,12 +217,11 @@ impl Member for Tally {
 }
 
 impl Place {
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
-    pub(super) fn number(&self) -> u64 {
-        self.number
+    /// Adds to a call of `take.lua` what is asked.
+    pub(super) fn ask(&self, call: &mut Cmd) {
+        let Tally { max, lease, .. } = &*self.tally;
+        call.arg("live").arg(max).arg(self.count).arg(self.number);
+        call.arg(&self.tally.node).arg(millis(*lease));
     }
 }
 

@@ -8,11 +8,11 @@ use std::{
 use redis::{PushInfo, PushKind, Value, cmd};
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
-    Unanswered,
+    Member, Unanswered,
     connect::connect,
     handle::Link,
     health::{Connection, Health, State},
@@ -32,26 +32,22 @@ pub(super) async fn drive(link: Weak<Link>, health: Arc<Health>) {
     let [first, longest] = PAUSES;
     let mut pause = first;
     let mut states = health.watch();
-    for id in 0.. {
-        let began = Instant::now();
+    loop {
         let closed = states.wait_for(|state| matches!(state, State::Closed));
         let why = tokio::select! {
-            why = run(&link, &health, id) => why,
+            why = run(&link, &health) => why,
             _ = closed => return,
         };
-        health.gone(&why);
-        let was_up = began.elapsed() > CONNECT + PROOF;
-        pause = if was_up {
-            first
-        } else {
-            (2 * pause).min(longest)
+        pause = match health.gone(&why) {
+            true => first,
+            false => (2 * pause).min(longest),
         };
         sleep(pause).await;
     }
 }
 
 /// One connection, to its end.
-async fn run(link: &Weak<Link>, health: &Arc<Health>, id: u64) -> Unanswered {
+async fn run(link: &Weak<Link>, health: &Arc<Health>) -> Unanswered {
     let Some(strong) = link.upgrade() else {
         return Unanswered::Gone;
     };
@@ -66,7 +62,7 @@ async fn run(link: &Weak<Link>, health: &Arc<Health>, id: u64) -> Unanswered {
         Err(_) => return Unanswered::Late(CONNECT),
     };
     let line = Line {
-        connection: Connection { id, inner },
+        connection: Connection::new(inner),
         health: Arc::clone(health),
         deadline: PROOF,
     };
@@ -91,14 +87,8 @@ async fn serve(link: &Weak<Link>, line: Line, proof: &redis::Cmd) -> Unanswered 
         let deadline = strong.options.deadline;
         drop(strong);
         for (member, channels) in newcomers {
-            let mut inner = line.connection.inner.clone();
-            for channel in channels {
-                if let Err(error) = inner.subscribe(channel).await {
-                    return error.into();
-                }
-            }
-            let back = Arc::clone(&member).back(line.clone());
-            match timeout(CONNECT, back).await {
+            let welcome = welcome(&line, Arc::clone(&member), channels);
+            match timeout(CONNECT, welcome).await {
                 Ok(Ok(())) => {}
                 Ok(Err(why)) => return why,
                 Err(_) => return Unanswered::Late(CONNECT),
@@ -114,6 +104,19 @@ async fn serve(link: &Weak<Link>, line: Line, proof: &redis::Cmd) -> Unanswered 
         }
         while at_work.try_join_next().is_some() {}
     }
+}
+
+/// It hears what is published from now on, and then reads what was before.
+async fn welcome(
+    line: &Line,
+    member: Arc<dyn Member>,
+    channels: Vec<String>,
+) -> Result<(), Unanswered> {
+    let mut inner = line.connection.inner.clone();
+    for channel in channels {
+        inner.subscribe(channel).await?;
+    }
+    member.back(line.clone()).await
 }
 
 fn heard(link: &Weak<Link>, info: PushInfo) {

@@ -47,8 +47,17 @@ pub(super) enum State {
 
 #[derive(Clone)]
 pub(super) struct Connection {
+    /// No other has it, of whichever task.
     pub(super) id: u64,
     pub(super) inner: MultiplexedConnection,
+}
+
+impl Connection {
+    pub(super) fn new(inner: MultiplexedConnection) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let id = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self { id, inner }
+    }
 }
 
 /// What the log has heard of this outage.
@@ -156,11 +165,18 @@ impl Health {
         }
     }
 
-    /// There is no connection any more, or there was none.
-    pub(super) fn gone(&self, why: &Unanswered) {
-        if self.change(State::Gone, |state| !matches!(state, State::Closed)) {
+    /// There is no connection any more, or there was none. Says whether there was one that
+    /// served.
+    pub(super) fn gone(&self, why: &Unanswered) -> bool {
+        let mut served = false;
+        let is_gone = self.change(State::Gone, |state| {
+            served = matches!(state, State::Up(_) | State::Doubted);
+            !matches!(state, State::Closed)
+        });
+        if is_gone {
             self.tell(why);
         }
+        served
     }
 
     pub(super) fn close(&self) {

@@ -20,8 +20,11 @@ impl Script {
         let hash = self
             .hash
             .get_or_init(|| redis::Script::new(self.text).get_hash().to_owned());
-        let mut call = cmd("EVALSHA");
-        call.arg(hash).arg(keys);
+        /// Room for the key and for what is said of it.
+        const OF_KEY: [usize; 2] = [7, 112];
+        let [args, bytes] = OF_KEY.map(|each| each * keys);
+        let mut call = Cmd::with_capacity(5 + args, 96 + bytes);
+        call.arg("EVALSHA").arg(hash).arg(keys);
         call
     }
 
