@@ -60,7 +60,7 @@ impl Parts {
         let per_client = config.max_connections_per_client;
         Ok(Self {
             users,
-            lockout: lockout(config, kept),
+            lockout: lockout(config, shared.as_ref(), kept),
             tls: tls::layer(config)?,
             per_client: per_client.map(|max| {
                 kept.or_made("max-connections-per-client", max, || {
@@ -118,15 +118,20 @@ fn agrees(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn lockout(config: &Config, kept: &mut Kept) -> Option<LockoutLayer> {
+fn lockout(config: &Config, shared: Option<&Shared>, kept: &mut Kept) -> Option<LockoutLayer> {
     const HOUR: Duration = Duration::from_secs(60 * 60);
 
     let after = config.lockout_after?;
     let first = config.lockout_time.duration();
-    Some(kept.or_made("lockout", (after, first), || {
-        LockoutLayer::new()
+    let link = shared.map(|shared| &shared.made_of);
+    Some(kept.or_made("lockout", (after, first, link), || {
+        let layer = LockoutLayer::new()
             .with_max_failures(after)
             .with_first_lock(first)
-            .with_longest_lock(first.max(HOUR))
+            .with_longest_lock(first.max(HOUR));
+        match shared {
+            Some(shared) => layer.shared(&shared.redis, "lockout"),
+            None => layer,
+        }
     }))
 }
