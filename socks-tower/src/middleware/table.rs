@@ -1,5 +1,7 @@
 //! State by key, bounded whatever keys come.
 
+#[cfg(feature = "redis")]
+use std::borrow::Borrow;
 use std::{collections::HashMap, hash::Hash, time::Duration};
 
 use tokio::time::Instant;
@@ -34,7 +36,7 @@ impl<K: Eq + Hash, V> Table<K, V> {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "redis"))]
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }
@@ -94,6 +96,21 @@ impl<K: Eq + Hash, V> Table<K, V> {
 
     pub(crate) fn remove(&mut self, key: &K) {
         self.map.remove(key);
+    }
+}
+
+#[cfg(feature = "redis")]
+impl<K: Eq + Hash, V> Table<K, V> {
+    pub(crate) fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.map.get_mut(key)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.map.iter()
     }
 }
 

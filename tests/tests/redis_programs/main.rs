@@ -14,6 +14,7 @@ mod limits;
 mod link;
 mod lockouts;
 mod outage;
+mod quotas;
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ pub enum QuotaKey {
 
 impl QuotaKey {
     /// As it is printed, with nothing escaped: for a log, which does so itself.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Identity(Some(identity)) => format!("identity:{}", identity.as_str()),
             other => other.to_string(),

@@ -71,6 +71,23 @@
 //! let layer = QuotaLayer::per_identity(Shared(database));
 //! ```
 //!
+//! With the feature `redis` there is such a store,
+//! `RedisQuota::new(&redis, "daily", 10_000_000_000, day)`:
+//!
+//! - Periods are those of Redis's clock, counted from 1970: days are those of UTC.
+//! - No node holds more than a lease for a key, and that is what one that dies loses: it
+//!   counts as used until the period ends. Nobody moves more than the quota. What is still
+//!   leased when a period ends may be used in the next; and a question whose answer was
+//!   late may count a lease that nobody has.
+//! - While Redis does not answer, a node grants what was left when it last heard of the
+//!   key, and of a key that is new to it the whole quota: so that is the most that each
+//!   node can overspend. It tells Redis once that is back, and nobody is granted more
+//!   before the period ends. With
+//!   `Outage::Refuse` it fails instead, and that is the next chapter's.
+//! - If Redis loses its data, quotas begin anew: have it keep them (`appendonly yes`).
+//! - A quota is one key, `quota:NAME` after the prefix, which expires when its period ends.
+//!   It has a million keys at most, some 120 MB; then the one that used least is forgotten.
+//!
 //! # Replies
 //!
 //! Over quota: `CONNECTION_NOT_ALLOWED` (02), SOCKS4's 91. A quota that fails,

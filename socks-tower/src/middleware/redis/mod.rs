@@ -117,6 +117,7 @@
 //! | `{socks}:node:NODE` | a node that is connected, by its name and a random part | 15 s after it was heard of |
 //! | `{socks}:live:NAME:KEY` | a hash: how many connections of `KEY` each node has | a lease after it was told of |
 //! | `{socks}:rate:NAME:KEY` | when the bucket of `KEY` is full | then |
+//! | `{socks}:quota:NAME` | what each key has used | when the period ends |
 //! | `{socks}:lockout:NAME:records`, `…:forgotten` | who failed how often, and is locked out until when | when all is forgotten, at the latest |
 //!
 //! # Cost and bounds
@@ -134,7 +135,9 @@
 
 mod limits;
 mod link;
+mod quota;
 
 pub use limits::{By, RedisLimits, RedisLimitsFuture, RedisLimitsLayer};
 pub(crate) use link::{Line, Member, MemberFuture, Script, Unanswered};
 pub use link::{Outage, Redis, RedisNumbers, RedisUrlError};
+pub use quota::RedisQuota;
