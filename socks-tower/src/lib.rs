@@ -357,6 +357,9 @@ pub use works::pool::UpstreamPool;
 #[cfg(feature = "dns")]
 #[doc(inline)]
 pub use works::resolve::{DnsResolver, DnsServer, DnsServerError};
+#[cfg(feature = "http-forward")]
+#[doc(inline)]
+pub use works::reuse::{Reuse, ReuseLayer};
 #[cfg(feature = "routes")]
 #[doc(inline)]
 pub use works::routes::Routes;

@@ -6,6 +6,8 @@
 
 use std::{error::Error, sync::Arc};
 
+use tokio::sync::watch;
+
 use crate::{
     config::{Cli, Config},
     kept::Kept,
@@ -24,6 +26,8 @@ pub struct Reload<S> {
     pub kept: Kept,
     pub log: Arc<Log>,
     pub live: Live<S>,
+    /// Counts the stacks that have been replaced.
+    pub replaced: watch::Sender<u64>,
 }
 
 /// Keys that are read at the start alone.
@@ -105,6 +109,8 @@ impl<S: Clone + Send + 'static> Reload<S> {
         let parts = Parts::new(&config, &mut self.kept)?;
         // Nothing fails from here on.
         self.log.set_filter(filter);
+        // Kept connections are of the old one, and ask it for nothing more.
+        self.replaced.send_modify(|count| *count += 1);
         self.live.replace(build(&config, parts));
         self.kept.commit();
         summary::warn(&config);

@@ -11,7 +11,10 @@ use std::{
 };
 
 use socks_tower::{BoxStream, Proxy, ServeError, Server, Stream, TcpAcceptor, ThreadedServer};
-use tokio::{runtime, sync::Semaphore};
+use tokio::{
+    runtime,
+    sync::{Semaphore, watch},
+};
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use crate::{
@@ -28,7 +31,7 @@ use crate::{
     parts::Parts,
     reload::Reload,
     shared::Link,
-    shutdown::{self, Readiness},
+    shutdown::{self, Ending, Shutdown},
     stack::{boxed, keepalive, stack},
     summary,
     unix::Listeners,
@@ -97,12 +100,7 @@ fn per_thread(
             .with_shutdown(shutdown.first(unready))
             .with_cut(shutdown.second())
             .with_grace(grace);
-        let proxy = start.reloadable(
-            addrs.clone(),
-            max_connections,
-            shutdown.readiness(),
-            link.clone(),
-        )?;
+        let proxy = start.reloadable(addrs.clone(), max_connections, &shutdown, link.clone())?;
         announce(&addrs, &unix);
         let on_unix = unix.serve(&proxy, &shutdown, unready, grace);
         let served = tokio::try_join!(server.serve(proxy.for_streams()), on_unix);
@@ -144,12 +142,7 @@ fn shared(
             .with_shutdown(shutdown.first(unready))
             .with_cut(shutdown.second())
             .with_grace(grace);
-        let proxy = start.reloadable(
-            addrs.clone(),
-            max_connections,
-            shutdown.readiness(),
-            link.clone(),
-        )?;
+        let proxy = start.reloadable(addrs.clone(), max_connections, &shutdown, link.clone())?;
         announce(&addrs, &unix);
         let on_unix = unix.serve(&proxy, &shutdown, unready, grace);
         // A task of its own: waking the main one would cost a system call.
@@ -171,19 +164,21 @@ impl Start {
         self,
         addrs: Vec<SocketAddr>,
         max_connections: usize,
-        readiness: Readiness,
+        shutdown: &Shutdown,
         link: Link,
-    ) -> io::Result<Serving<impl Proxy<BoxStream> + Clone + Send>> {
+    ) -> io::Result<Serving<impl Proxy<BoxStream> + Clone + Send + use<>>> {
         let watch = self.admin.as_ref().map(|admin| admin.watch.clone());
         if let Some(admin) = self.admin {
-            admin.spawn(readiness.clone(), link.clone())?;
+            admin.spawn(shutdown.readiness(), link.clone())?;
         }
         if let Some(agent) = self.agent {
-            agent.spawn(readiness)?;
+            agent.spawn(shutdown.readiness())?;
         }
+        let (replaced, replacing) = watch::channel(0);
+        let ending = Ending::new(shutdown, replacing, self.config.unready_time.duration());
         let build = move |config: &Config, parts: Parts| {
             link.set(parts.shared.as_ref());
-            stack(config, parts, &addrs, watch.as_ref())
+            stack(config, parts, &addrs, watch.as_ref(), ending.of_newest())
         };
         let live = Live::new(build(&self.config, self.parts));
         let reload = Reload {
@@ -192,6 +187,7 @@ impl Start {
             kept: self.kept,
             log: self.log,
             live: live.clone(),
+            replaced,
         };
         reload.spawn(build)?;
         let beats = manager::watchdog().map(|patience| {

@@ -88,3 +88,43 @@ impl Shutdown {
         }
     }
 }
+
+/// When connections that are kept between two requests are to end: once their stack has
+/// been replaced, or no more clients are taken.
+#[derive(Clone)]
+pub struct Ending {
+    signals: watch::Receiver<u32>,
+    replaced: watch::Receiver<u64>,
+    unready_time: Duration,
+}
+
+impl Ending {
+    pub fn new(
+        shutdown: &Shutdown,
+        replaced: watch::Receiver<u64>,
+        unready_time: Duration,
+    ) -> Self {
+        Self {
+            signals: shutdown.signals.clone(),
+            replaced,
+            unready_time,
+        }
+    }
+
+    /// That of a stack that replaces those before.
+    pub fn of_newest(&self) -> Self {
+        let mut newest = self.clone();
+        newest.replaced.borrow_and_update();
+        newest
+    }
+
+    pub async fn ended(mut self) {
+        tokio::select! {
+            _ = self.replaced.changed() => {}
+            () = async {
+                let _ = self.signals.wait_for(|&count| count > 0).await;
+                sleep(self.unready_time).await;
+            } => {}
+        }
+    }
+}

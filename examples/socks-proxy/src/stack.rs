@@ -5,9 +5,9 @@ use std::{error::Error as StdError, net::SocketAddr, sync::Once};
 use socks_tower::{
     Accepted, AuthorizeLayer, BindLayer, BoxError, BoxStream, ByCommand, Command, ConnectLayer,
     Denied, Egress, Error, HandshakeLayer, HttpForwardLayer, Keepalive, ListenAddrs, LoopGuard,
-    NameRules, Permit, Pinned, Proxy, Refusal, Relay, Request, ResolveLayer, Stream, TcpConnector,
-    TorResolve, TorResolvePtr, UdpAssociate, front::proxy_protocol::ProxyProtocolLayer,
-    stages::command::RefuseCommand,
+    NameRules, Permit, Pinned, Proxy, Refusal, Relay, Request, ResolveLayer, ReuseLayer, Stream,
+    TcpConnector, TorResolve, TorResolvePtr, UdpAssociate,
+    front::proxy_protocol::ProxyProtocolLayer, stages::command::RefuseCommand,
 };
 use tower::{
     Layer, ServiceBuilder, ServiceExt,
@@ -21,6 +21,7 @@ use crate::{
     config::{Config, Seconds, SourceBy},
     egress, listen,
     parts::Parts,
+    shutdown::Ending,
     ways_out::{Shared, WaysOut},
 };
 
@@ -30,6 +31,7 @@ pub fn stack(
     parts: Parts,
     listening_on: &[SocketAddr],
     watch: Option<&Watch>,
+    ending: Ending,
 ) -> impl Proxy<BoxStream> + Clone + Send + use<> {
     let Parts {
         users,
@@ -60,7 +62,8 @@ pub fn stack(
     let tcp = TcpConnector::new()
         .with_keepalive(keepalive(config))
         .with_egress(egress.clone());
-    let direct = judged.clone().service(tcp.clone());
+    // Plain HTTP finds its last connection there, once it is judged.
+    let direct = judged.clone().layer(ReuseLayer::new()).service(tcp.clone());
     let explained = ServiceBuilder::new().map_err(explain_denial);
     let permit = explained.clone().service(judged.service(Permit::new()));
 
@@ -118,8 +121,6 @@ pub fn stack(
             Either::Right(set(udp, config, listen_addrs, egress.clone()))
         }
     };
-    // Names that a way out looks up are not to be looked up here.
-    let judge = is_direct.then(|| permit.clone());
     let lookup_addr = TorResolve::new(permit.clone());
     let lookup_name = TorResolvePtr::new(permit, resolver.names);
     let lookups = config.resolve_commands;
@@ -138,11 +139,7 @@ pub fn stack(
         Either::Left(socks)
     } else {
         let http = http.with_timeout(config.handshake_timeout.duration());
-        let http = HttpForwardLayer::new(http);
-        let http = match judge {
-            Some(judge) => http.with_judge(judge),
-            None => http,
-        };
+        let http = HttpForwardLayer::new(http).with_end(move || ending.clone().ended());
         Either::Right(http.or(socks))
     };
 

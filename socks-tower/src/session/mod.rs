@@ -65,7 +65,7 @@ pub(crate) use negotiation::{DEFAULT_TIMEOUT, ReceiveError, receive};
 pub use options::Keepalive;
 pub(crate) use options::{needed, or_without};
 pub(crate) use outbound::Bound;
-#[cfg(feature = "hyper")]
+#[cfg(any(feature = "http-forward", feature = "hyper"))]
 pub(crate) use outbound::Guard;
 pub use outbound::{IntoOutbound, Outbound};
 pub use policy::{Direction, Grant, Look, Meter, Policy, Tap, Throttle};

@@ -8,6 +8,8 @@ pub mod egress;
 #[cfg(feature = "upstream-pool")]
 pub mod pool;
 pub mod resolve;
+#[cfg(feature = "http-forward")]
+pub mod reuse;
 #[cfg(feature = "routes")]
 pub mod routes;
 pub mod tcp;

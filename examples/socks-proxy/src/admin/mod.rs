@@ -1,6 +1,7 @@
 //! A page to look at, with what programs ask for beside it: metrics, health, readiness.
 
 mod guard;
+mod serve;
 mod totals;
 mod web;
 
@@ -125,10 +126,7 @@ impl Admin {
             link,
         };
         let router = web::router(shown, self.guard);
-        tokio::spawn(async move {
-            // It does not fail.
-            let _ = axum::serve(listener, router).await;
-        });
+        tokio::spawn(serve::serve(listener, router));
         tokio::spawn(async move {
             let mut ticks = interval(Duration::from_secs(1));
             // The first is now.

@@ -168,10 +168,28 @@ impl Watch {
         }
         let addr = upstream.and_then(|upstream| upstream.peer_addr().ok());
         self.note(|record, observer| {
-            record.upstream_addr = addr.map(crate::session::canonical);
+            if let Some(addr) = addr {
+                record.upstream_addr = Some(crate::session::canonical(addr));
+            }
             record.established = true;
             observer.established(record);
         });
+    }
+
+    /// What stands at the other end of a stream that does not say so itself.
+    #[cfg(feature = "http-forward")]
+    pub(crate) fn leads_to(&self, addr: std::net::SocketAddr) {
+        self.note(|record, _| record.upstream_addr = Some(addr));
+    }
+
+    /// The session is over, before whoever began to watch it is dropped.
+    #[cfg(feature = "http-forward")]
+    pub(crate) fn ended(&self, outcome: Result<&Transfer, &Error>) {
+        let mut next = self;
+        while let Some(watched) = &next.0 {
+            watched.end(Some(outcome));
+            next = &watched.outer;
+        }
     }
 
     /// What an association has carried and dropped since it said so last.

@@ -114,6 +114,8 @@ impl Body for Upload {
 pub(super) struct Download {
     content: Content,
     desk: Option<Desk>,
+    /// Is told when it is over.
+    leaver: Option<oneshot::Sender<()>>,
 }
 
 enum Content {
@@ -127,6 +129,7 @@ impl Download {
         Self {
             content: Content::Origins(incoming),
             desk: Some(desk.clone()),
+            leaver: None,
         }
     }
 
@@ -136,6 +139,7 @@ impl Download {
         Self {
             content: Content::Ours(text.map(Bytes::from)),
             desk: Some(desk.clone()),
+            leaver: None,
         }
     }
 
@@ -144,7 +148,14 @@ impl Download {
         Self {
             content: Content::Ours(None),
             desk: None,
+            leaver: None,
         }
+    }
+
+    /// Tells when it is over: nobody waits for the rest of the request then.
+    pub(super) fn telling(mut self, leaver: oneshot::Sender<()>) -> Self {
+        self.leaver = Some(leaver);
+        self
     }
 }
 
@@ -152,6 +163,10 @@ impl Drop for Download {
     fn drop(&mut self) {
         if let Some(desk) = &self.desk {
             desk.answered();
+        }
+        if let Some(leaver) = self.leaver.take() {
+            // It may be gone.
+            let _ = leaver.send(());
         }
     }
 }

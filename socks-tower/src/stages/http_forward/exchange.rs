@@ -17,22 +17,21 @@ use hyper::{
     body::{Body, Incoming},
     ext::on_informational,
 };
-use socks_core::v5::Command;
-use tokio::sync::{Mutex as Turn, mpsc};
+use tokio::sync::{Mutex as Turn, mpsc, oneshot};
 use tracing::debug;
 
 use super::{
     HttpForwardLayer,
     body::{Download, Opener, Upload},
-    fields,
-    service::Tunnels,
+    fields, here,
+    service::{Tunnels, Visit},
     tunnel::{Key, Opening, Tunnel},
     wire::{Asked, Awaited, Desk},
 };
 use crate::{
     session::{
-        BoxError, ClientStream, Error, ErrorKind, Protocol, Request as Wanted, Requested, Session,
-        Stage, Stream, Transfer, timeout,
+        BoxError, ClientStream, Error, ErrorKind, Protocol, Requested, Session, Stage, Stream,
+        Transfer, timeout,
     },
     stages::http_connect::{
         head::basic,
@@ -44,7 +43,7 @@ use crate::{
 /// How many interim responses may wait to be passed on; more are dropped.
 const MAX_INTERIM: usize = 16;
 
-/// How long a tunnel that was used may take to be ready again.
+/// How long the tunnel of a request that is answered may take to end before the next.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Whoever sends the requests of one connection.
@@ -55,8 +54,8 @@ pub(super) struct Client<Io, S> {
     inner: Mutex<S>,
     desk: Desk,
     tunnels: Arc<Tunnels>,
-    /// The tunnel that was used last. There is one request at a time.
-    kept: Turn<Option<Tunnel>>,
+    /// The end of the last request's tunnel. There is one request at a time.
+    last: Turn<Option<oneshot::Receiver<()>>>,
     io: PhantomData<fn(Io)>,
 }
 
@@ -96,7 +95,7 @@ where
             inner: Mutex::new(inner),
             desk: desk.clone(),
             tunnels: Arc::clone(tunnels),
-            kept: Turn::new(None),
+            last: Turn::new(None),
             io: PhantomData,
         }
     }
@@ -108,53 +107,83 @@ where
     /// If the connection is to be closed without an answer.
     pub(super) async fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<Download>, BoxError> {
         let asked = self.desk.lock().asked.take();
         let asked = asked.ok_or("hyper read a head that was not passed to it")?;
         let credentials = request.headers().get(PROXY_AUTHORIZATION).cloned();
-        let session = match self.admit(&asked, credentials.as_ref()).await {
-            Ok(session) => session,
-            Err(error) => return Ok(self.unauthorized(error)),
-        };
+        let mut visit = self.visit(&asked);
+        if let Err(error) = self.admit(&mut visit.session, credentials.as_ref()).await {
+            self.tunnels.end(visit, Err(error));
+            return Ok(self.unauthorized());
+        }
+        let method = request.method().clone();
+        match here::goes_on(&method, request.headers_mut()) {
+            Some(true) => {}
+            Some(false) => {
+                self.tunnels.end(visit, Ok(Transfer::default()));
+                return Ok(self.ours(here::answer(&request)));
+            }
+            None => {
+                let error = Error::new(ErrorKind::Protocol, "Max-Forwards is no number");
+                self.tunnels.end(visit, Err(error));
+                return Ok(self.malformed("Max-Forwards is no number."));
+            }
+        }
         let key = Key {
             target: asked.target.clone(),
             credentials,
-            identity: session.identity.clone(),
+            identity: visit.session.identity.clone(),
         };
-        match self.prepare(request, asked) {
-            Some((request, terms)) => self.forward(request, terms, session, key).await,
-            None => Ok(self.ours(Status::BAD_REQUEST.response("The URL is malformed."))),
+        match self.prepare(request, &asked) {
+            Some((request, terms)) => self.forward(request, terms, visit, asked, key).await,
+            None => {
+                let error = Error::new(ErrorKind::Protocol, "hyper can make no request of it");
+                self.tunnels.end(visit, Err(error));
+                Ok(self.malformed("The URL is malformed."))
+            }
         }
     }
 
-    /// The session of a request, if its client may send any.
+    fn visit(&self, asked: &Asked) -> Visit {
+        let client = self.session.clone().with_protocol(asked.protocol);
+        self.tunnels.visit(&client)
+    }
+
+    /// Lets the client in, if it may send a request.
     async fn admit(
         &self,
-        asked: &Asked,
+        session: &mut Session,
         credentials: Option<&HeaderValue>,
-    ) -> Result<Session, Error> {
+    ) -> Result<(), Error> {
         let http = &self.config.http;
-        let mut session = self.session.clone().with_protocol(asked.protocol);
         let credentials = credentials.and_then(|value| basic(value.as_bytes()));
-        let admitted = timeout(http.timeout, verify(http, &session, credentials)).await;
+        let admitted = timeout(http.timeout, verify(http, session, credentials)).await;
         let admitted = admitted.map_err(|elapsed| Error::new(ErrorKind::Deadline, elapsed))?;
         let (admitted, method) = admitted?;
         // Nothing here goes on as another stream: each tunnel has one of its own.
-        let _wrap = admitted.admit(method.into(), &mut session);
-        Ok(session)
+        let _wrap = admitted.admit(method.into(), session);
+        Ok(())
     }
 
-    fn unauthorized(&self, error: Error) -> Response<Download> {
-        self.tunnels.fail(error);
+    fn unauthorized(&self) -> Response<Download> {
         let mut response = Status::PROXY_AUTHENTICATION_REQUIRED.response(WANTS_PASSWORD);
         let challenge = HeaderValue::from_static(CHALLENGE);
         response.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
         self.ours(response)
     }
 
+    fn malformed(&self, text: &str) -> Response<Download> {
+        let mut response = Status::BAD_REQUEST.response(text);
+        response.headers_mut().insert(CONNECTION, CLOSE);
+        self.ours(response)
+    }
+
     /// A response of our own.
-    fn ours(&self, response: Response<String>) -> Response<Download> {
+    fn ours(&self, mut response: Response<String>) -> Response<Download> {
+        if self.desk.lock().is_last {
+            response.headers_mut().insert(CONNECTION, CLOSE);
+        }
         response.map(|text| Download::ours(text, &self.desk))
     }
 
@@ -162,7 +191,7 @@ where
     fn prepare(
         &self,
         request: Request<Incoming>,
-        asked: Asked,
+        asked: &Asked,
     ) -> Option<(Request<Upload>, Terms)> {
         let (mut head, body) = request.into_parts();
         let is_11 = asked.protocol == Protocol::Http11;
@@ -183,10 +212,6 @@ where
         {
             let name = HeaderName::from_static("x-forwarded-for");
             fields::add(fields, name, &addr.ip().to_string());
-        }
-        if self.config.judge.is_none() && upgrade.is_none() {
-            // There will be no next one.
-            fields.append(CONNECTION, HeaderValue::from_static("close"));
         }
         head.uri = asked.path.parse().ok()?;
         head.version = Version::HTTP_11;
@@ -215,67 +240,71 @@ where
         &self,
         request: Request<Upload>,
         mut terms: Terms,
-        session: Session,
+        visit: Visit,
+        asked: Asked,
         key: Key,
     ) -> Result<Response<Download>, BoxError> {
-        let mut kept = self.kept.lock().await;
-        let last = kept.take().filter(|tunnel| tunnel.key == key);
-        let mut tunnel = match self.go_on(last, &session).await {
-            Some(tunnel) => tunnel,
-            None => self.open(session.clone(), key).await?,
-        };
-        let again = copy_of(&request).filter(|_| !tunnel.is_new);
+        let mut last = self.last.lock().await;
+        let mut tunnel = self.open(&mut last, visit, key.clone(), &terms).await?;
+        let again = copy_of(&request);
         let mut sent = send(&mut tunnel, request, &mut terms, &self.desk).await;
-        // One that was kept may have ended just now.
+        // A connection that was used again may have ended just now.
         let again = match &mut sent {
-            Sent::Unsent(request) if !tunnel.is_new => request.take(),
+            Sent::Unsent(request) => request.take(),
             Sent::Failed(_) if !tunnel.expected.has_heard() => again,
             _ => None,
         };
-        if let Some(request) = again {
-            tunnel = self.open(session, tunnel.key).await?;
+        if let Some(request) = again.filter(|_| tunnel.lease.is_again()) {
+            let mut visit = self.visit(&asked);
+            if let Err(error) = self
+                .admit(&mut visit.session, key.credentials.as_ref())
+                .await
+            {
+                self.tunnels.end(visit, Err(error));
+                return Ok(self.unauthorized());
+            }
+            tunnel = self.open(&mut last, visit, key, &terms).await?;
             sent = send(&mut tunnel, request, &mut terms, &self.desk).await;
         }
         match sent {
-            Sent::Answer(response) => Ok(self.pass(response, tunnel, terms, &mut kept)),
+            Sent::Answer(response) => Ok(self.pass(response, tunnel, terms)),
             Sent::Refused(response) => Ok(self.ours(response)),
             Sent::Unsent(_) => Ok(self.ours(no_answer())),
             Sent::Failed(error) => self.failed(error),
         }
     }
 
-    /// A tunnel that was kept, if it may be used again. If not, a new one hears from
-    /// all who might forbid it why.
-    async fn go_on(&self, last: Option<Tunnel>, session: &Session) -> Option<Tunnel> {
-        let (mut tunnel, judge) = last.zip(self.config.judge.as_ref())?;
-        timeout(SOON, tunnel.sender.ready()).await.ok()?.ok()?;
-        let request = Wanted::new(session.clone(), Command::CONNECT, tunnel.key.target.clone());
-        let judged = timeout(self.config.http.timeout, judge(request.for_work())).await;
-        let permitted = judged.ok()?.ok()?.target;
-        tunnel.peer.is_one_of(permitted.addrs()).then_some(tunnel)
-    }
-
-    async fn open(&self, session: Session, key: Key) -> Result<Tunnel, BoxError> {
-        let is_first = self.tunnels.is_first();
-        let (session, watchers) = match is_first {
-            true => (session, Vec::new()),
-            false => session.again(),
-        };
+    /// Opens the tunnel of a request, once that of the last one is over.
+    async fn open(
+        &self,
+        last: &mut Option<oneshot::Receiver<()>>,
+        visit: Visit,
+        key: Key,
+        terms: &Terms,
+    ) -> Result<Tunnel, BoxError> {
+        if let Some(over) = last.take() {
+            let _ = timeout(SOON, over).await;
+        }
+        let session = visit.session.clone();
         let opening = Opening {
             words: Http::new(self.config.http.respond.as_ref(), &session),
             hook: self.config.http.hook.clone(),
-            is_kept: self.config.judge.is_some(),
             session,
-            watchers,
-            key,
+            target: key.target.clone(),
+            awaited: terms.awaited,
+            idle: self.tunnels.take_idle(&key),
         };
-        let inner = self
-            .inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let (tunnel, running) = opening.open(inner).await?;
-        self.tunnels.run(running, is_first);
+        let inner = self.inner.lock();
+        let inner = inner.unwrap_or_else(PoisonError::into_inner).clone();
+        let (tunnel, running) = match opening.open(inner).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                let said = error.to_string();
+                self.tunnels.end(visit, Err(error));
+                return Err(said.into());
+            }
+        };
+        *last = Some(self.tunnels.run(visit, key, running));
         Ok(tunnel)
     }
 
@@ -283,9 +312,8 @@ where
     fn pass(
         &self,
         response: Response<Incoming>,
-        mut tunnel: Tunnel,
+        tunnel: Tunnel,
         terms: Terms,
-        kept: &mut Option<Tunnel>,
     ) -> Response<Download> {
         let (mut head, body) = response.into_parts();
         let is_10 = head.version == Version::HTTP_10;
@@ -299,14 +327,17 @@ where
             self.tunnels.switches(tunnel.switched);
             return Response::from_parts(head, Download::switched());
         }
+        if self.desk.lock().is_last {
+            head.headers.insert(CONNECTION, CLOSE);
+        }
+        let mut body = Download::of(body, &self.desk);
         // It has not been told to send its body, and may or may not.
         if terms.opener.is_some_and(|opener| !opener.is_closed()) {
             head.headers.insert(CONNECTION, CLOSE);
-        } else if self.config.judge.is_some() {
-            tunnel.is_new = false;
-            *kept = Some(tunnel);
+            // Its origin waits for that in vain.
+            body = body.telling(tunnel.leaver);
         }
-        Response::from_parts(head, Download::of(body, &self.desk))
+        Response::from_parts(head, body)
     }
 
     fn failed(&self, error: hyper::Error) -> Result<Response<Download>, BoxError> {
@@ -315,10 +346,10 @@ where
             "an origin did not answer"
         );
         // The body that it was sent made no sense, or broke off.
-        if let Some(wrong) = self.desk.lock().wrong.take() {
+        let wrong = self.desk.lock().wrong.take();
+        if let Some(wrong) = wrong {
             let mut response = Status::BAD_REQUEST.response(&format!("{wrong}."));
             response.headers_mut().insert(CONNECTION, CLOSE);
-            self.tunnels.fail(Error::new(ErrorKind::Protocol, wrong));
             return Ok(self.ours(response));
         }
         match error.is_user() {
@@ -354,21 +385,23 @@ async fn send(
     terms: &mut Terms,
     desk: &Desk,
 ) -> Sent {
+    // Nothing is said in vain, and by then it is known what connection it is.
+    if let Ok(refusal) = (&mut tunnel.refusal).await {
+        return Sent::Refused(refusal);
+    }
+    if !terms.awaited.may_switch && !tunnel.lease.is_leased() {
+        // There will be no next one.
+        request.headers_mut().append(CONNECTION, CLOSE);
+    }
     let (tell, mut told) = mpsc::channel(MAX_INTERIM);
     on_informational(&mut request, move |interim| {
         // More than a client would wait for.
         let _ = tell.try_send((interim.status(), interim.headers().clone()));
     });
-    tunnel.expected.set(terms.awaited);
     let mut sending = pin!(tunnel.sender.try_send_request(request));
-    let mut is_undecided = tunnel.is_new;
     loop {
         tokio::select! {
             biased;
-            refusal = &mut tunnel.refusal, if is_undecided => match refusal {
-                Ok(response) => return Sent::Refused(response),
-                Err(_granted) => is_undecided = false,
-            },
             Some((status, fields)) = told.recv() => {
                 if status != StatusCode::CONTINUE {
                     interim(status, fields, terms, desk);

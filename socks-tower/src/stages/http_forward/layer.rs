@@ -1,27 +1,21 @@
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::HttpForward;
-use crate::{
-    session::{BoxWork, Judge, Pinned, Request},
-    stages::http_connect::{ByProtocolLayer, HttpConnectLayer},
-};
+use crate::stages::http_connect::{ByProtocolLayer, HttpConnectLayer};
 
-/// What is asked before a tunnel is used again.
-pub(super) type Asking = Arc<dyn Fn(Request) -> BoxWork<Request<Pinned>> + Send + Sync>;
+/// Makes what is ready when a connection is to be kept no longer.
+pub(super) type End = Arc<dyn Fn() -> Ending + Send + Sync>;
+pub(super) type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Lets HTTP clients in, and serves their requests. See the
 /// [module's page](crate::stages::http_forward).
 #[derive(Clone)]
 pub struct HttpForwardLayer {
     pub(super) http: HttpConnectLayer,
-    pub(super) judge: Option<Asking>,
     pub(super) idle: Duration,
+    pub(super) end: Option<End>,
     pub(super) via: Option<Arc<str>>,
     pub(super) forwarded_for: bool,
 }
@@ -37,28 +31,11 @@ impl HttpForwardLayer {
     pub fn new(http: HttpConnectLayer) -> Self {
         Self {
             http,
-            judge: None,
             idle: Self::DEFAULT_IDLE_TIMEOUT,
+            end: None,
             via: None,
             forwarded_for: false,
         }
-    }
-
-    /// Keeps the last connection to an origin for the client's next request, if that
-    /// is for the same target with the same credentials, and if `judge`, asked anew,
-    /// still permits the address that it leads to.
-    ///
-    /// The judge is the connector's stack with [`Permit`](crate::Permit) in the place
-    /// of the connector. Without one, each request makes a connection.
-    #[must_use]
-    pub fn with_judge(mut self, judge: impl Judge) -> Self {
-        // Locked to be cloned: no work need be `Sync`.
-        let judge = Mutex::new(judge);
-        self.judge = Some(Arc::new(move |request| {
-            let judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
-            Box::pin(judge.clone().run(request))
-        }));
-        self
     }
 
     /// How long a connection may be idle between two requests:
@@ -66,6 +43,36 @@ impl HttpForwardLayer {
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle = timeout;
+        self
+    }
+
+    /// Ends connections that are kept, as soon as what `end` makes for each of them is
+    /// ready: one that waits for another request at once, one that is served when it has
+    /// its answer. A client that has just sent one sends it again.
+    ///
+    /// For a server that is to end, or whose stack has been replaced: a connection stays
+    /// with the stack that it came to.
+    ///
+    /// ```
+    /// use socks_tower::{HttpConnectLayer, HttpForwardLayer};
+    /// use tokio::sync::watch;
+    ///
+    /// let (stack, is_current) = watch::channel(true);
+    /// let http = HttpForwardLayer::new(HttpConnectLayer::open()).with_end(move || {
+    ///     let mut is_current = is_current.clone();
+    ///     async move {
+    ///         // Also if the sender is gone.
+    ///         let _ = is_current.wait_for(|is_current| !is_current).await;
+    ///     }
+    /// });
+    /// # let _ = (http, stack);
+    /// ```
+    #[must_use]
+    pub fn with_end<F>(mut self, end: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.end = Some(Arc::new(move || Box::pin(end())));
         self
     }
 
@@ -100,7 +107,6 @@ impl fmt::Debug for HttpForwardLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpForwardLayer")
             .field("http", &self.http)
-            .field("keeps", &self.judge.is_some())
             .field("idle", &self.idle)
             .finish_non_exhaustive()
     }

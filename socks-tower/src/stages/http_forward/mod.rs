@@ -13,20 +13,21 @@
 //! ```
 //! use socks_tower::{
 //!     AuthenticateLayer, AuthorizeLayer, ConnectLayer, HandshakeLayer, HttpConnectLayer,
-//!     HttpForwardLayer, Permit, Relay, ResolveLayer, Rules, SystemResolver, TcpConnector, Users,
+//!     HttpForwardLayer, Relay, ResolveLayer, ReuseLayer, Rules, SystemResolver, TcpConnector,
+//!     Users,
 //! };
 //! use tower::ServiceBuilder;
 //!
-//! let judged = ServiceBuilder::new()
+//! let connector = ServiceBuilder::new()
 //!     .layer(ResolveLayer::new(SystemResolver::new()))
-//!     .layer(AuthorizeLayer::new(Rules::new()));
-//! let connector = judged.clone().service(TcpConnector::new());
+//!     .layer(AuthorizeLayer::new(Rules::new()))
+//!     // A connection to an origin serves the next request, too.
+//!     .layer(ReuseLayer::new())
+//!     .service(TcpConnector::new());
 //!
 //! let users = Users::new().with("joe", "secret")?;
 //! let socks = (HandshakeLayer::new(), AuthenticateLayer::password(users.clone()));
-//! let http = HttpForwardLayer::new(HttpConnectLayer::password(users))
-//!     // The rules, asked again before a connection to an origin is used again.
-//!     .with_judge(judged.service(Permit::new()));
+//! let http = HttpForwardLayer::new(HttpConnectLayer::password(users));
 //!
 //! let proxy = ServiceBuilder::new()
 //!     .layer(http.or(socks))
@@ -42,25 +43,25 @@
 //! For each request this stage hands on a [`Requested`](crate::Requested), as CONNECT
 //! does: a CONNECT to the host and port of its URL. So what stands behind it, limits,
 //! quotas, taps, the list of sessions, your own layers, and the works in the end, is
-//! asked for each tunnel anew, and the relay carries its bytes under the session's
+//! asked for each request anew, and the relay carries its bytes under the session's
 //! [`Policy`](crate::Policy): heads and bodies, as the origin's socket has them. At the other
-//! end of that tunnel [hyper](https://docs.rs/hyper) speaks to the origin.
+//! end of that tunnel [hyper](https://docs.rs/hyper) speaks to the origin. A connection
+//! that is kept is no way to another target, nor past a rule that has changed.
 //!
 //! - The verifier is asked for each request. One without the right credentials hears
 //!   407, and its connection stays.
-//! - Each tunnel is a session, with a line in the access log and an entry in the list.
-//!   The first is that of the client's connection; each other has a number of its own,
-//!   and is observed by whoever observes the first.
-//! - Without a judge, no connection to an origin is used for a second request. With
-//!   [one](HttpForwardLayer::with_judge), the last is, by the same client alone: if the
-//!   target and the credentials are the same, the verifier lets it in again, and the
-//!   judge still permits the address that it leads to. Then the request is part of the
-//!   same session: it has no line in the log and no count of its own, and no layer behind
-//!   this one but the relay hears of it. So a connection that is kept is no way to another target, nor past a
-//!   rule that has changed. One that leads through another proxy is not used again.
+//! - Each request is a session, with a line in the access log, a count and an entry in
+//!   the list, from its head to the end of its answer, whether it is served or not. The
+//!   first is that of the client's connection; each other has a number of its own, and is
+//!   observed by whoever observes the first. One begins when the one before is over, which
+//!   is waited for a second at most: a live limit behind this stage counts requests under
+//!   way, one before it connections.
+//! - A connection to an origin serves the next request too, if that is for the same
+//!   target with the same credentials, and a [`ReuseLayer`](crate::ReuseLayer) stands
+//!   around what dials. Without one, each request makes a connection.
 //! - If it turns out to have ended, a request is sent again, once, on a new one: if none
 //!   of it was sent, or if it has no body, its method is idempotent (RFC 9110 section
-//!   9.2.2), and nothing came back.
+//!   9.2.2), and nothing came back. That is another session.
 //!
 //! # What passes
 //!
@@ -74,7 +75,9 @@
 //! `Host` comes from the URL. `Connection` and what it names, and the other fields of a
 //! hop, pass neither way. Nothing is added: `Via` and `X-Forwarded-For` only if
 //! [asked](HttpForwardLayer::with_via) [for](HttpForwardLayer::with_forwarded_for).
-//! `OPTIONS http://host`, without a path, asks the origin for `*`.
+//! `OPTIONS http://host`, without a path, asks the origin for `*`. OPTIONS and TRACE go as
+//! far as `Max-Forwards` says: at 0 they are answered here (RFC 9110 section 7.6.2), TRACE
+//! without credentials and cookies.
 //!
 //! An origin that breaks off within a body leaves the client's answer without its end:
 //! the connection is reset. A client that is done sending gets its answer.
@@ -82,14 +85,15 @@
 //! # Replies
 //!
 //! What fails behind this stage is told in
-//! [HTTP CONNECT's words](crate::stages::http_connect#replies), and the connection
-//! stays. This stage itself answers:
+//! [HTTP CONNECT's words](crate::stages::http_connect#replies), by a limit between the
+//! stages too (429), and the connection stays. This stage itself answers:
 //!
 //! | what is wrong | status |
 //! |---|---|
 //! | no `http://` URL: a page says what this is | 400 Bad Request |
 //! | a user, a password or a fragment in the URL, or a port that is none | 400 Bad Request |
 //! | HTTP/1.1 without `Host`, or any with two | 400 Bad Request |
+//! | OPTIONS or TRACE with a `Max-Forwards` that is no number | 400 Bad Request |
 //! | a request that has two readings | 400 Bad Request |
 //! | no or wrong credentials; a verifier that broke, or took too long | 407 Proxy Authentication Required |
 //! | a head that takes too long | 408 Request Timeout |
@@ -114,17 +118,21 @@
 //!
 //! A head has the time that [`HttpConnectLayer::with_timeout`](crate::HttpConnectLayer::with_timeout)
 //! gives, from accept or from its first byte. Between two requests a connection may be idle for
-//! [65 seconds](HttpForwardLayer::with_idle_timeout). While a request is served, the
+//! [65 seconds](HttpForwardLayer::with_idle_timeout), or until it is
+//! [told to end](HttpForwardLayer::with_end). While a request is served, the
 //! relay's clocks count.
 //!
 //! # What it costs
 //!
-//! A CONNECT costs what it does without this layer, and with [`or`](HttpForwardLayer::or) so does SOCKS.
-//! A plain request is copied through memory twice on its way, and is not spliced.
+//! With [`or`](HttpForwardLayer::or), CONNECT and SOCKS cost what they do without this
+//! layer. Alone, a CONNECT costs an allocation more, to wait for its first bytes. A plain
+//! request is a session with all that belongs to one, is copied through memory twice on
+//! its way, and is not spliced.
 
 mod body;
 mod exchange;
 mod fields;
+mod here;
 mod layer;
 mod pipe;
 mod service;

@@ -12,6 +12,7 @@ use hyper::{server::conn::http1, service::service_fn};
 use pin_project_lite::pin_project;
 use tokio::{
     io::AsyncReadExt,
+    sync::oneshot,
     time::{Sleep, sleep},
 };
 use tower_layer::Layer;
@@ -22,15 +23,16 @@ use super::{
     HttpForwardLayer,
     exchange::{Client, NO_ANSWER},
     switch,
-    tunnel::{MAX_BUFFER, Running, Switched},
+    tunnel::{Key, MAX_BUFFER, Running, Switched},
     wire::{CONNECT, Desk, Requests, Wire},
 };
 use crate::{
     session::{
-        Accepted, ClientStream, Error, ErrorKind, Protocol, READ_SIZE, Requested, Stage,
-        StageFuture, Stream, Transfer, always_ready, dismiss, tcp, timeout_at,
+        Accepted, ClientStream, Error, ErrorKind, Protocol, READ_SIZE, Requested, Session, Stage,
+        StageFuture, Stream, Transfer, always_ready, dismiss, tcp, timeout_at, watch::Watching,
     },
     stages::http_connect::{HttpConnect, HttpConnectFuture, words::Status},
+    works::reuse::Idle,
 };
 
 /// Lets the client in and serves its requests, or its CONNECT, by `S`. See the
@@ -96,26 +98,40 @@ async fn begins_with_connect<Io: Stream>(
     accepted.buffered.starts_with(CONNECT)
 }
 
-/// The tunnels of a client's connection: that which its requests go through now, and
-/// those that are about to end. One task runs all.
+/// The requests of a client's connection: what becomes of them, and the tunnels that
+/// they go through. One task runs all.
 #[derive(Default)]
 pub(super) struct Tunnels(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// That of the last request, and those that are about to end.
     running: Vec<One>,
-    /// What became of the first: that is what became of the client's session.
-    first: Option<Result<Transfer, Error>>,
-    /// Why a request came to none.
-    failed: Option<Error>,
-    /// What the client's requests were the last of.
-    switched: Option<tokio::sync::oneshot::Receiver<Switched>>,
+    /// The connection that the last one left.
+    idle: Option<(Key, Idle)>,
     has_begun: bool,
+    /// What became of the first request: that is what became of the client's session.
+    first: Option<Result<Transfer, Error>>,
+    /// What the client's requests were the last of.
+    switched: Option<oneshot::Receiver<Switched>>,
 }
 
 struct One {
     tunnel: Running,
+    visit: Visit,
+    key: Key,
+    /// Dropped when it is over.
+    _over: oneshot::Sender<()>,
+}
+
+/// A request, from when its head is here: a session of its own.
+///
+/// The first has the client's, and each other one another, which the same observers
+/// watch. Dropped before its end is told, it was cut.
+pub(super) struct Visit {
+    pub(super) session: Session,
     is_first: bool,
+    _watching: Vec<Watching>,
 }
 
 impl Tunnels {
@@ -127,27 +143,51 @@ impl Tunnels {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn run(&self, tunnel: Running, is_first: bool) {
-        let mut state = self.lock();
-        if state.running.len() >= Self::MAX
-            && let Some(oldest) = state.running.iter().position(|one| !one.is_first)
-        {
-            drop(state.running.remove(oldest));
+    /// Begins the session of a request of this client.
+    pub(super) fn visit(&self, client: &Session) -> Visit {
+        let is_first = !mem::replace(&mut self.lock().has_begun, true);
+        let (session, watching) = match is_first {
+            true => (client.clone(), Vec::new()),
+            false => client.again(),
+        };
+        Visit {
+            session,
+            is_first,
+            _watching: watching,
         }
-        state.running.push(One { tunnel, is_first });
     }
 
-    /// Whether it is the first time that somebody asks: the client's session is that
-    /// of its first tunnel.
-    pub(super) fn is_first(&self) -> bool {
-        !mem::replace(&mut self.lock().has_begun, true)
+    /// Ends it.
+    pub(super) fn end(&self, visit: Visit, outcome: Result<Transfer, Error>) {
+        visit.session.watch.ended(outcome.as_ref());
+        if visit.is_first {
+            self.lock().first = Some(outcome);
+        }
     }
 
-    pub(super) fn fail(&self, error: Error) {
-        self.lock().failed = Some(error);
+    /// Runs the tunnel of a request. What it gives is dropped when that is over.
+    pub(super) fn run(&self, visit: Visit, key: Key, tunnel: Running) -> oneshot::Receiver<()> {
+        let (over, ended) = oneshot::channel();
+        let mut state = self.lock();
+        if state.running.len() >= Self::MAX {
+            drop(state.running.remove(0));
+        }
+        state.running.push(One {
+            tunnel,
+            visit,
+            key,
+            _over: over,
+        });
+        ended
     }
 
-    pub(super) fn switches(&self, switched: tokio::sync::oneshot::Receiver<Switched>) {
+    /// The connection that the last tunnel left, if it is for this; else it is closed.
+    pub(super) fn take_idle(&self, key: &Key) -> Option<Idle> {
+        let (of, idle) = self.lock().idle.take()?;
+        (of == *key).then_some(idle)
+    }
+
+    pub(super) fn switches(&self, switched: oneshot::Receiver<Switched>) {
         self.lock().switched = Some(switched);
     }
 
@@ -155,21 +195,25 @@ impl Tunnels {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         // They may not be polled under the lock.
         let mut running = mem::take(&mut self.lock().running);
-        let mut first = None;
-        running.retain_mut(|one| match one.tunnel.as_mut().poll(cx) {
-            Poll::Ready(outcome) => {
-                if one.is_first {
-                    first = Some(outcome);
-                }
-                false
+        let mut at = 0;
+        while let Some(one) = running.get_mut(at) {
+            let Poll::Ready(ended) = one.tunnel.as_mut().poll(cx) else {
+                at += 1;
+                continue;
+            };
+            let over = running.remove(at);
+            self.end(over.visit, ended.outcome);
+            if let Some(idle) = ended.idle {
+                self.lock().idle = Some((over.key, idle));
             }
-            Poll::Pending => true,
-        });
+        }
         let mut state = self.lock();
         running.append(&mut state.running);
         state.running = running;
-        if first.is_some() {
-            state.first = first;
+        if let Some((_, idle)) = &mut state.idle
+            && idle.poll_useless(cx).is_ready()
+        {
+            state.idle = None;
         }
         match state.running.is_empty() {
             true => Poll::Ready(()),
@@ -243,6 +287,7 @@ where
         deadline,
         config.http.timeout,
         config.idle,
+        config.end.as_ref().map(|end| end()),
     );
     let wire = Wire::new(io, buffered, requests);
     let mut rest = Rest::new(config.idle);
@@ -287,7 +332,8 @@ where
         match (wrong, switched) {
             (Some(wrong), _) if !has_begun => {
                 dismiss(&mut io, &wrong.answer(&early)).await;
-                state.fail(Error::new(ErrorKind::Protocol, wrong));
+                let visit = state.visit(&session);
+                state.end(visit, Err(Error::new(ErrorKind::Protocol, wrong)));
             }
             (_, Some(switched)) if matches!(served, Some(Ok(()))) => {
                 if let Ok(origin) = switched.await {
@@ -312,11 +358,9 @@ where
     };
     tunnels.beside(closing).await;
     poll_fn(|cx| tunnels.poll(cx)).await;
-    let State { first, failed, .. } = mem::take(&mut *tunnels.lock());
-    first.unwrap_or_else(|| match failed {
-        Some(error) => Err(error),
-        None => Err(Error::client(std::io::ErrorKind::UnexpectedEof.into())),
-    })
+    let first = tunnels.lock().first.take();
+    // It asked for nothing.
+    first.unwrap_or_else(|| Err(Error::client(std::io::ErrorKind::UnexpectedEof.into())))
 }
 
 /// Has a connection reset, as soon as it is closed.
@@ -338,18 +382,13 @@ where
     Io: Stream,
     S: Stage<Requested<ClientStream<Io>>, Response = Transfer>,
 {
-    let is_first = tunnels.is_first();
-    let mut watchers = Vec::new();
-    if !is_first {
-        (accepted.session, watchers) = accepted.session.again();
-    }
+    let visit = tunnels.visit(&accepted.session);
+    accepted.session = visit.session.clone();
     let outcome = tunnels.beside(this.connect().call(accepted)).await;
-    for watching in watchers.into_iter().rev() {
-        watching.ended(outcome.as_ref());
-    }
+    tunnels.end(visit, outcome);
     poll_fn(|cx| tunnels.poll(cx)).await;
     let first = tunnels.lock().first.take();
-    first.unwrap_or(outcome)
+    first.unwrap_or_else(|| Ok(Transfer::default()))
 }
 
 pin_project! {

@@ -62,6 +62,8 @@ async fn a_client_that_is_answered_first_is_not_told_to_go_on() {
         heard,
         "HTTP/1.1 417 No\r\nconnection: close\r\nContent-Length: 0\r\n\r\n"
     );
+    // Nor is its origin waited for, which still hopes for a body.
+    soon(world.session).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

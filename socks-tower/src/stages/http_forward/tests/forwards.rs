@@ -125,6 +125,64 @@ async fn interim_answers_are_passed_on_to_who_knows_them() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn options_and_trace_go_no_further_than_they_may() {
+    for (method, said, passed) in [
+        ("OPTIONS", "2", Some("1")),
+        ("TRACE", "1", Some("0")),
+        (
+            "TRACE",
+            "99999999999999999999999",
+            Some("18446744073709551614"),
+        ),
+        // As it likes.
+        ("GET", "0", Some("0")),
+        ("OPTIONS", "0", None),
+        ("TRACE", "000", None),
+    ] {
+        let mut world = World::new(users());
+        world
+            .say(format!(
+                "{method} http://a/b HTTP/1.1\r\nHost: a\r\nCookie: c\r\nX: y\r\n\
+                 Max-Forwards: {said}\r\n\
+                 Proxy-Authorization: Basic am9lOmdvb2Q=\r\n\r\n"
+            ))
+            .await;
+        if let Some(passed) = passed {
+            let heard = head(&mut world.origin().await.1).await.to_lowercase();
+            let field = format!("\r\nmax-forwards: {passed}\r\n");
+            assert!(heard.contains(&field), "{heard}");
+            continue;
+        }
+        let heard = head(&mut world.client).await.to_lowercase();
+        assert!(heard.starts_with("http/1.1 200 "), "{heard}");
+        assert!(world.is_alone());
+        if method == "TRACE" {
+            assert!(heard.contains("content-type: message/http\r\n"), "{heard}");
+            let shown = head(&mut world.client).await;
+            assert_eq!(
+                shown,
+                "TRACE http://a/b HTTP/1.1\r\nhost: a\r\nx: y\r\nmax-forwards: 000\r\n\r\n"
+            );
+        }
+        // And the next is served.
+        world.say("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let heard = head(&mut world.client).await;
+        assert!(heard.starts_with("HTTP/1.1 407 "), "{heard}");
+    }
+    for wrong in ["", "-1", "+1", "1.0", "x", "1\r\nMax-Forwards: 1"] {
+        let mut world = World::new(open());
+        world
+            .say(format!(
+                "OPTIONS http://a/ HTTP/1.1\r\nHost: a\r\nMax-Forwards: {wrong}\r\n\r\n"
+            ))
+            .await;
+        let heard = world.rest().await;
+        assert!(heard.starts_with("HTTP/1.1 400 "), "{wrong}: {heard}");
+        assert!(world.is_alone());
+    }
+}
+
 const SWITCH: &str = "GET http://a/ HTTP/1.1\r\nHost: a\r\n\
                       Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 

@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::*;
-use crate::session::{BoxError, DialError, Error, ErrorKind, Pinned};
+use crate::session::{Pinned, Refusal};
 
 /// Counts its connections, answers each request with the number of its connection, and
 /// ends each after so many.
@@ -48,32 +48,18 @@ impl Origin {
     }
 }
 
-/// Serves at a pipe, with a judge that says yes as long as `permits`.
+/// Serves at a pipe, by rules that say yes as long as `permits`.
 fn client(permits: &Arc<AtomicBool>) -> DuplexStream {
     let (client, io) = duplex(ROOM);
     let yes = Arc::clone(permits);
-    let judge = service_fn(move |request: Request| {
+    let rules = service_fn(move |request: Request<Pinned>| {
         let yes = yes.load(Ordering::SeqCst);
         async move {
-            let addr: std::net::SocketAddr = request.target.to_string().parse().unwrap();
-            match yes {
-                true => Ok(request.with_target(Pinned::from(addr))),
-                false => Err(Error::new(ErrorKind::Denied, "no more")),
-            }
+            yes.then_some(request)
+                .ok_or(Refusal::not_allowed("no more"))
         }
     });
-    let yes = Arc::clone(permits);
-    let connector = service_fn(move |request: Request| {
-        let yes = yes.load(Ordering::SeqCst);
-        async move {
-            if !yes {
-                return Err::<TcpStream, BoxError>(Error::new(ErrorKind::Denied, "no").into());
-            }
-            let connected = TcpStream::connect(request.target.to_string()).await;
-            Ok(connected.map_err(DialError::from)?)
-        }
-    });
-    tokio::spawn(serve(users().with_judge(judge), connector, io));
+    tokio::spawn(serve(users(), keeping(rules), io));
     client
 }
 

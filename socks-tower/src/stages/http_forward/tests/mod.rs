@@ -1,6 +1,7 @@
 //! Requests and responses as bytes, over streams in memory.
 
 mod bodies;
+mod ends;
 mod forwards;
 mod keeps;
 mod refuses;
@@ -14,17 +15,23 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tower::service_fn;
+use tower::{ServiceBuilder, service_fn};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::HttpForwardLayer;
 use crate::{
-    session::{Connector, Error, Request, Stream, Transfer},
+    session::{Authorizer, Connector, Error, Pinned, Request, Stream, Transfer},
     stages::{
         authenticate::Users, connect::ConnectLayer, http_connect::HttpConnectLayer, relay::Relay,
     },
     test_support::accepted,
+    works::{
+        authorize::AuthorizeLayer,
+        resolve::{ResolveLayer, SystemResolver},
+        reuse::ReuseLayer,
+        tcp::TcpConnector,
+    },
 };
 
 /// Room for all that is said in a test.
@@ -89,6 +96,15 @@ where
 {
     let stack = ConnectLayer::new(connector).layer(Relay::new());
     layer.layer(stack).call(accepted(io)).await
+}
+
+/// A connector that uses connections again, if these rules let it.
+fn keeping(rules: impl Authorizer<Pinned>) -> impl Connector<Request> {
+    ServiceBuilder::new()
+        .layer(ResolveLayer::new(SystemResolver::new()))
+        .layer(AuthorizeLayer::new(rules))
+        .layer(ReuseLayer::new())
+        .service(TcpConnector::new())
 }
 
 /// Fails a test that would wait for ever.

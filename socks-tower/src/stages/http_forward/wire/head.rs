@@ -149,19 +149,22 @@ pub(in super::super) struct Awaited {
 }
 
 /// Reads the head of a response, which is whole; `follows` says whether more has come
-/// with it. None if another one follows: it is interim.
+/// with it. No body if another one follows: it is interim. And whether the origin takes
+/// another request on the same connection (RFC 9112 section 9.3); one that speaks
+/// HTTP/1.0 is not believed to.
 pub(super) fn response(
     head: &[u8],
     awaited: Awaited,
     follows: bool,
-) -> Result<Option<Body>, Wrong> {
+) -> Result<(Option<Body>, bool), Wrong> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     response.parse(head).map_err(Wrong::Malformed)?;
-    let framing = framing(response.headers, response.version == Some(1))?;
+    let is_11 = response.version == Some(1);
+    let framing = framing(response.headers, is_11)?;
     let code = response.code.unwrap_or_default();
     let body = match code {
-        101 if awaited.may_switch => return Ok(Some(Body::Switched)),
+        101 if awaited.may_switch => return Ok((Some(Body::Switched), false)),
         // No framing may be there (RFC 9112 section 6.3), but a length of 0 often is.
         100 | 102..200 | 204 if matches!(framing, Body::Rest | Body::Length(0)) => Body::None,
         ..200 | 204 => return Err(Wrong::Framing),
@@ -170,12 +173,16 @@ pub(super) fn response(
         _ => framing,
     };
     if code < 200 {
-        return Ok(None);
+        return Ok((None, true));
     }
     if body == Body::None && follows {
         return Err(Wrong::Behind);
     }
-    Ok(Some(body))
+    let closes = named(response.headers, "connection").any(|value| {
+        let mut words = value.split(|&byte| byte == b',');
+        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+    });
+    Ok((Some(body), is_11 && !closes && body != Body::Rest))
 }
 
 /// How the body ends; `Rest` if nothing says so.

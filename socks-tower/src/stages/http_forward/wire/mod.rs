@@ -88,6 +88,8 @@ pub(super) struct Wire<Io, H> {
     has_ended: bool,
     /// Is written before what hyper writes.
     first: Vec<u8>,
+    /// All that hyper has written is taken.
+    is_flushed: bool,
 }
 
 enum At {
@@ -108,12 +110,19 @@ impl<Io: Stream, H: Heads> Wire<Io, H> {
             is_open: false,
             has_ended: false,
             first: Vec::new(),
+            is_flushed: true,
         }
     }
 
     /// The stream, and what has been read of it.
     pub(super) fn into_parts(self) -> (Io, Vec<u8>) {
         (self.io, self.buffer)
+    }
+
+    /// Whether messages, both ways, have come to their ends, and nothing has come behind.
+    pub(super) fn is_between_messages(&self) -> bool {
+        let is_at_head = matches!(self.at, At::Head(_));
+        is_at_head && self.buffer.is_empty() && !self.has_ended && self.is_flushed
     }
 
     /// Ready once hyper may read `passed` bytes, or has come to the end.
@@ -275,6 +284,7 @@ impl<Io: Stream, H: Heads> Write for Wire<Io, H> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.is_flushed = false;
         ready!(this.poll_first(cx))?;
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
         this.heads.written();
@@ -287,6 +297,7 @@ impl<Io: Stream, H: Heads> Write for Wire<Io, H> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.is_flushed = false;
         ready!(this.poll_first(cx))?;
         let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
         this.heads.written();
@@ -302,6 +313,7 @@ impl<Io: Stream, H: Heads> Write for Wire<Io, H> {
         ready!(this.poll_first(cx))?;
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
         this.heads.flushed();
+        this.is_flushed = true;
         Poll::Ready(Ok(()))
     }
 

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     session::{TimeoutAt, timeout, timeout_at},
-    stages::http_connect::head::{Room, SHORT_LEN},
+    stages::{
+        http_connect::head::{Room, SHORT_LEN},
+        http_forward::layer::Ending,
+    },
 };
 
 /// What a tunnel's request begins with.
@@ -37,6 +40,8 @@ pub(in super::super) struct OnDesk {
     pub(in super::super) wrong: Option<Wrong>,
     /// The next request is a CONNECT.
     pub(in super::super) is_connect: bool,
+    /// No request is served but those that have come.
+    pub(in super::super) is_last: bool,
     turn: Turn,
     /// How much of the answer has been written, in pieces.
     written: usize,
@@ -98,6 +103,8 @@ pub(in super::super) struct Requests {
     /// Ours, of `room`.
     place: Option<OwnedSemaphorePermit>,
     begun: bool,
+    /// Ready when the connection is to be kept no longer.
+    end: Option<Ending>,
     timer: Option<Pin<Box<TimeoutAt<Pending<()>>>>>,
 }
 
@@ -109,6 +116,7 @@ impl Requests {
         deadline: Instant,
         timeout: Duration,
         idle: Duration,
+        end: Option<Ending>,
     ) -> Self {
         Self {
             desk,
@@ -117,6 +125,7 @@ impl Requests {
             room,
             place: None,
             begun: true,
+            end,
             timer: Some(Box::pin(timeout_at(deadline, pending()))),
         }
     }
@@ -125,6 +134,12 @@ impl Requests {
 impl Heads for Requests {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut desk = self.desk.lock();
+        if let Some(end) = &mut self.end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            desk.is_last = true;
+            self.end = None;
+        }
         if desk.turn == Turn::Awaited {
             return Poll::Ready(());
         }
@@ -133,6 +148,9 @@ impl Heads for Requests {
     }
 
     fn begins(&mut self, input: &[u8]) -> Result<Option<Begun>, Wrong> {
+        if !self.begun && self.desk.lock().is_last {
+            return Ok(None);
+        }
         match input {
             // As some say after a body (RFC 9112 section 2.2).
             [b'\r', b'\n', ..] => return Ok(Some(Begun::Skip(2))),
@@ -167,6 +185,9 @@ impl Heads for Requests {
 
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Wrong>> {
         let begun = self.begun;
+        if !begun && self.desk.lock().is_last {
+            return Poll::Ready(Ok(()));
+        }
         let time = if begun { self.timeout } else { self.idle };
         let timer = self
             .timer

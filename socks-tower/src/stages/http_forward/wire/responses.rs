@@ -10,7 +10,7 @@ use super::{
 };
 
 /// What is awaited of an origin: its wire hears of it from whoever asks.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(in super::super) struct Expected(Arc<Mutex<State>>);
 
 #[derive(Default)]
@@ -18,6 +18,7 @@ struct State {
     awaited: Option<Awaited>,
     has_heard: bool,
     has_switched: bool,
+    persists: bool,
 }
 
 impl Expected {
@@ -26,13 +27,13 @@ impl Expected {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A response is awaited from here on.
-    pub(in super::super) fn set(&self, awaited: Awaited) {
-        *self.lock() = State {
+    /// One response.
+    pub(in super::super) fn of(awaited: Awaited) -> Self {
+        let state = State {
             awaited: Some(awaited),
-            has_heard: false,
-            has_switched: false,
+            ..State::default()
         };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// Whether the origin speaks another protocol from here on.
@@ -40,7 +41,12 @@ impl Expected {
         self.lock().has_switched
     }
 
-    /// Whether anything came since.
+    /// Whether the origin takes another request behind this one.
+    pub(in super::super) fn persists(&self) -> bool {
+        self.lock().persists
+    }
+
+    /// Whether anything came.
     pub(in super::super) fn has_heard(&self) -> bool {
         self.lock().has_heard
     }
@@ -69,11 +75,12 @@ impl Heads for Responses {
         let mut state = self.0.lock();
         let awaited = state.awaited.ok_or(Wrong::Unasked)?;
         let response = input.get(..len).unwrap_or_default();
-        let body = head::response(response, awaited, input.len() > len)?;
+        let (body, persists) = head::response(response, awaited, input.len() > len)?;
         if body.is_some() {
             state.awaited = None;
         }
         state.has_switched = body == Some(Body::Switched);
+        state.persists = persists;
         Ok(body)
     }
 
