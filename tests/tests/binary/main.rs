@@ -7,6 +7,7 @@ mod coming;
 mod config;
 mod ending;
 mod file;
+mod kept_http;
 #[cfg(target_os = "linux")]
 mod leaving;
 mod limits;
@@ -16,11 +17,13 @@ mod logging;
 mod manager;
 mod names;
 mod node;
+mod page;
 mod readme;
 #[cfg(unix)]
 mod reload;
 mod secrets;
 mod signals;
 mod stopped;
+mod udp;
 mod users;
 mod ways_out;

@@ -339,3 +339,41 @@ async fn a_line_that_would_let_nobody_in_is_not_made() {
         assert_eq!(line, "");
     }
 }
+
+#[tokio::test]
+async fn secrets_are_found_in_the_environment_and_in_files() {
+    let origin = Origin::echo(V4).await;
+    let file = File::new("ann:pa55\nbob:pa:ss\n");
+    let in_file = format!("file:{}", file.name());
+    let args = [
+        "--allow-private",
+        "--user",
+        "env:SOME_USER",
+        "--user",
+        &in_file,
+    ];
+    let child = Child::start_with_env(&[("SOME_USER", "joe:s3cret")], &args).await;
+    for (name, password) in [("joe", "s3cret"), ("ann", "pa55"), ("bob", "pa:ss")] {
+        let tunnel = socks5(child.addr(), Some((name, password)), origin.addr()).await;
+        assert_echoes(&mut tunnel.unwrap(), b"let in").await;
+    }
+    for (name, password) in [("env", "SOME_USER"), ("joe", "env:SOME_USER"), ("ann", "x")] {
+        let refused = socks5(child.addr(), Some((name, password)), origin.addr()).await;
+        assert_eq!(refused.unwrap_err(), Refused::Password);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_a_mistake_that_says_where() {
+    for (user, why) in [
+        ("env:SOCKS_TESTS_NOT_SET", "SOCKS_TESTS_NOT_SET"),
+        ("file:/nonexistent/users", "/nonexistent/users"),
+    ] {
+        let ran = child::run(&["--listen", "127.0.0.1:0", "--user", user]).await;
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(
+            ran.stderr.contains("--user") && ran.stderr.contains(why),
+            "{ran}"
+        );
+    }
+}
