@@ -42,7 +42,8 @@ async fn hear(stream: &mut TcpStream) -> String {
         let read = patiently("an answer", stream.read_buf(&mut heard)).await;
         assert_ne!(read.unwrap(), 0, "{}", String::from_utf8_lossy(&heard));
     }
-    String::from_utf8_lossy(&heard[9..12]).into_owned()
+    let status = heard.get(9..12).unwrap();
+    String::from_utf8_lossy(status).into_owned()
 }
 
 #[tokio::test]
