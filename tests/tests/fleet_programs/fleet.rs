@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
@@ -94,6 +94,12 @@ impl Fleet {
     /// HAProxy.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.at(0)
+    }
+
+    /// The nodes' own addresses. Who comes from another address than 127.0.0.1 needs no
+    /// header there.
+    pub(crate) fn nodes(&self) -> [SocketAddr; 2] {
+        [self.at(1), self.at(2)]
     }
 
     /// What both pages say.
@@ -213,4 +219,9 @@ async fn get(addr: SocketAddr, path: &str) -> String {
     };
     patiently("a page", asked).await.unwrap();
     said.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// Another address of loopback.
+pub(crate) fn loopback(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
 }

@@ -7,6 +7,7 @@ use std::sync::{
 
 use rustix::process::Signal;
 use socks_tests::{
+    client::{Refused, socks5_from},
     origin::{Origin, V4},
     patiently,
 };
@@ -19,22 +20,26 @@ use tokio::{
 
 use crate::{
     flags,
-    fleet::Fleet,
+    fleet::{Fleet, loopback},
     load::{Counting, Load, connect},
 };
 
 const MOST: usize = 50;
 const LEASE: Duration = Duration::from_secs(5);
+const MIB: u64 = 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs haproxy and redis-server"]
-async fn limits_hold_over_both_nodes_under_load() {
+async fn limits_locks_and_quotas_hold_over_both_nodes_under_load() {
     let limits = [
         "--limit=user=joe connections=50",
         "--limit=user=ann new=100/second",
+        "--limit=user=sue quota=100MiB/day",
         "--redis-lease=5",
+        "--lockout-after=3",
+        "--lockout-time=60",
     ];
-    let flags = flags(&["joe", "ann"], &limits);
+    let flags = flags(&["joe", "ann", "sue", "bob"], &limits);
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     let fleet = Fleet::start(&flags).await;
     let echo = Origin::echo(V4).await;
@@ -50,6 +55,10 @@ async fn limits_hold_over_both_nodes_under_load() {
     served("live");
     at_its_rate(&fleet, echo.addr()).await;
     served("rate");
+    locked_out_everywhere(&fleet, echo.addr()).await;
+    served("lock-out");
+    no_more_than_its_quota(&fleet).await;
+    served("quota");
     what_a_dead_node_held_comes_back(&fleet).await;
 }
 
@@ -155,6 +164,64 @@ async fn at_its_rate(fleet: &Fleet, echo: std::net::SocketAddr) {
     let of_it = let_in as f64 / expected;
     println!("rate: {let_in} in {seconds:.2} s, {of_it:.3} of {expected:.0}");
     assert!((0.95..=1.05).contains(&of_it), "{let_in} of {expected}");
+}
+
+/// Wrong passwords at both, directly: HAProxy would choose.
+async fn locked_out_everywhere(fleet: &Fleet, echo: std::net::SocketAddr) {
+    let [a, b] = fleet.nodes();
+    let ask = |node, password| socks5_from(loopback(7), node, Some(("bob", password)), echo);
+    for node in [a, b] {
+        assert!(ask(node, "pw").await.is_ok());
+    }
+    for node in [a, b, a] {
+        assert_eq!(ask(node, "wrong").await.unwrap_err(), Refused::Password);
+    }
+    let begun = Instant::now();
+    let everywhere = async {
+        for node in [b, a] {
+            while ask(node, "pw").await.is_ok() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    patiently("a lock at both nodes", everywhere).await;
+    println!("lock-out: at both nodes within {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    for node in [a, b] {
+        assert!(ask(node, "pw").await.is_err());
+        // From elsewhere nothing is wrong.
+        let other = socks5_from(loopback(8), node, Some(("bob", "pw")), echo).await;
+        assert!(other.is_ok());
+    }
+}
+
+/// Sue fetches through both nodes at once, until nothing is left.
+async fn no_more_than_its_quota(fleet: &Fleet) {
+    let endless = Origin::serve(V4, |mut stream| async move {
+        while stream.write_all(&[7; 65_536]).await.is_ok() {}
+    })
+    .await;
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for node in fleet.nodes() {
+        let (fetched, endless) = (Arc::clone(&fetched), endless.addr());
+        clients.spawn(async move {
+            let mut bytes = vec![0; 65_536];
+            loop {
+                let ask = socks5_from(loopback(9), node, Some(("sue", "pw")), endless);
+                let Ok(mut tunnel) = ask.await else { return };
+                while let Ok(len @ 1..) = tunnel.read(&mut bytes).await {
+                    fetched.fetch_add(len, SeqCst);
+                }
+            }
+        });
+    }
+    patiently("the end of a quota", clients.join_all()).await;
+    let fetched = u64::try_from(fetched.load(SeqCst)).unwrap();
+    println!("quota: {fetched} bytes of {}", 100 * MIB);
+    let batch = MIB;
+    assert!(fetched <= 100 * MIB, "{fetched}");
+    assert!(fetched >= 100 * MIB - 2 * batch, "{fetched}");
 }
 
 /// Nothing comes, and no end.

@@ -48,8 +48,11 @@ async fn take(fleet: &Fleet, counting: &Counting, most: usize) -> Vec<TcpStream>
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs haproxy and redis-server"]
 async fn with_redis_gone_nobody_is_refused_and_what_it_kept_counts_again() {
-    let limits = ["--limit=user=joe connections=10"];
-    let flags = flags(&["joe"], &limits);
+    let limits = [
+        "--limit=user=joe connections=10",
+        "--limit=user=sue quota=1MiB/day",
+    ];
+    let flags = flags(&["joe", "sue"], &limits);
     let flags: Vec<_> = flags.iter().map(String::as_str).collect();
     let mut fleet = Fleet::start(&flags).await;
     let echo = Origin::echo(V4).await;
@@ -57,6 +60,7 @@ async fn with_redis_gone_nobody_is_refused_and_what_it_kept_counts_again() {
     let load = Load::start(fleet.addr(), echo.addr());
     let joes = take(&fleet, &counting, 12).await;
     assert_eq!(joes.len(), 10);
+    used_up(&fleet).await;
 
     let gone = Instant::now();
     fleet.end_redis().await;
@@ -75,6 +79,11 @@ async fn with_redis_gone_nobody_is_refused_and_what_it_kept_counts_again() {
 
     // The nodes have told it what they hold, and it has kept what was used.
     assert_eq!(take(&fleet, &counting, 4).await.len(), 0);
+    assert!(
+        connect(fleet.addr(), ("sue", "pw"), echo.addr())
+            .await
+            .is_err()
+    );
     for node in ["a", "b"] {
         let lines = fleet.log_of(node);
         let said = |what: &str| lines.lines().filter(|line| line.contains(what)).count();
@@ -88,7 +97,29 @@ async fn with_redis_gone_nobody_is_refused_and_what_it_kept_counts_again() {
     fleet.begin_redis(false).await;
     links(&fleet, true).await;
     assert_eq!(take(&fleet, &counting, 4).await.len(), 0);
+    assert!(
+        connect(fleet.addr(), ("sue", "pw"), echo.addr())
+            .await
+            .is_ok()
+    );
     drop(joes);
+}
+
+/// Uses sue's quota up.
+async fn used_up(fleet: &Fleet) {
+    use tokio::io::AsyncReadExt;
+
+    let endless = Origin::serve(V4, |mut stream| async move {
+        use tokio::io::AsyncWriteExt;
+        while stream.write_all(&[7; 65_536]).await.is_ok() {}
+    })
+    .await;
+    let used = async {
+        while let Ok(mut tunnel) = connect(fleet.addr(), ("sue", "pw"), endless.addr()).await {
+            let _ = tunnel.read_to_end(&mut Vec::new()).await;
+        }
+    };
+    patiently("the end of a quota", used).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,8 @@ use std::{num::NonZeroUsize, str::FromStr, sync::Arc};
 use socks_tower::{
     Group, Host, Identity, Session,
     middleware::{
-        BandwidthLayer, ByteRate, ClientKey, LiveLimitLayer, MemoryQuota, QuotaLayer, Rate,
-        RateLimitLayer,
+        BandwidthLayer, ByteRate, ClientKey, LiveLimitLayer, MemoryQuota, QuotaLayer, QuotaStore,
+        Rate, RateLimitLayer, redis::RedisQuota,
     },
 };
 
@@ -110,6 +110,14 @@ impl Per {
             Self::Tunnel | Self::All => Key::All,
         }
     }
+
+    fn quota(self, store: impl QuotaStore) -> QuotaLayer {
+        match self {
+            Self::User => QuotaLayer::per_identity(store),
+            Self::Client => QuotaLayer::per_client(store),
+            Self::Tunnel | Self::All => QuotaLayer::overall(store),
+        }
+    }
 }
 
 impl FromStr for Per {
@@ -161,8 +169,8 @@ struct Whom {
 }
 
 impl Counting {
-    /// What `shared` counts is not counted here.
-    fn new(limit: &Limit, clients: Vec<Group>, shared: Option<&Shared>) -> Self {
+    /// What `shared` counts is not counted here. Nodes that call it the same count together.
+    fn new(name: &str, limit: &Limit, clients: Vec<Group>, shared: Option<&Shared>) -> Self {
         let per = limit.per;
         let key = move |session: &Session| Some(per.key(session));
         let alone = shared.is_none() || limit.per_node;
@@ -184,14 +192,15 @@ impl Counting {
                 Per::Tunnel => BandwidthLayer::per_tunnel(rate),
                 _ => BandwidthLayer::by(rate, key),
             }),
-            quota: limit.quota.map(|(bytes, period)| {
-                let quota = MemoryQuota::new(bytes, period);
-                match per {
-                    Per::User => QuotaLayer::per_identity(quota),
-                    Per::Client => QuotaLayer::per_client(quota),
-                    Per::Tunnel | Per::All => QuotaLayer::overall(quota),
-                }
-            }),
+            quota: limit
+                .quota
+                .map(|(bytes, period)| match shared.filter(|_| !alone) {
+                    Some(shared) => {
+                        let store = RedisQuota::new(&shared.redis, name, bytes, period);
+                        per.quota(store)
+                    }
+                    None => per.quota(MemoryQuota::new(bytes, period)),
+                }),
         }
     }
 
@@ -231,8 +240,9 @@ pub fn limits(
             let at = config.said.member("limit", number);
             format!("{at}: {error}")
         })?;
-        let mut counting = kept.or_made(format!("limit {limit:?}"), link, || {
-            Counting::new(limit, clients.clone(), shared)
+        let name = format!("{limit:?}");
+        let mut counting = kept.or_made(format!("limit {name}"), link, || {
+            Counting::new(&name, limit, clients.clone(), shared)
         });
         // Groups may have changed.
         counting.whom = Arc::new(Whom {
@@ -283,7 +293,7 @@ mod tests {
                 .clients
                 .iter()
                 .map(|it| it.group(&groups).unwrap().clone());
-            Counting::new(&limit, clients.collect(), None)
+            Counting::new(text, &limit, clients.collect(), None)
         };
         let joe = Session::new()
             .with_identity(Identity::new("joe"))
