@@ -15,6 +15,7 @@ mod link;
 mod lockouts;
 mod outage;
 mod quotas;
+mod sessions;
 
 use std::time::Duration;
 

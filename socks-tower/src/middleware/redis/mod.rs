@@ -118,6 +118,7 @@
 //! | `{socks}:live:NAME:KEY` | a hash: how many connections of `KEY` each node has | a lease after it was told of |
 //! | `{socks}:rate:NAME:KEY` | when the bucket of `KEY` is full | then |
 //! | `{socks}:quota:NAME` | what each key has used | when the period ends |
+//! | `{socks}:sessions:NODE`, `{socks}:sessions` | the sessions of a node, and which nodes there are | 10 s after it was heard of |
 //! | `{socks}:lockout:NAME:records`, `…:forgotten` | who failed how often, and is locked out until when | when all is forgotten, at the latest |
 //!
 //! # Cost and bounds
@@ -136,8 +137,10 @@
 mod limits;
 mod link;
 mod quota;
+mod sessions;
 
 pub use limits::{By, RedisLimits, RedisLimitsFuture, RedisLimitsLayer};
 pub(crate) use link::{Line, Member, MemberFuture, Script, Unanswered};
 pub use link::{Outage, Redis, RedisNumbers, RedisUrlError};
 pub use quota::RedisQuota;
+pub use sessions::{FleetSession, FleetSessions, NodeSessions};

@@ -53,6 +53,17 @@
 //! These hear 02, or what [`HandshakeLayer::with_reply`](crate::HandshakeLayer::with_reply)
 //! says.
 //!
+//! # A fleet
+//!
+//! With the feature `redis`, `FleetSessions::new(&redis, sessions)` publishes a node's
+//! list every 2 seconds: how many sessions there are, and the oldest 1,000 of them. Its
+//! `list` has those of all nodes, and `end` ends one of any node, by the node's name there
+//! and the session's number. The list of a node that died is gone 10 seconds later, and
+//! while Redis does not answer there is none: each node goes on with its own.
+//!
+//! Users and targets are clients' words: they are read as they were written, whatever is
+//! in them, and print escaped.
+//!
 //! # What an ended session sees
 //!
 //! Both of its connections close at once, without a reply if it has had none.

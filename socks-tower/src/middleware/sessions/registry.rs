@@ -151,6 +151,12 @@ impl Sessions {
         self.lock().live.values().cloned().collect()
     }
 
+    /// The oldest of them, `most` at most.
+    #[cfg(feature = "redis")]
+    pub(crate) fn oldest(&self, most: usize) -> Vec<Arc<LiveSession>> {
+        self.lock().live.values().take(most).cloned().collect()
+    }
+
     /// The session of this number, if it is live.
     #[must_use]
     pub fn get(&self, id: SessionId) -> Option<Arc<LiveSession>> {
