@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, FromRedisValue, Pipeline};
+use redis::{Cmd, FromRedisValue};
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
@@ -196,10 +196,6 @@ impl Redis {
         self.link.options.outage
     }
 
-    pub(crate) fn deadline(&self) -> Duration {
-        self.link.options.deadline
-    }
-
     /// The key of `parts`, or the channel: `{prefix}:part:part`.
     pub(crate) fn key(&self, parts: &[&str]) -> String {
         self.link.key(parts)
@@ -223,14 +219,6 @@ impl Redis {
     /// One round trip, within the deadline.
     pub(crate) async fn ask<T: FromRedisValue>(&self, question: &Cmd) -> Result<T, Unanswered> {
         self.line().await?.ask(question).await
-    }
-
-    /// As [`ask`](Self::ask), many at once. If one of them fails, all did.
-    pub(crate) async fn ask_all<T: FromRedisValue>(
-        &self,
-        questions: &Pipeline,
-    ) -> Result<T, Unanswered> {
-        self.line().await?.ask_all(questions).await
     }
 
     /// As [`ask`](Self::ask), what [`Script::call`] has made.

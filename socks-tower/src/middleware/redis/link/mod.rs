@@ -1,7 +1,5 @@
 //! The link of a node to Redis: one connection, which all questions share.
 
-#![allow(dead_code, reason = "for those who share state")]
-
 mod connect;
 mod drive;
 mod handle;
@@ -15,7 +13,6 @@ mod url;
 pub use handle::{Outage, Redis};
 pub use health::RedisNumbers;
 pub use url::RedisUrlError;
-#[allow(unused_imports, reason = "for those who share state")]
 pub(crate) use {
     line::Line,
     member::{Member, MemberFuture},
