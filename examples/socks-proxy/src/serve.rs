@@ -18,7 +18,7 @@ use tokio::{
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Watch},
     agent::Agent,
     beats::{Beating, Beats},
     config::{Cli, Config, Runtime},
@@ -177,7 +177,7 @@ impl Start {
         let (replaced, replacing) = watch::channel(0);
         let ending = Ending::new(shutdown, replacing, self.config.unready_time.duration());
         let build = move |config: &Config, parts: Parts| {
-            link.set(parts.shared.as_ref());
+            link.set(parts.shared.as_ref(), watch.as_ref().map(Watch::sessions));
             stack(config, parts, &addrs, watch.as_ref(), ending.of_newest())
         };
         let live = Live::new(build(&self.config, self.parts));

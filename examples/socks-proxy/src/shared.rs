@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use socks_tower::middleware::redis::{Outage, Redis};
+use socks_tower::middleware::{
+    Sessions,
+    redis::{FleetSessions, Outage, Redis},
+};
 
 use crate::{
     config::{Config, WhenGone},
@@ -82,23 +85,49 @@ fn agrees(config: &Config) -> Result<(), String> {
 
 /// The link that is in use, which is another one once its keys have changed.
 #[derive(Clone, Default)]
-pub struct Link(Arc<Mutex<Option<Redis>>>);
+pub struct Link(Arc<Mutex<Option<Linked>>>);
+
+#[derive(Clone)]
+struct Linked {
+    made_of: String,
+    redis: Redis,
+    /// None if nobody lists them here.
+    sessions: Option<FleetSessions>,
+}
 
 impl Link {
-    /// Uses that of `shared` from now on, and connects it. One that was used before goes on
-    /// for as long as a session counts by it.
-    pub fn set(&self, shared: Option<&Shared>) {
-        let redis = shared.map(|shared| shared.redis.clone());
-        if let Some(redis) = redis.clone() {
+    /// Uses that of `shared` from now on, connects it, and lists `sessions` there. One that
+    /// was used before goes on for as long as a session counts by it.
+    pub fn set(&self, shared: Option<&Shared>, sessions: Option<&Sessions>) {
+        let mut linked = lock(&self.0);
+        let made_of = shared.map(|shared| &shared.made_of);
+        if made_of == linked.as_ref().map(|it| &it.made_of) {
+            return;
+        }
+        let new = shared.map(|shared| {
+            let redis = shared.redis.clone();
+            Linked {
+                made_of: shared.made_of.clone(),
+                sessions: sessions.map(|it| FleetSessions::new(&redis, it.clone())),
+                redis,
+            }
+        });
+        if let Some(redis) = new.as_ref().map(|it| it.redis.clone()) {
             // On this runtime, which ends last; and before the first client waits for it.
             tokio::spawn(async move { redis.connect().await });
         }
-        let old = std::mem::replace(&mut *lock(&self.0), redis);
+        let old = std::mem::replace(&mut *linked, new);
+        drop(linked);
         drop(old);
     }
 
     pub fn redis(&self) -> Option<Redis> {
-        lock(&self.0).clone()
+        lock(&self.0).as_ref().map(|it| it.redis.clone())
+    }
+
+    /// Those of all nodes; None if this one counts alone.
+    pub fn sessions(&self) -> Option<FleetSessions> {
+        lock(&self.0).as_ref().and_then(|it| it.sessions.clone())
     }
 
     /// All sessions have ended: what this node holds, others may have.

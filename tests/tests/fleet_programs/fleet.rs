@@ -107,6 +107,17 @@ impl Fleet {
         [get(self.at(11), path).await, get(self.at(12), path).await]
     }
 
+    /// Has the page of the first node end a session, of whichever node.
+    pub(crate) async fn end(&self, id: &str) {
+        let addr = self.at(11);
+        let request = format!(
+            "POST /api/sessions/{id}/end HTTP/1.1\r\nHost: {addr}\r\n\
+             Content-Type: application/json\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let said = ask(addr, &request).await;
+        assert!(said.starts_with("HTTP/1.1 204"), "{said}");
+    }
+
     pub(crate) fn logs(&self) -> String {
         let mut logs = String::new();
         for name in ["run.log", "state/a.log", "state/b.log", "state/haproxy.log"] {
@@ -211,6 +222,11 @@ async fn ports() -> u16 {
 
 async fn get(addr: SocketAddr, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    let said = ask(addr, &request).await;
+    said.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+async fn ask(addr: SocketAddr, request: &str) -> String {
     let mut said = String::new();
     let asked = async {
         let mut stream = TcpStream::connect(addr).await?;
@@ -218,7 +234,7 @@ async fn get(addr: SocketAddr, path: &str) -> String {
         stream.read_to_string(&mut said).await
     };
     patiently("a page", asked).await.unwrap();
-    said.split_once("\r\n\r\n").unwrap().1.to_owned()
+    said
 }
 
 /// Another address of loopback.

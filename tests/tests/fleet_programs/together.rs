@@ -99,21 +99,45 @@ async fn never_more_than_fifty(fleet: &Fleet) {
     assert_eq!(counting.most(), MOST);
     assert!(opened > 10 * MOST && refused > MOST, "{opened}, {refused}");
 
-    // At rest, both pages together show as many.
-    let held = filled(fleet, &counting).await;
-    let mut shown = 0;
-    for page in fleet.pages("/api/state?find=joe").await {
+    // At rest, each page shows as many, of both nodes.
+    let mut held = filled(fleet, &counting).await;
+    let [of_a, of_b] = patiently("all on both pages", async {
+        loop {
+            let [a, b] = pages(fleet).await;
+            if a == b && a.len() == MOST {
+                return [a, b];
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert_eq!(counting.now(), MOST);
+    let here = |node: &str| of_a.iter().filter(|(_, at)| at == node).count();
+    assert_eq!(here("a") + here("b"), MOST);
+    assert!((1..MOST).contains(&here("a")), "{of_a:?}");
+
+    // And ends them, wherever they are.
+    for (id, _) in of_b {
+        fleet.end(&id).await;
+    }
+    for tunnel in &mut held {
+        let _ = patiently("the end", tunnel.read_to_end(&mut Vec::new())).await;
+    }
+}
+
+/// The numbers of joe's sessions and where they are, as each page has them.
+async fn pages(fleet: &Fleet) -> [Vec<(String, String)>; 2] {
+    let pages = fleet.pages("/api/state?find=joe").await;
+    pages.map(|page| {
         let page: serde_json::Value = serde_json::from_str(&page).unwrap();
-        let sessions = page["sessions"].as_array().unwrap();
-        let here = page["node"].as_str().unwrap();
-        let of_here = sessions.iter().filter(|it| it["node"] == here).count();
-        assert!((1..MOST).contains(&of_here), "{page}");
-        shown += of_here;
-    }
-    assert_eq!((counting.now(), shown), (MOST, MOST));
-    for tunnel in held {
-        end_of(tunnel).await;
-    }
+        let sessions = page["sessions"].as_array().unwrap().iter();
+        let said = |it: &serde_json::Value| it.as_str().unwrap().to_owned();
+        let mut sessions: Vec<_> = sessions
+            .map(|it| (said(&it["id"]), said(&it["node"])))
+            .collect();
+        sessions.sort();
+        sessions
+    })
 }
 
 /// Opens as many tunnels as joe may have, and two that he may not, once those before are gone.

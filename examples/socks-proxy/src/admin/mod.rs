@@ -40,6 +40,11 @@ impl Watch {
         (self.metrics.clone(), totals)
     }
 
+    /// All that live.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// What stands where it is known what a client wants.
     pub fn register(&self) -> RegisterLayer {
         RegisterLayer::new(self.sessions.clone())

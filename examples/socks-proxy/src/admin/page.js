@@ -81,6 +81,7 @@ const COLUMNS = [
   ["From client", (it) => bytes(it.up), "number"],
   ["To client", (it) => bytes(it.down), "number"],
   ["Since", (it) => time(it.seconds), "number"],
+  ["Node", (it) => it.node],
 ];
 
 /** Rows stay where they are from one time to the next, so that a click meets its row. */

@@ -12,7 +12,10 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
-use socks_tower::{Direction, SessionId, middleware::LiveSession};
+use socks_tower::{
+    Direction, SessionId,
+    middleware::{LiveSession, redis::FleetSession},
+};
 
 use super::{
     Watch,
@@ -111,6 +114,34 @@ struct Row {
 }
 
 impl Row {
+    /// One of any node, as that has said.
+    fn of_fleet(node: &str, live: &FleetSession) -> Self {
+        let since = live.since.duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            id: format!("{}@{node}", live.id),
+            // What follows tells this start of it from others.
+            node: node
+                .rsplit_once('-')
+                .map_or(node, |(name, _)| name)
+                .to_owned(),
+            client: live
+                .client_addr
+                .map(|it| it.to_string())
+                .unwrap_or_default(),
+            user: live
+                .identity
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            command: live.command.to_string(),
+            target: live.target.to_string(),
+            up: live.up,
+            down: live.down,
+            seconds: live.since.elapsed().unwrap_or_default().as_secs(),
+            since: since.unwrap_or_default().as_secs(),
+        }
+    }
+
     fn of(node: &str, live: &LiveSession) -> Self {
         let session = live.session();
         let since = live.since().duration_since(SystemTime::UNIX_EPOCH);
@@ -157,14 +188,13 @@ async fn state(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Json
         readiness,
         link,
         ..
-    } = shown;
+    } = shown.clone();
     let find = wanted.find.to_lowercase();
-    let live = watch.sessions.list();
-    let rows = live.iter().map(|live| Row::of(&node, live));
+    let (all, rows) = rows(&shown, &node).await;
     let (found, sessions) = if find.is_empty() {
-        (live.len(), rows.take(MOST_ROWS).collect())
+        (all, rows.into_iter().take(MOST_ROWS).collect())
     } else {
-        let mut found: Vec<_> = rows.filter(|row| row.has(&find)).collect();
+        let mut found: Vec<_> = rows.into_iter().filter(|row| row.has(&find)).collect();
         let all = found.len();
         found.truncate(MOST_ROWS);
         (all, found)
@@ -194,9 +224,42 @@ async fn state(State(shown): State<Shown>, Query(wanted): Query<Wanted>) -> Json
     })
 }
 
+/// How many sessions there are, and of each node the oldest: of this one alone, if it counts
+/// alone or Redis does not answer.
+async fn rows(shown: &Shown, node: &str) -> (usize, Vec<Row>) {
+    let fleet = match shown.link.sessions() {
+        Some(fleet) => fleet.list().await.ok(),
+        None => None,
+    };
+    let Some(nodes) = fleet else {
+        let live = shown.watch.sessions.list();
+        let rows = live.iter().map(|live| Row::of(node, live)).collect();
+        return (live.len(), rows);
+    };
+    let all = nodes.iter().map(|it| it.total).sum();
+    let mut rows = Vec::new();
+    for it in &nodes {
+        rows.extend(it.sessions.iter().map(|live| Row::of_fleet(&it.node, live)));
+    }
+    rows.sort_by_key(|row| row.since);
+    (all, rows)
+}
+
+/// It is at another node, maybe.
+async fn end_of_fleet(shown: &Shown, id: &str) -> bool {
+    let (Some(fleet), Some((id, node))) = (shown.link.sessions(), id.split_once('@')) else {
+        return false;
+    };
+    match id.parse().map(SessionId::new) {
+        Ok(id) => fleet.end(node, id).await.unwrap_or_default(),
+        Err(_) => false,
+    }
+}
+
 async fn end(State(shown): State<Shown>, Path(id): Path<String>) -> StatusCode {
     match id.parse().map(SessionId::new) {
         Ok(id) if shown.watch.sessions.end(id) => StatusCode::NO_CONTENT,
+        Err(_) if end_of_fleet(&shown, &id).await => StatusCode::NO_CONTENT,
         _ => StatusCode::NOT_FOUND,
     }
 }

@@ -261,8 +261,8 @@ pub struct Config {
     #[arg(long, value_name = "LIMIT", help_heading = LIMITS)]
     pub limit: Vec<Text<Limit>>,
 
-    /// Count limits, quotas and wrong passwords together with all nodes on this Redis:
-    /// redis, or rediss for TLS, `://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`,
+    /// Count limits, quotas and wrong passwords together with all nodes on this Redis, and list
+    /// their sessions: redis, or rediss for TLS, `://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`,
     /// or `unix:///PATH`. `env:NAME` or `file:PATH` is where it stands (others on this machine
     /// can see arguments)
     #[arg(long, value_name = "URL", help_heading = SHARED)]
