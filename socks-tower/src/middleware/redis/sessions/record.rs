@@ -62,7 +62,7 @@ pub(super) fn write(total: usize, sessions: &[Arc<LiveSession>]) -> String {
     list
 }
 
-/// What [`write`] wrote: all of it, or none.
+/// What [`write`](fn@write) wrote: all of it, or none.
 pub(super) fn read(list: &str) -> Option<(usize, Vec<FleetSession>)> {
     let (total, mut rest) = list.split_once('\n')?;
     let mut sessions = Vec::new();
