@@ -181,7 +181,10 @@ async fn what_clients_choose_is_shown_as_text() {
     assert_eq!(browser.run("return document.images.length").await, 0);
     // And the name of the machine.
     let title = browser.run("return document.title").await;
-    assert!(title.as_str().unwrap().starts_with("socks-proxy "), "{title}");
+    assert!(
+        title.as_str().unwrap().starts_with("socks-proxy "),
+        "{title}"
+    );
     browser.close().await;
 }
 
