@@ -145,10 +145,12 @@ impl Protocol {
     }
 
     fn methods(&self, command: Command) -> Methods<'_> {
-        match self {
-            Self::Socks5(socks5) => Methods::new(command, &socks5.methods),
-            _ => Methods::new(command, &[]),
-        }
+        let methods: &[_] = if let Self::Socks5(socks5) = self {
+            &socks5.methods
+        } else {
+            &[]
+        };
+        Methods::new(command, methods)
     }
 
     /// Asks without a deadline.
