@@ -50,7 +50,5 @@ async fn stream(place: &Place) -> io::Result<BoxStream> {
         }
         #[cfg(unix)]
         Addr::Unix(path) => Ok(BoxStream::new(tokio::net::UnixStream::connect(path).await?)),
-        #[cfg(not(unix))]
-        Addr::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

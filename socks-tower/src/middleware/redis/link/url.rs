@@ -1,3 +1,4 @@
+#[cfg(unix)]
 use std::path::PathBuf;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) enum Addr {
     Tcp(String, u16),
+    #[cfg(unix)]
     Unix(PathBuf),
 }
 
@@ -41,6 +43,7 @@ impl Place {
             .map_err(|failed| error(failed.to_string()))?;
         let addr = match info.addr() {
             ConnectionAddr::Tcp(host, port) => Addr::Tcp(host.clone(), *port),
+            #[cfg(unix)]
             ConnectionAddr::Unix(path) => Addr::Unix(path.clone()),
             _ => return Err(error("its kind is not known".to_owned())),
         };
@@ -86,7 +89,11 @@ mod tests {
         assert_eq!(place.login.username(), Some("joe"));
         assert_eq!(place.login.password(), Some("s@crt"));
         assert_eq!(place.login.db(), 3);
+    }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_path_is_as_good() {
         let place = Place::parse("unix:///run/redis.sock?db=1&pass=secret").unwrap();
         assert!(matches!(&place.addr, Addr::Unix(path) if path.ends_with("run/redis.sock")));
         assert_eq!(
