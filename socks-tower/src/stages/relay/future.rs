@@ -4,7 +4,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use pin_project_lite::pin_project;
@@ -12,11 +11,13 @@ use socket2::SockRef;
 use sync_wrapper::SyncWrapper;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{flow::Flow, lane::Lanes, timeouts::Timeouts, tunnel::Tunnel};
+use super::{
+    flow::Flow,
+    lane::Lanes,
+    timeouts::Timeouts,
+    tunnel::{LOOK, Tunnel},
+};
 use crate::session::{Connected, End, Error, Stream, Transfer, tcp};
-
-/// How often a tunnel that is stalled looks for a reset behind what it holds.
-const LOOK: Duration = Duration::from_millis(500);
 
 pin_project! {
     /// The future of [`Relay`](super::Relay): all that there is of an idle tunnel.
@@ -85,8 +86,8 @@ impl<Io: Stream, Up: Stream> Future for RelayFuture<Io, Up> {
 /// have another look at the tunnel.
 ///
 /// The timer is not set anew for every byte: when it fires, the tunnel knows
-/// how much time it has gained since. For one that is stalled it is, but to an
-/// instant that comes no later than [`LOOK`].
+/// how much time it has gained since. It is brought forward, to an instant that
+/// comes no later than [`LOOK`], if there is something to look for.
 fn poll_clock<Io: Stream, Up: Stream>(
     tunnel: &mut Tunnel<Io, Up>,
     mut sleep: Pin<&mut Option<Sleep>>,
@@ -95,26 +96,34 @@ fn poll_clock<Io: Stream, Up: Stream>(
     // While bytes move, what is due is put off, and never comes earlier.
     if tunnel.is_flowing()
         && let Some(timer) = sleep.as_mut().as_pin_mut()
+        && tunnel
+            .unsure_until()
+            .is_none_or(|at| timer.deadline() <= at)
         && timer.poll(cx).is_pending()
     {
         return Poll::Pending;
     }
+    let timer = sleep.as_ref().as_pin_ref();
+    let looks = timer.is_some_and(|timer| timer.is_elapsed()) && tunnel.look();
     let deadline = tunnel.deadline();
     let due = tunnel.next_look(deadline.map(|(at, _)| at));
-    let look = tunnel.is_stalled().then(|| Instant::now() + LOOK);
-    let Some(next) = due.into_iter().chain(look).min() else {
+    let stalled = tunnel.is_stalled().then(|| Instant::now() + LOOK);
+    // Whatever comes first is to be looked behind.
+    let first = sleep.is_none().then(|| Instant::now() + LOOK);
+    let next = due.into_iter().chain(tunnel.unsure_until());
+    let Some(next) = next.chain(stalled).chain(first).min() else {
+        sleep.set(None);
         return Poll::Pending;
     };
     if sleep.is_none() {
-        let at = tunnel.no_later(next, Instant::now());
-        sleep.set(Some(sleep_until(at)));
+        sleep.set(Some(sleep_until(next)));
     }
     let Some(mut timer) = sleep.as_pin_mut() else {
         return Poll::Pending;
     };
     if timer.is_elapsed() {
         timer.as_mut().reset(tunnel.no_later(next, Instant::now()));
-        if tunnel.look_for_resets() {
+        if looks {
             return Poll::Ready(None);
         }
     } else if next < timer.deadline() && !tunnel.is_doubted() {

@@ -37,9 +37,9 @@
 //!   process that slept meanwhile reads first what has come. The lifetime (none)
 //!   counts from the start.
 //!
-//! TCP's urgent mark is not passed on. The byte under it is, in its place and at
-//! once, where the client's socket comes from
-//! [`TcpAcceptor::listen`](crate::TcpAcceptor::listen).
+//! TCP's urgent mark is not passed on. The byte under it is, in its place, where the
+//! client's socket comes from [`TcpAcceptor::listen`](crate::TcpAcceptor::listen). If
+//! nothing follows, it arrives half a second behind what was before it.
 //!
 //! # What it costs
 //!

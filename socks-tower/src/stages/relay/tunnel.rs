@@ -5,6 +5,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use tokio::{io::Interest, net::TcpStream, time::Instant};
@@ -16,6 +17,13 @@ use super::{
     timeouts::{Phase, Timeouts},
 };
 use crate::session::{End, Stream, Transfer, policy::Direction, second_look, tcp};
+
+/// How soon a tunnel looks for what nobody tells of: a reset behind what it holds, or
+/// bytes behind an urgent mark.
+///
+/// It is later than the pulse of a [`Server`](crate::Server) that new clients come to,
+/// for a timer that comes first wakes Tokio's driver.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// Both streams, and all that is known of the bytes between them.
 pub(super) struct Tunnel<Io, Up> {
@@ -207,10 +215,24 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
                 || self.held_back().next().is_some())
     }
 
+    /// When to look whether a source has more than it has told of, if it may.
+    pub(super) fn unsure_until(&self) -> Option<Instant> {
+        let is_unsure = self.up.is_unsure() || self.down.is_unsure();
+        is_unsure.then(|| self.active + LOOK)
+    }
+
+    /// Looks for what nobody tells of. True if the tunnel is to be polled for it.
+    pub(super) fn look(&mut self) -> bool {
+        let is_unsure = self.unsure_until().is_some();
+        self.up.look();
+        self.down.look();
+        self.look_for_resets() || is_unsure
+    }
+
     /// Finds a reset that no read and no write would, in a tunnel that is
     /// [stalled](Self::is_stalled). Tokio knows of it by then, but tells only
     /// somebody who waits for it. True if there is one.
-    pub(super) fn look_for_resets(&mut self) -> bool {
+    fn look_for_resets(&mut self) -> bool {
         if self.broken.is_some() {
             return false;
         }

@@ -2,20 +2,16 @@
 
 #[cfg_attr(not(all(feature = "splice", target_os = "linux")), path = "no_pipe.rs")]
 mod pipe;
-#[cfg_attr(not(target_os = "linux"), path = "read_once.rs")]
 mod read;
 mod scratch;
 mod splice;
 
 use std::{
-    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use tokio::io::ReadBuf;
-
-use self::{pipe::Pipe, read::poll_read};
+use self::pipe::Pipe;
 use super::lane::{Allowance, Fate, Lane};
 use crate::session::{Stream, give_way, tcp};
 
@@ -34,8 +30,10 @@ pub(super) struct Flow {
     /// The destination may still hold back some of what it took.
     unflushed: bool,
     fin_passed: bool,
-    /// An error of the source's that came before its last bytes were read.
-    failed: Option<io::ErrorKind>,
+    /// More may wait in the source than Tokio knows of.
+    unsure: bool,
+    /// The next read is to find out.
+    looks: bool,
     /// Go by `splice(2)` while this lasts.
     splicing: bool,
     /// Whether it may.
@@ -127,6 +125,16 @@ impl Flow {
         self.fin_passed
     }
 
+    /// See [`read::is_short`].
+    pub(super) fn is_unsure(&self) -> bool {
+        self.unsure && self.state == State::Open
+    }
+
+    /// Has the next poll read whether Tokio knows of anything or not.
+    pub(super) fn look(&mut self) {
+        self.looks = std::mem::take(&mut self.unsure);
+    }
+
     /// Ends here; what is held has nowhere to go.
     pub(super) fn abandon(&mut self) {
         self.held = Held::Nothing;
@@ -161,6 +169,7 @@ impl Flow {
             }
             // A throttle that is asked for nothing's sake reckons twice.
             if lane.is_throttled()
+                && !self.looks
                 && tcp(source).is_some_and(|source| source.poll_read_ready(cx).is_pending())
             {
                 ready!(self.poll_flush(cx, destination))?;
@@ -196,7 +205,8 @@ impl Flow {
         scratch::with(|buffer| {
             let most = buffer.len().min(allowance.bytes());
             let buffer = buffer.get_mut(..most).unwrap_or_default();
-            let read = match poll_read(cx, source, buffer, &mut self.failed) {
+            let looks = std::mem::take(&mut self.looks);
+            let read = match read::poll_read(cx, source, buffer, looks) {
                 Poll::Ready(Ok(read)) => read,
                 Poll::Ready(Err(_)) => {
                     self.state = State::SourceEnded;
@@ -209,9 +219,10 @@ impl Flow {
                 }
             };
             let mut rest = buffer.get(..read.len).unwrap_or_default();
-            if read.ended {
+            if rest.is_empty() {
                 self.state = State::SourceEnded;
             }
+            self.unsure = read.is_short;
             let fate = allowance.show(rest);
             if fate == Fate::Stops {
                 return Poll::Pending;
@@ -317,30 +328,6 @@ impl Flow {
         self.state = State::Ended;
         Poll::Ready(Ok(()))
     }
-}
-
-/// What a read brought.
-#[derive(Clone, Copy, Debug, Default)]
-struct Read {
-    len: usize,
-    /// The source's end was read, too.
-    ended: bool,
-}
-
-/// A read by Tokio's own means.
-fn plain_read<S: Stream>(
-    cx: &mut Context<'_>,
-    source: &mut S,
-    buffer: &mut [u8],
-    _: &mut Option<io::ErrorKind>,
-) -> Poll<io::Result<Read>> {
-    let mut buffer = ReadBuf::new(buffer);
-    ready!(Pin::new(source).poll_read(cx, &mut buffer))?;
-    let len = buffer.filled().len();
-    Poll::Ready(Ok(Read {
-        len,
-        ended: len == 0,
-    }))
 }
 
 impl Rest {
