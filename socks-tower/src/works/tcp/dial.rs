@@ -52,6 +52,7 @@ pub(crate) struct Dial {
 impl Future for Dial {
     type Output = Result<TcpStream, ConnectError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let connected = Pin::new(&mut self.connecting).poll(cx);
         connected.map_err(|error| failed(self.addr, error))
@@ -129,9 +130,9 @@ fn open(addr: SocketAddr, options: &Options, way: &Way) -> io::Result<Socket> {
 fn connect(socket: Socket, addr: SocketAddr) -> io::Result<Connecting> {
     use rustix::io::Errno;
 
-    match socket.connect(&addr.into()) {
-        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
-        _ => {}
+    match rustix::net::connect(&socket, &addr) {
+        Ok(()) | Err(Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
     }
     // Only now: a socket that nobody has connected counts as hung up.
     Ok(Connecting(Some(TcpStream::from_std(socket.into())?)))
@@ -144,20 +145,22 @@ struct Connecting(Option<TcpStream>);
 impl Future for Connecting {
     type Output = io::Result<TcpStream>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        use std::{pin::pin, task::ready};
+        use std::task::ready;
         use tokio::io::Interest;
 
         let Some(stream) = &self.0 else {
             return Poll::Pending;
         };
         ready!(stream.poll_write_ready(cx))?;
-        // There at once, by now: it says whether there is an error to ask for.
-        let asked = pin!(stream.ready(Interest::WRITABLE | Interest::ERROR)).poll(cx);
-        if ready!(asked)?.is_error()
-            && let Some(error) = stream.take_error()?
-        {
-            return Poll::Ready(Err(error));
+        // If the event says that there is an error to ask for.
+        match stream.try_io(Interest::ERROR, || stream.take_error()) {
+            Ok(Some(error)) => return Poll::Ready(Err(error)),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                return Poll::Ready(Err(error));
+            }
+            _ => {}
         }
         self.0
             .take()
