@@ -5,7 +5,7 @@
 //! late is not believed: whatever waits in the sockets is read first.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     pin::{Pin, pin},
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -14,7 +14,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::{
     task::coop::unconstrained,
-    time::{Instant, Sleep, sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until},
 };
 use tower::timeout::error::Elapsed;
 
@@ -60,7 +60,7 @@ pub(crate) fn timeout<F: Future>(timeout: Duration, future: F) -> TimeoutAt<F> {
 pub(crate) fn optional_timeout<F: Future>(timeout: Option<Duration>, future: F) -> TimeoutAt<F> {
     TimeoutAt {
         future,
-        deadline: Deadline::new(timeout.map(sleep)),
+        deadline: Deadline::at(timeout.map(|timeout| later(Instant::now(), timeout))),
     }
 }
 
@@ -88,44 +88,44 @@ impl<F: Future> Future for TimeoutAt<F> {
 }
 
 pin_project! {
-    /// One that several futures have in common, if there is one.
+    /// When what waits has waited for long enough, if ever.
     pub(crate) struct Deadline {
         #[pin]
-        timer: Option<Sleep>,
+        timer: Timer,
         // Whom the timer wakes.
         wakes: Option<Waker>,
         looks_again: bool,
     }
 }
 
+pin_project! {
+    // A timer is made for whoever has to wait.
+    #[project = TimerProjection]
+    enum Timer {
+        Never,
+        At { at: Instant },
+        Set { #[pin] timer: Sleep },
+    }
+}
+
 impl Deadline {
     pub(crate) fn at(deadline: Option<Instant>) -> Self {
-        Self::new(deadline.map(sleep_until))
-    }
-
-    fn new(timer: Option<Sleep>) -> Self {
         Self {
-            timer,
+            timer: deadline.map_or(Timer::Never, |at| Timer::At { at }),
             wakes: None,
             looks_again: false,
         }
     }
 
-    /// Waits for `future`, as [`timeout_at`] does.
-    pub(crate) async fn wait<F: Future>(
-        mut self: Pin<&mut Self>,
-        mut future: Pin<&mut F>,
-    ) -> Result<F::Output, Elapsed> {
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => self.as_mut().poll_passed(cx).map(Err),
-        })
-        .await
-    }
-
-    fn poll_passed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Elapsed> {
-        let this = self.project();
-        let Some(mut timer) = this.timer.as_pin_mut() else {
+    /// Once what it is for is not ready.
+    #[inline]
+    pub(crate) fn poll_passed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Elapsed> {
+        let mut this = self.project();
+        if let TimerProjection::At { at } = this.timer.as_mut().project() {
+            let timer = sleep_until(*at);
+            this.timer.set(Timer::Set { timer });
+        }
+        let TimerProjection::Set { mut timer } = this.timer.project() else {
             return Poll::Pending;
         };
         // To ask the timer takes longer than most futures take for a step.
@@ -151,7 +151,10 @@ impl Deadline {
 mod tests {
     use std::future::pending;
 
-    use tokio::{sync::oneshot, time::advance};
+    use tokio::{
+        sync::oneshot,
+        time::{advance, sleep},
+    };
 
     use super::*;
 

@@ -2,7 +2,7 @@ use std::fmt;
 
 use socks_core::{Target, v5::Command};
 
-use super::{UpstreamError, UpstreamFailure, handshake::Talk, hop::Hop, method::Methods};
+use super::{UpstreamError, UpstreamFailure, handshake::Talk, hop::Hop};
 use crate::session::{Bound, Connector, Outbound, Request, Stream};
 
 /// A proxy that listens on our behalf: BIND, in two steps.
@@ -64,7 +64,7 @@ pub(crate) async fn accept<Io: Stream>(
     };
     let Bound { proxy, client, .. } = *bound;
     let mut talk = Talk::new(client);
-    let accepted = talk.answer(&mut upstream.io, &mut Methods::none()).await;
+    let accepted = talk.answer(&mut upstream.io).await;
     accepted.map_err(|error| error.of(proxy))
 }
 

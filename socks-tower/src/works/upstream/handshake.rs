@@ -12,12 +12,12 @@ use std::{
 use socks_core::{
     Decode, Decoded, Target,
     client::{Client, Event, Offer},
-    v5::{self, Command},
+    v5::{self, Command, Method},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use super::{UpstreamError, UpstreamFailure, method::Methods};
-use crate::session::Stream;
+use super::{UpstreamError, UpstreamFailure, method::NOBODY_S};
+use crate::session::{Stream, tcp};
 
 /// Asks the SOCKS5 proxy at the other end of `io` for a connection to `target`,
 /// and gives BND.ADDR.
@@ -46,7 +46,7 @@ pub async fn connect<Io: Stream>(
     target: Target,
 ) -> Result<Target, UpstreamError> {
     let mut talk = Talk::new(Client::v5(offer, Command::CONNECT, target));
-    talk.answer(io, &mut Methods::none()).await
+    talk.answer(io).await
 }
 
 pub(super) fn hung_up() -> io::Error {
@@ -63,12 +63,78 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A client, and what is on its way from it and to it.
-pub(super) struct Talk {
-    pub(super) client: Client,
+/// What is on its way to a proxy.
+#[derive(Default)]
+pub(super) struct Words {
     out: Vec<u8>,
     /// Of `out`. What has been written is flushed before the next read.
     written: usize,
+}
+
+impl Words {
+    #[cfg(feature = "http-connect")]
+    pub(super) fn new(out: Vec<u8>) -> Self {
+        Self { out, written: 0 }
+    }
+
+    /// Whether the proxy has all of them.
+    pub(super) fn are_said(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    pub(super) fn poll_send(
+        &mut self,
+        mut io: Pin<&mut impl Stream>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), UpstreamError>> {
+        if self.are_said() {
+            return Poll::Ready(Ok(()));
+        }
+        while let Some(rest @ [_, ..]) = self.out.get(self.written..) {
+            // Most often it is a socket that takes it at once, which costs less to ask.
+            let written = match tcp(&*io).map(|tcp| tcp.try_write(rest)) {
+                None => io.as_mut().poll_write(cx, rest),
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    io.as_mut().poll_write(cx, rest)
+                }
+                Some(written) => Poll::Ready(written),
+            };
+            match ready!(written).map_err(broke)? {
+                0 => return Poll::Ready(Err(broke(io::ErrorKind::WriteZero.into()))),
+                len => self.written += len,
+            }
+        }
+        ready!(io.poll_flush(cx)).map_err(broke)?;
+        // It may be a password, and the next talk may be years away.
+        self.out.fill(0);
+        self.out.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a proxy says that takes more than the client.
+pub(super) enum Heard {
+    /// The answer to a request.
+    Granted(Target),
+    /// Somebody else has to go on.
+    Next(Next),
+}
+
+/// Who goes on.
+pub(super) enum Next {
+    /// Whoever negotiates by the method that the proxy chose.
+    Method(Method),
+    /// Whoever reads its answer, now that it has the request.
+    #[cfg(feature = "http-connect")]
+    Http,
+}
+
+/// A client, and what is on its way from it and to it.
+pub(super) struct Talk {
+    pub(super) client: Client,
+    has_begun: bool,
+    words: Words,
     /// What has come of a message whose rest is awaited.
     input: Vec<u8>,
 }
@@ -78,8 +144,8 @@ impl Talk {
     pub(super) fn new(client: Client) -> Self {
         Self {
             client,
-            out: Vec::new(),
-            written: 0,
+            has_begun: false,
+            words: Words::default(),
             input: Vec::new(),
         }
     }
@@ -88,73 +154,84 @@ impl Talk {
     pub(super) async fn answer<Io: Stream>(
         &mut self,
         io: &mut Io,
-        methods: &mut Methods<'_>,
     ) -> Result<Target, UpstreamError> {
-        loop {
-            match poll_fn(|cx| self.poll_event(io, cx)).await? {
-                Event::Granted(bound) | Event::Accepted(bound) => return Ok(bound),
-                Event::MethodSelected(code) => {
-                    // Boxed: few have such methods, and all would have its room.
-                    let negotiated = Box::pin(methods.authenticate(code, io)).await;
-                    negotiated
-                        .map_err(|error| UpstreamError::new(UpstreamFailure::RefusedUs, error))?;
-                    self.client.authenticated(&mut self.out)?;
-                }
-                _ => {}
-            }
-        }
+        let Heard::Granted(bound) = poll_fn(|cx| self.poll_heard(io, cx)).await? else {
+            return Err(UpstreamError::new(UpstreamFailure::RefusedUs, NOBODY_S));
+        };
+        Ok(bound)
+    }
+
+    /// The method that the proxy chose has let us in.
+    pub(super) fn authenticated(&mut self) -> Result<(), UpstreamError> {
+        Ok(self.client.authenticated(&mut self.words.out)?)
     }
 
     /// Whether the proxy has the request.
     pub(super) fn is_asked(&self) -> bool {
-        self.client.is_requested() && self.out.is_empty()
+        self.client.is_requested() && self.words.are_said()
     }
 
-    /// Goes on up to an event that takes more than the client.
-    fn poll_event<Io: Stream>(
+    /// Goes on up to what takes more than the client.
+    pub(super) fn poll_heard<Io: Stream>(
         &mut self,
         io: &mut Io,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Event, UpstreamError>> {
-        if self.out.is_empty() {
-            self.out = SPARE.try_with(Cell::take).unwrap_or_default();
-            // The first time; later it is out of turn.
-            let _ = self.client.start(&mut self.out);
+    ) -> Poll<Result<Heard, UpstreamError>> {
+        if self.words.are_said() {
+            self.words.out = SPARE.try_with(Cell::take).unwrap_or_default();
         }
-        let event = loop {
-            ready!(self.poll_send(Pin::new(io), cx)).map_err(broke)?;
+        if !mem::replace(&mut self.has_begun, true) {
+            // Out of turn, if it has its first answer.
+            let _ = self.client.start(&mut self.words.out);
+        }
+        let heard = loop {
+            ready!(self.words.poll_send(Pin::new(io), cx))?;
             match self.poll_receive(io, cx)? {
-                Poll::Ready(Event::Advanced) => {}
-                event => break event,
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(heard)) => break Poll::Ready(Ok(heard)),
+                Poll::Pending => break Poll::Pending,
             }
         };
-        let out = mem::take(&mut self.out);
+        let out = mem::take(&mut self.words.out);
         let _ = SPARE.try_with(|spare| spare.set(out));
-        event.map(Ok)
+        heard
     }
 
+    /// Reads one message.
     fn poll_receive<Io: Stream>(
         &mut self,
         io: &mut Io,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Event, UpstreamError>> {
+    ) -> Poll<Result<Option<Heard>, UpstreamError>> {
         // No message is longer.
         let mut room = [const { MaybeUninit::uninit() }; v5::Reply::MAX_LEN];
         let mut input = ReadBuf::uninit(&mut room);
-        input.put_slice(&self.input);
+        if !self.input.is_empty() {
+            input.put_slice(&self.input);
+        }
         loop {
-            let needed = match input.filled() {
+            let received = input.filled();
+            let needed = match received {
                 // Without a byte there is no message, so do not ask.
                 [] => 1,
-                received => match self.client.receive(received, &mut self.out)? {
+                _ => match self.client.receive(received, &mut self.words.out)? {
                     Decoded::Complete { message, consumed } => {
-                        self.input = received.get(consumed..).unwrap_or_default().into();
-                        return Poll::Ready(Ok(message));
+                        self.input.clear();
+                        if let Some(rest @ [_, ..]) = received.get(consumed..) {
+                            self.input.extend(rest);
+                        }
+                        return Poll::Ready(Ok(match message {
+                            Event::Granted(bound) | Event::Accepted(bound) => {
+                                Some(Heard::Granted(bound))
+                            }
+                            Event::MethodSelected(code) => Some(Heard::Next(Next::Method(code))),
+                            _ => None,
+                        }));
                     }
                     Decoded::Incomplete { needed } => needed,
                 },
             };
-            let before = input.filled().len();
+            let before = received.len();
             // All that is sure to come, and nothing behind it.
             let sure = self.client.min_remaining().saturating_sub(before);
             let mut next = (&mut *io).take(sure.max(needed) as u64);
@@ -167,32 +244,12 @@ impl Talk {
                 }
                 Poll::Ready(()) => {}
                 Poll::Pending => {
-                    self.input = input.filled().into();
+                    if before > self.input.len() {
+                        self.input = input.filled().into();
+                    }
                     return Poll::Pending;
                 }
             }
         }
-    }
-
-    fn poll_send(
-        &mut self,
-        mut io: Pin<&mut impl Stream>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.out.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while let Some(rest @ [_, ..]) = self.out.get(self.written..) {
-            match ready!(io.as_mut().poll_write(cx, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                len => self.written += len,
-            }
-        }
-        ready!(io.poll_flush(cx))?;
-        // It may be a password, and the next talk may be years away.
-        self.out.fill(0);
-        self.out.clear();
-        self.written = 0;
-        Poll::Ready(Ok(()))
     }
 }

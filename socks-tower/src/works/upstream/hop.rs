@@ -1,12 +1,6 @@
 //! What all connectors through a proxy are: a way to it, and what to say to it.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::ready, mem, net::SocketAddr, sync::Arc, time::Duration};
 
 use socks_core::{
     Credentials, Host, Target,
@@ -15,14 +9,19 @@ use socks_core::{
     v5::{Command, ReplyCode},
 };
 use tokio::{net::TcpStream, time::Instant};
+use tokio_util::either::Either;
 
+use super::{
+    ClientMethod, UpstreamError, UpstreamFailure, UpstreamFuture,
+    connecting::{Asking, Connecting},
+    handshake::Talk,
+};
 #[cfg(feature = "http-connect")]
-use super::http;
-use super::{ClientMethod, UpstreamError, UpstreamFailure, handshake::Talk, method::Methods};
+use super::{handshake::Words, http};
 use crate::{
     session::{
-        Bound, Connector, Deadline, Error, ErrorKind, IntoOutbound, Outbound, Pinned, Request,
-        Session, Stream, WrapsDatagrams, later, opaque_future,
+        Bound, Connector, Error, ErrorKind, Outbound, Pinned, Request, Run, Session,
+        WrapsDatagrams, later,
     },
     works::tcp::ConnectError,
 };
@@ -43,7 +42,7 @@ pub(super) struct Hop<C> {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Way {
+pub(crate) struct Way {
     pub(super) proxy: Target,
     pub(super) protocol: Protocol,
     pub(super) timeout: Option<Duration>,
@@ -112,6 +111,7 @@ impl Socks5 {
         self
     }
 
+    #[inline]
     fn client(&self, command: Command, target: Target) -> Client {
         if self.in_one_flight {
             return Client::v5_in_one_flight(self.credentials.clone(), command, target);
@@ -127,6 +127,7 @@ impl Protocol {
     }
 
     /// What there is to say, unless there are no words for it.
+    #[inline]
     fn begin(&self, command: Command, target: Target) -> Result<Asking, UpstreamError> {
         let client = match (self, command) {
             (Self::Socks5(socks5), Command::CONNECT | Command::BIND | Command::UDP_ASSOCIATE) => {
@@ -137,65 +138,20 @@ impl Protocol {
             }
             #[cfg(feature = "http-connect")]
             (Self::Http(authorization), Command::CONNECT) => {
-                return Ok(Asking::Http(http::head(&target, authorization.as_ref())));
+                let head = http::head(&target, authorization.as_ref());
+                return Ok(Asking::Http(Words::new(head.into())));
             }
             _ => return Err(not_served(command)),
         };
         Ok(Asking::Socks(Talk::new(client)))
     }
 
-    fn methods(&self, command: Command) -> Methods<'_> {
-        let methods: &[_] = if let Self::Socks5(socks5) = self {
+    /// The methods that there are besides a password.
+    pub(super) fn methods(&self) -> &[Arc<dyn ClientMethod>] {
+        if let Self::Socks5(socks5) = self {
             &socks5.methods
         } else {
             &[]
-        };
-        Methods::new(command, methods)
-    }
-
-    /// Asks without a deadline.
-    #[cfg(all(test, feature = "http-connect"))]
-    pub(super) async fn connect<Io: Stream>(
-        &self,
-        io: &mut Io,
-        target: Target,
-    ) -> Result<Target, UpstreamError> {
-        let mut methods = self.methods(Command::CONNECT);
-        let mut asking = self.begin(Command::CONNECT, target)?;
-        asking.answer(io, &mut methods).await
-    }
-}
-
-/// What is being said to a proxy.
-enum Asking {
-    Socks(Talk),
-    /// The head of a request, until it is sent.
-    #[cfg(feature = "http-connect")]
-    Http(String),
-}
-
-impl Asking {
-    /// Says it, and gives where the proxy said that it is.
-    async fn answer<Io: Stream>(
-        &mut self,
-        io: &mut Io,
-        methods: &mut Methods<'_>,
-    ) -> Result<Target, UpstreamError> {
-        match self {
-            Self::Socks(talk) => talk.answer(io, methods).await,
-            // Boxed: it would take its room in the others' future too.
-            #[cfg(feature = "http-connect")]
-            Self::Http(head) => Box::pin(http::answer(io, head)).await,
-        }
-    }
-
-    /// Whether the proxy has the request: whose fault it is that there is no answer by
-    /// the deadline depends.
-    fn is_asked(&self) -> bool {
-        match self {
-            Self::Socks(talk) => talk.is_asked(),
-            #[cfg(feature = "http-connect")]
-            Self::Http(head) => head.is_empty(),
         }
     }
 }
@@ -253,12 +209,11 @@ impl<C> Hop<C> {
 
 impl<C: Connector<Request>> Hop<C> {
     /// Connects to `request.target`, whoever looks it up.
-    pub(super) fn connect(
-        self,
-        request: Request,
-    ) -> impl Future<Output = Result<Outbound<C::Io>, Error>> + Send + use<C> {
-        let deadline = self.way.deadline();
-        self.connect_by(deadline, request)
+    pub(super) fn connect(&self, request: Request) -> UpstreamFuture<C> {
+        match self.connect_by(self.way.deadline(), request) {
+            Ok(connecting) => UpstreamFuture::new(Either::Left(connecting)),
+            Err(error) => UpstreamFuture::boxed(ready(Err(error.into()))),
+        }
     }
 
     /// Connects to the first of a target's addresses that the proxy reaches.
@@ -276,8 +231,11 @@ impl<C: Connector<Request>> Hop<C> {
         let mut tries = 1;
         loop {
             let request = Request::new(request.session.clone(), request.command, addr.into());
-            let connected = self.clone().connect_by::<UpstreamError>(deadline, request);
-            addr = match (connected.await, addrs.next()) {
+            let connected = match self.connect_by::<UpstreamError>(deadline, request) {
+                Ok(connecting) => connecting.await,
+                Err(error) => Err(error),
+            };
+            addr = match (connected, addrs.next()) {
                 (Err(error), Some(next)) if error.is_unreached() && tries < MAX_TRIES => next,
                 (connected, _) => return Ok(connected?),
             };
@@ -293,55 +251,27 @@ impl<C: Connector<Request>> Hop<C> {
     ) -> Result<Outbound<C::Io>, UpstreamError> {
         let deadline = self.way.deadline();
         let request = Request::new(Session::new(), command, target);
-        self.connect_by(deadline, request).await
+        self.connect_by(deadline, request)?.await
     }
 
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "an async fn keeps its arguments twice"
-    )]
-    fn connect_by<E: From<UpstreamError>>(
-        self,
+    fn connect_by<E>(
+        &self,
         deadline: Option<Instant>,
-        request: Request,
-    ) -> impl Future<Output = Result<Outbound<C::Io>, E>> + Send + use<C, E> {
-        async move {
-            let way = &*self.way;
-            let command = request.command;
-            let failed = |error: UpstreamError| error.of(way.proxy.clone());
-            let asking = way.protocol.begin(command, request.target);
-            let mut asking = asking.map_err(failed)?;
-            let mut deadline = pin!(Deadline::at(deadline));
-            let dialled = {
-                let proxy = way.proxy.clone();
-                let request = Request::new(request.session, Command::CONNECT, proxy);
-                let dialling = pin!(self.inner.run(request));
-                deadline.as_mut().wait(dialling).await
-            };
-            let mut upstream = dialled
-                .unwrap_or_else(|elapsed| Err(elapsed.into()))
-                .map_err(|error| failed(UpstreamError::new(UpstreamFailure::Unreachable, error)))?
-                .into_outbound();
-            let mut methods = way.protocol.methods(command);
-            let answered = {
-                let answer = pin!(asking.answer(&mut upstream.io, &mut methods));
-                deadline.wait(answer).await
-            };
-            let too_late = |elapsed| match asking.is_asked() {
-                true => UpstreamError::new(UpstreamFailure::NoAnswer, elapsed),
-                false => UpstreamError::new(UpstreamFailure::Unreachable, elapsed),
-            };
-            let addr = answered
-                .unwrap_or_else(|elapsed| Err(too_late(elapsed)))
-                .map_err(failed)?;
-            if command != Command::CONNECT
-                && let Asking::Socks(Talk { client, .. }) = asking
-            {
-                let bound = way.bound(addr, client, methods.datagrams, upstream.tcp());
-                upstream.bound = Some(bound);
-            }
-            Ok(upstream)
-        }
+        mut request: Request,
+    ) -> Result<Connecting<C, E>, UpstreamError> {
+        let proxy = &self.way.proxy;
+        let command = mem::replace(&mut request.command, Command::CONNECT);
+        let target = mem::replace(&mut request.target, proxy.clone());
+        let asking = self.way.protocol.begin(command, target);
+        let asking = asking.map_err(|error| error.of(proxy.clone()))?;
+        let dial = Run::new(self.inner.clone(), request);
+        Ok(Connecting::new(
+            self.way.clone(),
+            command,
+            asking,
+            deadline,
+            dial,
+        ))
     }
 }
 
@@ -353,7 +283,7 @@ impl Way {
 
     /// Where the proxy is to be found for what it has granted. An unspecified address
     /// stands for its own.
-    fn bound(
+    pub(super) fn bound(
         &self,
         mut addr: Target,
         client: Client,
@@ -377,13 +307,6 @@ impl Way {
     }
 }
 
-type BoxConnect<Io> = Pin<Box<dyn Future<Output = Result<Outbound<Io>, Error>> + Send>>;
-
-opaque_future! {
-    /// The future of the connectors through a proxy.
-    UpstreamFuture<Io> -> Result<Outbound<Io>, Error> = BoxConnect<Io>
-}
-
 /// Makes a connector of what has a [`Hop`].
 macro_rules! hop_connector {
     ($name:ident) => {
@@ -392,12 +315,12 @@ macro_rules! hop_connector {
         {
             type Response = crate::session::Outbound<C::Io>;
             type Error = crate::session::Error;
-            type Future = super::UpstreamFuture<C::Io>;
+            type Future = super::UpstreamFuture<C>;
 
             crate::session::always_ready!();
 
             fn call(&mut self, request: crate::session::Request) -> Self::Future {
-                super::UpstreamFuture::new(Box::pin(self.hop.clone().connect(request)))
+                self.hop.connect(request)
             }
         }
 
@@ -408,7 +331,7 @@ macro_rules! hop_connector {
         {
             type Response = crate::session::Outbound<C::Io>;
             type Error = crate::session::Error;
-            type Future = super::UpstreamFuture<C::Io>;
+            type Future = super::UpstreamFuture<C>;
 
             crate::session::always_ready!();
 
@@ -416,7 +339,7 @@ macro_rules! hop_connector {
                 &mut self,
                 request: crate::session::Request<crate::session::Pinned>,
             ) -> Self::Future {
-                super::UpstreamFuture::new(Box::pin(self.hop.clone().connect_pinned(request)))
+                super::UpstreamFuture::boxed(self.hop.clone().connect_pinned(request))
             }
         }
 

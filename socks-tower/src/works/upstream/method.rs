@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::session::{BoxError, BoxStream, DatagramWrapper, Stream, Wrap, WrapsDatagrams, wrap_by};
 
+pub(super) const NOBODY_S: &str = "the proxy chose a method that nobody negotiates";
+
 /// One of SOCKS5's authentication methods (RFC 1928 section 3), as a client
 /// negotiates it. [`AuthMethod`](crate::AuthMethod) is the server's side.
 ///
@@ -221,48 +223,26 @@ impl AsyncWrite for ProxyNegotiation<'_> {
     }
 }
 
-/// The methods that a client has of its own.
-pub(super) struct Methods<'a> {
+/// Negotiates by that one of `methods` which the proxy chose, and gives what it makes of
+/// datagrams.
+pub(super) async fn authenticate<Io: Stream>(
+    methods: &[Arc<dyn ClientMethod>],
     command: Command,
-    all: &'a [Arc<dyn ClientMethod>],
-    /// What the one that let us in makes of datagrams.
-    pub(super) datagrams: Option<WrapsDatagrams>,
-}
-
-impl<'a> Methods<'a> {
-    pub(super) fn none() -> Self {
-        Self::new(Command::CONNECT, &[])
-    }
-
-    pub(super) fn new(command: Command, all: &'a [Arc<dyn ClientMethod>]) -> Self {
-        Self {
-            command,
-            all,
-            datagrams: None,
-        }
-    }
-
-    /// Negotiates by the method that the proxy chose.
-    pub(super) async fn authenticate<Io: Stream>(
-        &mut self,
-        code: Method,
-        io: &mut Io,
-    ) -> Result<(), BoxError> {
-        let method = self.all.iter().find(|method| method.code() == code);
-        let method = method.ok_or("the proxy chose a method that nobody negotiates")?;
-        let mut negotiation = ProxyNegotiation::new(self.command, io);
-        let Authenticated { wrap, datagrams } = method.authenticate(&mut negotiation).await?;
-        negotiation.flush().await?;
-        self.datagrams = datagrams;
-        let Some(wrap) = wrap else {
-            return Ok(());
-        };
+    code: Method,
+    io: &mut Io,
+) -> Result<Option<WrapsDatagrams>, BoxError> {
+    let method = methods.iter().find(|method| method.code() == code);
+    let method = method.ok_or(NOBODY_S)?;
+    let mut negotiation = ProxyNegotiation::new(command, io);
+    let Authenticated { wrap, datagrams } = method.authenticate(&mut negotiation).await?;
+    negotiation.flush().await?;
+    if let Some(wrap) = wrap {
         // Whoever has methods has such a stream: `with_method` sees to that.
         let io: &mut dyn Any = io;
         let io = io.downcast_mut::<BoxStream>();
         let io = io.ok_or("the stream to the proxy cannot be wrapped")?;
         let beneath = mem::replace(io, BoxStream::new(tokio::io::empty()));
         *io = wrap(beneath);
-        Ok(())
     }
+    Ok(datagrams)
 }

@@ -112,6 +112,7 @@ let client = Client::builder(TokioExecutor::new()).build::<_, String>(connector)
 
 mod bind;
 mod commands;
+mod connecting;
 mod env;
 mod error;
 #[cfg(any(feature = "gssapi", docsrs, test))]
@@ -137,17 +138,17 @@ mod url;
 
 pub use bind::UpstreamBind;
 pub(crate) use bind::accept;
+pub use connecting::UpstreamFuture;
 pub use env::{EnvConnector, EnvConnectorFuture, EnvError, EnvProxies};
 pub use error::{UpstreamError, UpstreamFailure};
 #[cfg(any(feature = "gssapi", docsrs, test))]
 #[cfg_attr(docsrs, doc(cfg(feature = "gssapi")))]
 pub use gssapi::GssApiClient;
 pub use handshake::connect;
-pub use hop::UpstreamFuture;
 #[cfg(feature = "http-connect")]
 pub use http::HttpConnector;
 pub use method::{Authenticated, ClientMethod, ProxyNegotiation};
-pub use proxy::ProxyConnector;
+pub use proxy::{ProxyConnector, ProxyConnectorFuture};
 pub use socks_core::client::Offer;
 pub use socks4::Socks4Connector;
 pub use socks5::{Boxed, Socks5Connector};

@@ -12,12 +12,15 @@ use super::http::Authorization;
 #[cfg(feature = "tls")]
 use super::tls::TlsConnector;
 use super::{
-    ProxyUrl, UpstreamFuture,
+    ProxyUrl,
+    connecting::BoxConnect,
     hop::{Hop, Protocol, Socks5},
     url::{Login, Scheme},
 };
 use crate::{
-    session::{BoxStream, Connector, Error, Outbound, Pinned, Request, Stream, always_ready},
+    session::{
+        BoxStream, Connector, Error, Outbound, Pinned, Request, Stream, always_ready, opaque_future,
+    },
     works::resolve::{SystemResolver, pin},
 };
 
@@ -121,10 +124,15 @@ super::commands::associates!(ProxyConnector);
 #[cfg(feature = "hyper")]
 super::uri::uri_connector!(ProxyConnector);
 
+opaque_future! {
+    /// The future of [`ProxyConnector`].
+    ProxyConnectorFuture<> -> Result<Outbound<BoxStream>, Error> = BoxConnect<BoxStream>
+}
+
 impl<C: Connector<Request>> Service<Request> for ProxyConnector<C> {
     type Response = Outbound<BoxStream>;
     type Error = Error;
-    type Future = UpstreamFuture<BoxStream>;
+    type Future = ProxyConnectorFuture;
 
     always_ready!();
 
@@ -153,7 +161,7 @@ impl<C: Connector<Request>> Service<Request> for ProxyConnector<C> {
 impl<C: Connector<Request>> Service<Request<Pinned>> for ProxyConnector<C> {
     type Response = Outbound<BoxStream>;
     type Error = Error;
-    type Future = UpstreamFuture<BoxStream>;
+    type Future = ProxyConnectorFuture;
 
     always_ready!();
 
@@ -185,6 +193,6 @@ impl<C: Clone> ProxyConnector<C> {
 
 fn boxed<Io: Stream>(
     connecting: impl Future<Output = Result<Outbound<Io>, Error>> + Send + 'static,
-) -> UpstreamFuture<BoxStream> {
-    UpstreamFuture::new(Box::pin(async move { Ok(connecting.await?.boxed()) }))
+) -> ProxyConnectorFuture {
+    ProxyConnectorFuture::new(Box::pin(async move { Ok(connecting.await?.boxed()) }))
 }

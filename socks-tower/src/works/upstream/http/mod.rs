@@ -7,11 +7,9 @@ use std::{fmt, sync::Arc};
 use base64ct::{Base64, Encoding};
 use head::read_head;
 use socks_core::{Credentials, Target, v5::ReplyCode};
-use tokio::io::AsyncWriteExt;
 
 use super::{
     UpstreamError, UpstreamFailure,
-    handshake::broke,
     hop::{Hop, Protocol, hop_connector},
 };
 use crate::session::Stream;
@@ -105,19 +103,12 @@ pub(super) fn head(target: &Target, authorization: Option<&Authorization>) -> St
     head
 }
 
-/// Sends `head`, of which nothing is left then, and reads nothing behind the head of the
-/// answer. An HTTP proxy does not tell BND.ADDR.
-pub(super) async fn answer<Io: Stream>(
-    io: &mut Io,
-    head: &mut String,
-) -> Result<Target, UpstreamError> {
-    io.write_all(head.as_bytes()).await.map_err(broke)?;
-    io.flush().await.map_err(broke)?;
-    head.clear();
+/// Reads the answer to a request, and nothing behind its head.
+pub(super) async fn granted<Io: Stream>(io: &mut Io) -> Result<(), UpstreamError> {
     loop {
         let status = read_head(io).await?;
         if status.is_success() {
-            return Ok(Target::UNSPECIFIED);
+            return Ok(());
         }
         // RFC 9110 section 15.2: whether or not they were expected.
         if !status.is_interim() {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future::ready,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::*;
 
 /// A proxy that says `segments`, whatever it is told, and hangs up.
+#[derive(Clone)]
 struct Says(VecDeque<Vec<u8>>);
 
 impl Says {
@@ -70,21 +72,14 @@ const PROTOCOLS: [&str; 3] = [
 /// What comes of asking a proxy that says `bytes`: what failed, or what is the
 /// target's.
 fn asked(protocol: &str, bytes: &[u8], pieces: usize) -> Result<Vec<u8>, UpstreamFailure> {
-    let inner = service_fn(|_: Request| async { Ok::<Says, Infallible>(Says(VecDeque::new())) });
+    let says = Says::cut(bytes, pieces);
+    let inner = service_fn(move |_: Request| ready(Ok::<_, Infallible>(says.clone())));
     let hop = ProxyConnector::new(protocol.parse().unwrap(), inner).hop;
-    let mut says = Says::cut(bytes, pieces);
-    let asking = hop
-        .way()
-        .protocol
-        .connect(&mut says, target("example.com:80"));
-    let mut asking = tokio_test::task::spawn(asking);
-    let Poll::Ready(asked) = asking.poll() else {
-        panic!("nothing is waited for")
-    };
-    drop(asking);
-    match asked {
-        Ok(_) => Ok(says.rest()),
-        Err(error) => Err(error.failure()),
+    let mut asking = tokio_test::task::spawn(hop.connect(to("example.com:80")));
+    match asking.poll() {
+        Poll::Ready(Ok(upstream)) => Ok(upstream.io.rest()),
+        Poll::Ready(Err(error)) => Err(failure(&error)),
+        Poll::Pending => panic!("nothing is waited for"),
     }
 }
 

@@ -26,6 +26,19 @@ async fn a_stream_that_takes_a_byte_at_a_time_gets_all_of_it_whoever_else_talks(
     tokio::join!(talk("joe"), talk("ann"), talk("bob"));
 }
 
+/// Its timer needs a runtime, and is not made before somebody waits.
+#[test]
+fn a_connection_may_be_asked_for_outside_of_a_runtime() {
+    let inner = proxy(|script| {
+        script.write(GREETED).read(b"\x05\x00");
+        script.write(ASKED).read(GRANTED);
+    });
+    let mut connector = Socks5Connector::new(target(PROXY), inner);
+    let connecting = connector.call(to("example.com:80"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(connecting).unwrap();
+}
+
 #[tokio::test]
 async fn a_name_goes_to_the_proxy_and_the_target_s_first_bytes_stay() {
     let inner = proxy(|script| {
