@@ -195,6 +195,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::OutOfTurn`] if it has begun before.
+    #[inline]
     pub fn start(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         if self.state != State::Start {
             return Err(Error::OutOfTurn);
@@ -229,6 +230,7 @@ impl Client {
     ///
     /// If the server refuses, or its message cannot be right: then close.
     /// [`Error::OutOfTurn`] if it is the client's turn to speak, or all is said.
+    #[inline]
     pub fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Decoded<Event>, Error> {
         let outcome = match self.state {
             State::Greeted => Selection::decode(input)

@@ -117,6 +117,7 @@ impl Pinned {
 }
 
 impl From<SocketAddr> for Pinned {
+    #[inline]
     fn from(addr: SocketAddr) -> Self {
         let addr = canonical(addr);
         Self {

@@ -326,6 +326,7 @@ impl Session {
 }
 
 /// Like is compared with like: `::ffff:192.0.2.1` is 192.0.2.1.
+#[inline]
 pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }

@@ -172,6 +172,7 @@ impl Service<Request<Pinned>> for TcpConnector {
 
     always_ready!();
 
+    #[inline]
     fn call(&mut self, request: Request<Pinned>) -> Self::Future {
         TcpConnectorFuture::new(Connecting::Begins(Begins {
             race: self.race,
@@ -207,6 +208,7 @@ pub(crate) struct Begins {
 impl Future for Connecting {
     type Output = Result<TcpStream, ConnectError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match &mut *self {
