@@ -7,6 +7,7 @@ use std::{
 };
 
 use socket2::Domain;
+use tokio::io::Interest;
 
 use super::own::Registered;
 use crate::{
@@ -38,8 +39,9 @@ impl Socket {
         let socket = way.datagram(Domain::for_address(addr))?;
         // Without it, more is lost when there is much to do, and that is all.
         let _ = socket.set_recv_buffer_size(receive_buffer);
-        let inner = udp::Socket::bind(socket, addr)?;
-        let own = vec![Registered::new(inner.io.local_addr()?)];
+        // A datagram for which there is no room is lost.
+        let inner = udp::Socket::bind(socket, addr, Interest::READABLE)?;
+        let own = vec![Registered::new(inner.local_addr()?)];
         Ok(Self { inner, own })
     }
 
@@ -47,7 +49,7 @@ impl Socket {
     pub(super) fn connect(&mut self, peer: SocketAddr) {
         // A socket on all addresses would be bound to one, and that might not
         // be the one that `peer` sends to.
-        let local = self.io.local_addr();
+        let local = self.local_addr();
         if !self.is_connected() && local.is_ok_and(|local| !local.ip().is_unspecified()) {
             // Without it, all is as before.
             let _ = self.inner.connect(peer);
@@ -88,7 +90,7 @@ pub(super) fn for_client(
         }
         opened => opened,
     }?;
-    let port = socket.io.local_addr()?.port();
+    let port = socket.local_addr()?.port();
     let told = SocketAddr::new(found.map_or(local.ip(), |found| found.told), port);
     socket.own.push(Registered::new(told));
     Ok((socket, told))

@@ -95,7 +95,7 @@ impl<Io: Stream> UpstreamUdp<Io> {
             }
         };
         let send = || SockRef::from(&self.socket.io).send_vectored(&parts);
-        self.socket.io.async_io(Interest::WRITABLE, send).await?;
+        self.socket.async_io(Interest::WRITABLE, send).await?;
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl<Io: Stream> UpstreamUdp<Io> {
                     false => Err(io::ErrorKind::WouldBlock.into()),
                 }
             };
-            self.socket.io.async_io(Interest::WRITABLE, send).await?;
+            self.socket.async_io(Interest::WRITABLE, send).await?;
         }
         match failed {
             Some(error) if taken == 0 => Err(error),
@@ -224,7 +224,7 @@ impl<Io: Stream> UpstreamUdp<Io> {
     ) -> io::Result<T> {
         let receiving = async {
             loop {
-                let received = self.socket.io.async_io(Interest::READABLE, &mut receive);
+                let received = self.socket.async_io(Interest::READABLE, &mut receive);
                 if let Some(received) = received.await? {
                     return Ok(received);
                 }
@@ -267,7 +267,7 @@ impl<Io: Stream> UpstreamUdp<Io> {
     ///
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.io.local_addr()
+        self.socket.local_addr()
     }
 }
 
@@ -337,7 +337,8 @@ fn open(relay: SocketAddr) -> io::Result<Socket> {
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let socket = socket2::Socket::new(Domain::for_address(relay), Type::DGRAM, None)?;
-    let mut socket = Socket::bind(socket, SocketAddr::new(any, 0))?;
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    let mut socket = Socket::bind(socket, SocketAddr::new(any, 0), interest)?;
     socket.connect(relay)?;
     Ok(socket)
 }

@@ -19,7 +19,6 @@ use nix::{
 use rustix::net::{
     MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, addr::SocketAddrArg, sendmmsg,
 };
-use tokio::io::Interest;
 
 use super::{
     Datagram, HEADROOM, LEN, Received, SLOT, System, is_about_one_datagram, is_news_of_another,
@@ -65,12 +64,12 @@ impl System for Mmsg {
     ) -> Poll<usize> {
         let mut failed = false;
         for _ in 0..LEN {
-            if ready!(socket.io.poll_recv_ready(cx)).is_err() {
+            if ready!(socket.poll_readable(cx)).is_err() {
                 // The runtime is shutting down.
                 return Poll::Pending;
             }
             let mut count = 0;
-            let all: io::Result<()> = socket.io.try_io(Interest::READABLE, || {
+            let all: io::Result<()> = socket.try_read(|| {
                 let emptied;
                 match self.receive(socket, slots, received) {
                     Ok(came) => Came { count, emptied } = came,

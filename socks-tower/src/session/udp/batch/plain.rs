@@ -2,10 +2,9 @@
 
 use std::{
     io,
-    task::{Context, Poll},
+    net::SocketAddr,
+    task::{Context, Poll, ready},
 };
-
-use tokio::io::ReadBuf;
 
 use super::{Datagram, HEADROOM, LEN, Received, SLOT, System, send_one};
 use crate::session::{give_way, udp::Socket};
@@ -25,10 +24,8 @@ impl System for Plain {
         let mut slots = slots.chunks_exact_mut(SLOT);
         for place in received {
             let slot = slots.next().and_then(|slot| slot.get_mut(HEADROOM..));
-            let mut buffer = ReadBuf::new(slot.unwrap_or_default());
-            match socket.io.poll_recv_from(cx, &mut buffer) {
-                Poll::Ready(Ok(from)) => {
-                    let len = buffer.filled().len();
+            match poll_receive_one(socket, slot.unwrap_or_default(), cx) {
+                Poll::Ready(Ok((len, from))) => {
                     *place = Received { len, from };
                     count += 1;
                 }
@@ -56,7 +53,7 @@ impl System for Plain {
         let mut count = 0;
         for (place, slot) in received.iter_mut().zip(slots.chunks_exact_mut(SLOT)) {
             let slot = slot.get_mut(HEADROOM..).unwrap_or_default();
-            match socket.io.try_recv_from(slot) {
+            match socket.try_recv_from(slot) {
                 Ok((len, from)) => *place = Received { len, from },
                 Err(error) if count == 0 => return Err(error),
                 // Those that came go first.
@@ -70,6 +67,20 @@ impl System for Plain {
     fn send(socket: &Socket, datagrams: &[Datagram<'_>], mut report: impl FnMut(io::Result<()>)) {
         for datagram in datagrams {
             report(send_one(socket, datagram.bytes, datagram.to));
+        }
+    }
+}
+
+fn poll_receive_one(
+    socket: &Socket,
+    slot: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(usize, SocketAddr)>> {
+    loop {
+        ready!(socket.poll_readable(cx))?;
+        match socket.try_recv_from(slot) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => return Poll::Ready(received),
         }
     }
 }
