@@ -56,8 +56,13 @@ use std::{
 use config::{Cli, Config, Instead};
 use kept::Kept;
 use log::Log;
+use mimalloc::MiMalloc;
 use parts::Parts;
 use serve::Start;
+
+/// An idle tunnel takes a quarter less than by glibc's, and a new one fewer instructions.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
