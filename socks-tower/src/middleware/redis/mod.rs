@@ -140,7 +140,7 @@ mod quota;
 mod sessions;
 
 pub use limits::{By, RedisLimits, RedisLimitsFuture, RedisLimitsLayer};
-pub(crate) use link::{Line, Member, MemberFuture, Script, Unanswered};
+pub(crate) use link::{Line, Member, MemberFuture, Script, Unanswered, every};
 pub use link::{Outage, Redis, RedisNumbers, RedisUrlError};
 pub use quota::RedisQuota;
 pub use sessions::{FleetSession, FleetSessions, NodeSessions};

@@ -160,7 +160,8 @@ impl Health {
         self.is_out.store(false, Relaxed);
         drop(state);
         if was_out {
-            tracing::info!(upstream = %self.name, "upstream is back");
+            // As loud as its loss: whoever has read of that waits for this.
+            tracing::warn!(upstream = %self.name, "upstream is back");
         }
     }
 

@@ -5,10 +5,9 @@ use std::{
 };
 
 use redis::Cmd;
-use tokio::time::sleep;
 
 use super::super::record::{Records, Terms};
-use crate::middleware::redis::{Line, Member, MemberFuture, Redis, Script, Unanswered};
+use crate::middleware::redis::{Line, Member, MemberFuture, Redis, Script, Unanswered, every};
 
 pub(super) static FAILED: Script = Script::new(include_str!("failed.lua"));
 pub(super) static SUCCEEDED: Script = Script::new(include_str!("succeeded.lua"));
@@ -152,17 +151,11 @@ impl Member for Replica {
     }
 
     fn serve(self: Arc<Self>, line: Line) -> MemberFuture<()> {
-        let weak = Arc::downgrade(&self);
-        drop(self);
-        Box::pin(async move {
-            loop {
-                sleep(AGAIN).await;
-                let Some(this) = weak.upgrade() else {
-                    return;
-                };
+        every(AGAIN, self, line, |this, line| {
+            Box::pin(async move {
                 // Those that are left wait for another time.
                 let _ = this.tell(&line, usize::MAX).await;
-            }
+            })
         })
     }
 }

@@ -145,7 +145,8 @@ impl Health {
             ..Told::default()
         };
         if let Some(since) = since {
-            tracing::info!(after = ?since.elapsed(), "Redis answers again");
+            // As loud as its loss: whoever has read of that waits for this.
+            tracing::warn!(after = ?since.elapsed(), "Redis answers again");
         }
     }
 

@@ -1,4 +1,6 @@
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
 
 use super::{Line, Unanswered};
 
@@ -33,4 +35,21 @@ pub(crate) trait Member: Send + Sync + 'static {
     fn close(self: Arc<Self>, _line: Line) -> MemberFuture<()> {
         Box::pin(async {})
     }
+}
+
+/// A member's [`serve`](Member::serve): does `work`, and does it again `period` after that,
+/// for as long as there is a member.
+pub(crate) fn every<M: Member>(
+    period: Duration,
+    member: Arc<M>,
+    line: Line,
+    work: fn(Arc<M>, Line) -> MemberFuture<()>,
+) -> MemberFuture<()> {
+    let member = Arc::downgrade(&member);
+    Box::pin(async move {
+        while let Some(member) = member.upgrade() {
+            work(member, line.clone()).await;
+            sleep(period).await;
+        }
+    })
 }

@@ -15,7 +15,7 @@ pub use health::RedisNumbers;
 pub use url::RedisUrlError;
 pub(crate) use {
     line::Line,
-    member::{Member, MemberFuture},
+    member::{Member, MemberFuture, every},
     script::Script,
     unanswered::Unanswered,
 };

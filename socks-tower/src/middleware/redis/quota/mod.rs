@@ -10,10 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use redis::Cmd;
-use tokio::time::sleep;
 
 use self::known::Known;
-use super::{Line, Member, MemberFuture, Outage, Redis, Script, Unanswered};
+use super::{Line, Member, MemberFuture, Outage, Redis, Script, Unanswered, every};
 use crate::{
     middleware::quota::{QuotaKey, QuotaStore},
     session::BoxError,
@@ -148,18 +147,11 @@ impl Account {
 
 impl Member for Account {
     fn serve(self: Arc<Self>, line: Line) -> MemberFuture<()> {
-        let weak = Arc::downgrade(&self);
-        drop(self);
-        Box::pin(async move {
-            loop {
-                let Some(this) = weak.upgrade() else {
-                    return;
-                };
+        every(AGAIN, self, line, |this, line| {
+            Box::pin(async move {
                 // What is left waits for another time.
                 let _ = this.settle(&line).await;
-                drop(this);
-                sleep(AGAIN).await;
-            }
+            })
         })
     }
 }

@@ -5,10 +5,9 @@ mod record;
 use std::{fmt, sync::Arc, time::Duration};
 
 use redis::cmd;
-use tokio::time::sleep;
 
 pub use self::record::FleetSession;
-use super::{Line, Member, MemberFuture, Redis, Script};
+use super::{Line, Member, MemberFuture, Redis, Script, every};
 use crate::{
     middleware::sessions::Sessions,
     session::{BoxError, SessionId},
@@ -124,21 +123,14 @@ impl Member for Node {
     }
 
     fn serve(self: Arc<Self>, line: Line) -> MemberFuture<()> {
-        let weak = Arc::downgrade(&self);
-        drop(self);
-        Box::pin(async move {
-            loop {
-                let Some(this) = weak.upgrade() else {
-                    return;
-                };
+        every(EVERY, self, line, |this, line| {
+            Box::pin(async move {
                 let list = record::write(this.sessions.len(), &this.sessions.oldest(MOST));
                 let mut call = PUBLISH.call(2);
                 call.arg(&this.keys).arg(&this.id).arg(list).arg(HOLDS);
                 // The next one will do.
                 let _ = line.run::<()>(&PUBLISH, &call).await;
-                drop(this);
-                sleep(EVERY).await;
-            }
+            })
         })
     }
 
