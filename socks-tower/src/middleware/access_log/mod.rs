@@ -55,7 +55,8 @@
 //!
 //! What an [`ObserveLayer`](crate::middleware::observe::ObserveLayer) does, and a string of some 100
 //! bytes in 3proxy's form, or 500 in JSON, when a session ends; and to wake the
-//! thread, if it sleeps.
+//! thread, 200 times a second at most: lines that come closer together are written
+//! together, 5 ms later.
 
 mod json;
 mod layer;

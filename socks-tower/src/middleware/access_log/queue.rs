@@ -100,19 +100,28 @@ impl<F: FnMut(&str)> Thread<F> {
     /// Between two warnings.
     const PAUSE: Duration = Duration::from_secs(10);
 
+    /// To wake this thread costs more than to write a line, so let several gather: a
+    /// sleeper that knows when to go on need not be woken.
+    const GATHER: Duration = Duration::from_millis(5);
+
     fn run(&mut self, waiting: &Receiver<String>) {
-        for line in waiting {
-            // A panic costs its line, as one in a session's task costs that.
-            if catch_unwind(AssertUnwindSafe(|| (self.sink)(&line))).is_err() {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-            let is_time = |at: Instant| at.elapsed() >= Self::PAUSE;
-            if self.told != self.dropped.load(Ordering::Relaxed) && self.told_at.is_none_or(is_time)
-            {
-                self.tell();
-            }
+        while let Ok(first) = waiting.recv() {
+            self.write(&first);
+            waiting.try_iter().for_each(|line| self.write(&line));
+            thread::sleep(Self::GATHER);
         }
         self.tell();
+    }
+
+    fn write(&mut self, line: &str) {
+        // A panic costs its line, as one in a session's task costs that.
+        if catch_unwind(AssertUnwindSafe(|| (self.sink)(line))).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        let is_time = |at: Instant| at.elapsed() >= Self::PAUSE;
+        if self.told != self.dropped.load(Ordering::Relaxed) && self.told_at.is_none_or(is_time) {
+            self.tell();
+        }
     }
 
     fn tell(&mut self) {
