@@ -128,7 +128,7 @@ impl Socket {
         self.io.try_recv_from(buffer)
     }
 
-    /// As [`try_recv_from`](Self::try_recv_from), of a connected socket.
+    /// Receives a datagram of a connected socket without waiting.
     pub(crate) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         #[cfg(target_os = "linux")]
         return self.io.try_io(Interest::READABLE, |io| io.recv(buffer));

@@ -125,7 +125,7 @@ impl Flow {
         self.fin_passed
     }
 
-    /// See [`read::is_short`].
+    /// See [`read::Read`].
     pub(super) fn is_unsure(&self) -> bool {
         self.unsure && self.state == State::Open
     }
