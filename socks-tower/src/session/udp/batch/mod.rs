@@ -411,9 +411,9 @@ fn is_about_one_datagram(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     #[cfg(target_os = "linux")]
     use std::sync::atomic::Ordering;
-    use std::{future::poll_fn, task::ready};
 
     use socket2::{Domain, Type};
     use tokio::io::Interest;
@@ -432,15 +432,8 @@ mod tests {
     }
 
     async fn recv(socket: &Socket, bytes: &mut [u8]) -> usize {
-        let came = poll_fn(|cx| {
-            while ready!(socket.poll_readable(cx)).is_ok() {
-                if let Ok(len) = socket.try_recv(bytes) {
-                    return Poll::Ready(len);
-                }
-            }
-            Poll::Pending
-        });
-        came.await
+        let received = socket.async_io(Interest::READABLE, || socket.try_recv(bytes));
+        received.await.unwrap()
     }
 
     async fn receive<S: System>(batch: &mut Batch<S>, socket: &Socket) -> usize {
