@@ -4,13 +4,18 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
+    sync::Arc,
     thread,
     time::Duration,
 };
 
 use socket2::SockRef;
-use tokio::{net::TcpStream, runtime, sync::mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::TcpStream,
+    runtime::{self, Handle},
+    sync::{mpsc, oneshot},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Proxy, ServeError, Server,
@@ -18,17 +23,23 @@ use super::{
     serve::Signal,
     tcp::{TcpAcceptor, adopt, bound, cannot_listen, keep_alive},
 };
-use crate::session::Keepalive;
 #[cfg(target_os = "linux")]
 use crate::session::or_without;
+use crate::session::{BulkThreads, Keepalive};
 
 /// A server of several threads, each with a runtime and listeners of its own.
 ///
 /// A session stays on one thread, so nothing wakes another: that costs fewest system
 /// calls for a connection. It is the thread that the kernel chose, unless that has clearly
-/// more sessions than another, which is handed the connection then. In exchange, work
-/// is dealt out by connection, and a thread that got the busy ones keeps them. A
-/// [`Server`] on Tokio's multi-thread runtime evens that out.
+/// more sessions than another, which is handed the connection then.
+///
+/// A tunnel between two plain sockets that has carried a MiB, and has 64 KiB at a time,
+/// moves to one of as many threads more, which carry such bulk and nothing else: the one
+/// that has fewest. Whoever waits for a small answer does not wait for bulk then, for the
+/// system lets a thread that has slept go before one that never rests.
+///
+/// In exchange, all else is dealt out by connection, and a thread that got the busy ones
+/// keeps them. A [`Server`] on Tokio's multi-thread runtime evens that out.
 ///
 /// ```no_run
 /// use socks_tower::{Socks5, ThreadedServer};
@@ -45,6 +56,7 @@ pub struct ThreadedServer {
     /// For each thread, a listener on each address.
     listeners: Vec<Vec<TcpListener>>,
     local_addrs: Vec<SocketAddr>,
+    bulk_threads: usize,
     keepalive: Keepalive,
     shutdown: Option<Signal>,
     cut: Option<Signal>,
@@ -89,6 +101,8 @@ impl ThreadedServer {
         Ok(Self {
             listeners,
             local_addrs,
+            // Nobody has tried whether a socket of Windows can change its runtime.
+            bulk_threads: if cfg!(unix) { threads } else { 0 },
             keepalive: Keepalive::default(),
             shutdown: None,
             cut: None,
@@ -131,6 +145,13 @@ impl ThreadedServer {
         self
     }
 
+    /// How many more threads there are for tunnels that carry bulk: on Unix as many as
+    /// there are others, unless set. With none, each tunnel stays where it is.
+    pub fn with_bulk_threads(mut self, threads: usize) -> Self {
+        self.bulk_threads = threads;
+        self
+    }
+
     /// As [`Server::with_shutdown`].
     pub fn with_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Some(Box::pin(signal));
@@ -170,11 +191,14 @@ impl ThreadedServer {
         // However this ends, also when it is dropped.
         let _cut_at_the_end = cut.clone().drop_guard();
         let (ended, mut endings) = mpsc::channel(1);
+        let (bulk_runtimes, while_served) = start_bulk(self.bulk_threads, &ended).await?;
         let seats = seats(self.listeners.len());
         for (number, (listeners, seat)) in self.listeners.into_iter().zip(seats).enumerate() {
             let worker = Worker {
                 listeners,
                 seat,
+                bulk_threads: BulkThreads::new(Arc::clone(&bulk_runtimes), number),
+                _while_served: Arc::clone(&while_served),
                 keepalive: self.keepalive,
                 stop: stop.clone(),
                 cut: cut.clone(),
@@ -190,7 +214,7 @@ impl ThreadedServer {
                 })
                 .map_err(ServeError::Thread)?;
         }
-        drop(ended);
+        drop((ended, while_served));
 
         let mut shutdown = self.shutdown.unwrap_or_else(|| Box::pin(pending()));
         let mut cutting = self.cut.unwrap_or_else(|| Box::pin(pending()));
@@ -205,6 +229,39 @@ impl ThreadedServer {
             }
         }
     }
+}
+
+/// Starts threads that carry bulk until what is given is dropped. They say so when they
+/// have `ended`.
+async fn start_bulk(
+    threads: usize,
+    ended: &mpsc::Sender<Result<(), ServeError>>,
+) -> Result<(Arc<[Handle]>, Arc<DropGuard>), ServeError> {
+    let stop = CancellationToken::new();
+    let while_served = Arc::new(stop.clone().drop_guard());
+    let mut runtimes = Vec::with_capacity(threads);
+    for number in 0..threads {
+        let (tell, told) = oneshot::channel();
+        let (stop, ended) = (stop.clone(), ended.clone());
+        thread::Builder::new()
+            .name(format!("socks-bulk-{number}"))
+            .spawn(move || {
+                let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        let _ = ended.blocking_send(Err(ServeError::Thread(error)));
+                        return;
+                    }
+                };
+                if tell.send(runtime.handle().clone()).is_ok() {
+                    runtime.block_on(stop.cancelled());
+                }
+            })
+            .map_err(ServeError::Thread)?;
+        // One that has no runtime says why.
+        runtimes.extend(told.await);
+    }
+    Ok((runtimes.into(), while_served))
 }
 
 /// A listener for each of so many threads, where `probe` listens.
@@ -230,6 +287,9 @@ fn for_each(threads: usize, probe: TcpListener) -> io::Result<Vec<TcpListener>> 
 struct Worker {
     listeners: Vec<TcpListener>,
     seat: Seat,
+    bulk_threads: BulkThreads,
+    /// Dropped last: tunnels that have moved are cut by those they belong to.
+    _while_served: Arc<DropGuard>,
     keepalive: Keepalive,
     stop: CancellationToken,
     cut: CancellationToken,
@@ -241,6 +301,7 @@ impl Worker {
     where
         S: Proxy<TcpStream> + Send + 'static,
     {
+        self.bulk_threads.clone().offer();
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(ServeError::Thread)?.block_on(async {
             let from_std = |listener| TcpAcceptor::new(listener, self.keepalive);
@@ -266,6 +327,7 @@ impl fmt::Debug for ThreadedServer {
         f.debug_struct("ThreadedServer")
             .field("local_addrs", &self.local_addrs)
             .field("threads", &self.listeners.len())
+            .field("bulk_threads", &self.bulk_threads)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
     }

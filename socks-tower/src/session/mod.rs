@@ -16,6 +16,7 @@
 //! - How sockets are kept alive: [`Keepalive`].
 //! - What the relay does to bytes besides carrying them: [`policy`].
 
+mod bulk;
 mod client_key;
 mod datagram_wrapper;
 mod datagrams;
@@ -48,6 +49,7 @@ pub(crate) mod udp;
 pub(crate) mod watch;
 mod work;
 
+pub(crate) use bulk::BulkThreads;
 pub use client_key::ClientKey;
 pub use datagram_wrapper::DatagramWrapper;
 pub(crate) use datagram_wrapper::WrapsDatagrams;
@@ -85,7 +87,7 @@ pub use states::{Accepted, Connected, Greeted, Requested, State};
 #[cfg(feature = "tls")]
 pub(crate) use stream::by_pin;
 pub use stream::{BoxStream, ClientStream, Rewind, Stream};
-pub(crate) use stream::{Wrap, take_buffered, tcp, wrap_by};
+pub(crate) use stream::{Wrap, take_buffered, tcp, tcp_mut, wrap_by};
 #[cfg(feature = "http-forward")]
 pub(crate) use timeout::TimeoutAt;
 pub(crate) use timeout::{Deadline, later, optional_timeout, second_look, timeout, timeout_at};

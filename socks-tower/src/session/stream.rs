@@ -80,6 +80,13 @@ impl BoxStream {
         }
     }
 
+    fn tcp_mut(&mut self) -> Option<&mut TcpStream> {
+        match &mut self.0 {
+            Erased::Tcp(tcp) => Some(tcp),
+            Erased::Other(_) => None,
+        }
+    }
+
     fn pin(&mut self) -> Pin<&mut dyn Stream> {
         match &mut self.0 {
             Erased::Tcp(tcp) => Pin::new(tcp),
@@ -133,6 +140,13 @@ impl<Io> ClientStream<Io> {
     /// The stream as it was, unless it is wrapped.
     pub fn get_ref(&self) -> Option<&Io> {
         match &self.0 {
+            Kind::Plain(io) => Some(io),
+            Kind::Wrapped(_) => None,
+        }
+    }
+
+    fn get_mut(&mut self) -> Option<&mut Io> {
+        match &mut self.0 {
             Kind::Plain(io) => Some(io),
             Kind::Wrapped(_) => None,
         }
@@ -229,6 +243,23 @@ pub(crate) fn tcp<Io: 'static>(io: &Io) -> Option<&TcpStream> {
         boxed.tcp()
     } else {
         io.downcast_ref::<TcpStream>()
+    }
+}
+
+/// The same, to be exchanged for another of the same connection.
+pub(crate) fn tcp_mut<Io: 'static>(io: &mut Io) -> Option<&mut TcpStream> {
+    // Asked first: what is borrowed in one arm stays borrowed in the next.
+    let io = io as &mut dyn Any;
+    if io.is::<ClientStream<TcpStream>>() {
+        io.downcast_mut::<ClientStream<TcpStream>>()?.get_mut()
+    } else if io.is::<ClientStream<BoxStream>>() {
+        io.downcast_mut::<ClientStream<BoxStream>>()?
+            .get_mut()?
+            .tcp_mut()
+    } else if io.is::<BoxStream>() {
+        io.downcast_mut::<BoxStream>()?.tcp_mut()
+    } else {
+        io.downcast_mut()
     }
 }
 

@@ -79,7 +79,7 @@ pub trait Meter: Send + Sync + 'static {
     /// The receiving side has taken `bytes` more, which are not 0.
     ///
     /// A relay says so once for each wake-up that moved something, and for
-    /// each direction, from its own task: this must be quick and must not
+    /// each direction, from the task that carries them: this must be quick and must not
     /// block. What is counted is payload, not SOCKS's own words.
     fn record(&self, direction: Direction, bytes: u64);
 }

@@ -43,7 +43,7 @@ pub trait Tap: Send + 'static {
     /// first.
     ///
     /// How they are cut is chance: a byte at a time, or all at once. It is called
-    /// in the session's task, so it must be quick and must not block.
+    /// in the task that carries them, so it must be quick and must not block.
     fn look(&mut self, direction: Direction, bytes: &[u8]) -> Look;
 }
 

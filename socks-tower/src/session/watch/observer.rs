@@ -6,7 +6,7 @@ use crate::session::{Datagrams, policy::Direction};
 /// Is told what happens to sessions, by [`ObserveLayer`](crate::middleware::ObserveLayer).
 ///
 /// Every method has a default that does nothing. They are called in the
-/// session's task, some of them under the lock of its [`Record`], so they must
+/// session's task, or that of its bytes, some of them under the lock of its [`Record`], so they must
 /// be quick, must not block and must not panic.
 ///
 /// One observer serves all sessions. Of one session the calls come in the order

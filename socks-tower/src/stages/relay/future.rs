@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -14,10 +15,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{
     flow::Flow,
     lane::Lanes,
+    moved::Moved,
     timeouts::Timeouts,
     tunnel::{LOOK, Tunnel},
 };
-use crate::session::{Connected, End, Error, Stream, Transfer, tcp};
+use crate::session::{BulkThreads, Connected, End, Error, Stream, Transfer, tcp};
 
 pin_project! {
     /// The future of [`Relay`](super::Relay): all that there is of an idle tunnel.
@@ -25,11 +27,31 @@ pin_project! {
     /// It never fails: whatever ends a tunnel is in its [`Transfer`].
     #[must_use = "futures do nothing unless polled"]
     pub struct RelayFuture<Io, Up> {
-        // Gone when it is done, and both connections with it.
-        tunnel: Option<Tunnel<Io, Up>>,
+        tunnel: Place<Io, Up>,
         // In place: a box would only add to it.
         #[pin]
         sleep: Option<Sleep>,
+    }
+}
+
+enum Place<Io, Up> {
+    Here(Tunnel<Io, Up>),
+    Elsewhere(Moved<Io, Up>),
+    /// It is done, and both connections are gone.
+    Over,
+}
+
+impl<Io: Stream, Up: Stream> Place<Io, Up> {
+    /// One that carries bulk goes to a thread for such, if there is one.
+    fn choose(&mut self) {
+        if let Self::Here(tunnel) = self
+            && tunnel.is_bulk()
+            && let Some(threads) = BulkThreads::offered()
+            && let Some(runtime) = threads.idlest()
+            && let Self::Here(tunnel) = mem::replace(self, Self::Over)
+        {
+            *self = Self::Elsewhere(Moved::to(runtime, tunnel));
+        }
     }
 }
 
@@ -54,7 +76,7 @@ impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
         let flows = (up, Flow::new(splice));
         let tunnel = Tunnel::new(client.io, upstream.io, flows, guard, timeouts, lanes);
         Self {
-            tunnel: Some(tunnel),
+            tunnel: Place::Here(tunnel),
             sleep: None,
         }
     }
@@ -65,20 +87,38 @@ impl<Io: Stream, Up: Stream> Future for RelayFuture<Io, Up> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Some(tunnel) = this.tunnel else {
-            return Poll::Pending;
-        };
-        let end = loop {
-            if let Poll::Ready(end) = tunnel.poll(cx) {
-                break end;
+        this.tunnel.choose();
+        let end = match this.tunnel {
+            Place::Here(tunnel) => ready!(poll_end(tunnel, this.sleep.as_mut(), cx)),
+            Place::Elsewhere(moved) => {
+                this.sleep.set(None);
+                let transfer = ready!(moved.poll(cx));
+                *this.tunnel = Place::Over;
+                return Poll::Ready(Ok(transfer));
             }
-            if let Some(end) = ready!(poll_clock(tunnel, this.sleep.as_mut(), cx)) {
-                break end;
-            }
+            Place::Over => return Poll::Pending,
         };
         this.sleep.set(None);
-        let transfer = this.tunnel.take().map(|tunnel| tunnel.finish(end));
-        transfer.map_or(Poll::Pending, |transfer| Poll::Ready(Ok(transfer)))
+        match mem::replace(this.tunnel, Place::Over) {
+            Place::Here(tunnel) => Poll::Ready(Ok(tunnel.finish(end))),
+            Place::Elsewhere(_) | Place::Over => Poll::Pending,
+        }
+    }
+}
+
+/// Ready when nothing more is to be carried.
+pub(super) fn poll_end<Io: Stream, Up: Stream>(
+    tunnel: &mut Tunnel<Io, Up>,
+    mut sleep: Pin<&mut Option<Sleep>>,
+    cx: &mut Context<'_>,
+) -> Poll<End> {
+    loop {
+        if let Poll::Ready(end) = tunnel.poll(cx) {
+            return Poll::Ready(end);
+        }
+        if let Some(end) = ready!(poll_clock(tunnel, sleep.as_mut(), cx)) {
+            return Poll::Ready(end);
+        }
     }
 }
 

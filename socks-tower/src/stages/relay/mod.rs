@@ -65,6 +65,10 @@
 //! that its sender is held back in turn, and is not idle. Taps are shown the first
 //! bytes, which are copied for that.
 //!
+//! Under a [`ThreadedServer`](crate::ThreadedServer), a tunnel that carries bulk moves to
+//! a thread for such, and is spliced from there on. Its session waits where it was;
+//! meters, throttles and taps are called there.
+//!
 //! `splice` can raise SIGPIPE, which Rust programs ignore unless they choose
 //! otherwise. In one that does, flows copy, and the log says so once: what is
 //! done with the signal is looked up in `/proc` before the first splice.
@@ -73,6 +77,7 @@
 mod flow;
 mod future;
 mod lane;
+mod moved;
 mod sent;
 mod service;
 mod timeouts;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream, time::Instant};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     sent,
     timeouts::{Phase, Timeouts},
 };
-use crate::session::{End, Stream, Transfer, policy::Direction, second_look, tcp};
+use crate::session::{End, Stream, Transfer, policy::Direction, second_look, tcp, tcp_mut};
 
 /// How soon a tunnel looks for what nobody tells of: a reset behind what it holds, or
 /// bytes behind an urgent mark.
@@ -24,6 +25,10 @@ use crate::session::{End, Stream, Transfer, policy::Direction, second_look, tcp}
 /// It is later than the pulse of a [`Server`](crate::Server) that new clients come to,
 /// for a timer that comes first wakes Tokio's driver.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
+
+/// In all, and in one wake-up: what carries so much keeps others waiting, and to move it
+/// costs little beside it.
+const BULK: [u64; 2] = [1024 * 1024, 64 * 1024];
 
 /// Both streams, and all that is known of the bytes between them.
 pub(super) struct Tunnel<Io, Up> {
@@ -42,6 +47,7 @@ pub(super) struct Tunnel<Io, Up> {
     cut: Option<fn(&Self)>,
     /// How often the kernel was asked to say when the rest has been sent.
     asked: u8,
+    is_bulk: bool,
     timeouts: Arc<Timeouts>,
     /// None without a policy.
     lanes: Option<Box<Lanes>>,
@@ -95,6 +101,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             broken: None,
             cut: Some(Self::reset),
             asked: 0,
+            is_bulk: false,
             timeouts,
             lanes,
             guard,
@@ -117,6 +124,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         // One look at the clock for all that this wake-up moved.
         let after = self.progress();
         if after != before {
+            self.is_bulk = after.bytes() - before.bytes() >= BULK[1];
             self.active = Instant::now();
             self.doubted = false;
         }
@@ -138,6 +146,27 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         };
         ready!(self.poll_sent(cx, broken));
         Poll::Ready(broken.reset())
+    }
+
+    /// Whether it is better off among its like, and can go there.
+    pub(super) fn is_bulk(&self) -> bool {
+        self.is_bulk
+            && self.progress().bytes() >= BULK[0]
+            && self.broken.is_none()
+            && tcp(&self.client).is_some()
+            && tcp(&self.upstream).is_some()
+    }
+
+    /// Has the runtime around us tell of its sockets, and no other.
+    pub(super) fn settle(&mut self) {
+        let sockets = [tcp_mut(&mut self.client), tcp_mut(&mut self.upstream)];
+        for socket in sockets.into_iter().flatten() {
+            let same = SockRef::from(&*socket).try_clone();
+            // Without a descriptor to spare, the other one goes on telling.
+            if let Ok(same) = same.and_then(|same| TcpStream::from_std(same.into())) {
+                *socket = same;
+            }
+        }
     }
 
     fn poll_up(&mut self, cx: &mut Context<'_>) {
@@ -384,4 +413,10 @@ struct Progress {
     up: u64,
     down: u64,
     ended: [bool; 2],
+}
+
+impl Progress {
+    fn bytes(&self) -> u64 {
+        self.up + self.down
+    }
 }

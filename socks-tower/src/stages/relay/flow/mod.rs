@@ -13,7 +13,7 @@ use std::{
 
 use self::pipe::Pipe;
 use super::lane::{Allowance, Fate, Lane};
-use crate::session::{Stream, give_way, tcp};
+use crate::session::{BulkThreads, Stream, give_way, tcp};
 
 /// Reads in a row before the other direction, and other tasks, have their turn.
 const READS: usize = 16;
@@ -233,7 +233,9 @@ impl Flow {
             }
             // There may be much more where this came from, which nobody would see.
             let is_bulk = rest.len() == most && most >= splice::LEAST;
-            self.splicing |= self.may_splice && is_bulk && fate == Fate::Passes;
+            let is_spliced = self.may_splice && is_bulk && fate == Fate::Passes;
+            // One that is about to move needs no pipe of a thread that it leaves.
+            self.splicing |= is_spliced && !BulkThreads::are_offered();
             while !rest.is_empty() {
                 let Poll::Ready(taken) = self.poll_write(cx, destination, rest) else {
                     self.held = Held::new(rest.into());

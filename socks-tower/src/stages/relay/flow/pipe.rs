@@ -16,6 +16,8 @@ use rustix::{
     pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice},
 };
 
+use crate::session::BulkThreads;
+
 /// Bytes that a pipe is to hold, best first. An ordinary user is granted about
 /// 64 pipes of the first size, and after them some smaller ones.
 const SIZES: [usize; 2] = [1024 * 1024, 256 * 1024];
@@ -162,8 +164,9 @@ impl Pipe {
 impl Drop for Pipe {
     fn drop(&mut self) {
         // What is left in it is some session's, and must never reach another:
-        // such a pipe is closed.
-        if let Some(ends) = self.ends.take().filter(|_| self.filled == 0) {
+        // such a pipe is closed. So is one of a tunnel that another thread cuts.
+        let keeps = self.filled == 0 && !BulkThreads::are_offered();
+        if let Some(ends) = self.ends.take().filter(|_| keeps) {
             let _ = POOL.try_with(|pool| pool.try_borrow_mut().map(|mut pool| pool.keep(ends)));
         }
     }
