@@ -72,7 +72,7 @@ impl<Io: Stream, Up: Stream> RelayFuture<Io, Up> {
         if lanes.as_ref().is_some_and(|lanes| lanes.holds_early()) {
             up.hold_back();
         }
-        let guard = upstream.guard.map(SyncWrapper::into_inner);
+        let guard = upstream.guard.map(SyncWrapper::into_inner).map(Box::new);
         let flows = (up, Flow::new(splice));
         let tunnel = Tunnel::new(client.io, upstream.io, flows, guard, timeouts, lanes);
         Self {

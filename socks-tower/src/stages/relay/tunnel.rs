@@ -37,8 +37,8 @@ pub(super) struct Tunnel<Io, Up> {
     up: Flow,
     down: Flow,
     started: Instant,
-    /// When something last moved, or a side broke.
-    active: Instant,
+    /// When something last moved, or a side broke: nanoseconds after the start.
+    active: u64,
     /// Its silence was not believed, once.
     doubted: bool,
     broken: Option<Side>,
@@ -53,8 +53,11 @@ pub(super) struct Tunnel<Io, Up> {
     lanes: Option<Box<Lanes>>,
     /// Dropped last: by then both connections are gone.
     #[expect(dead_code, reason = "held for its drop")]
-    guard: Option<Box<dyn Any + Send>>,
+    guard: Option<Box<Guard>>,
 }
+
+/// Whatever it is. In a box of its own, for few tunnels have one.
+pub(super) type Guard = Box<dyn Any + Send>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
@@ -85,7 +88,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         client: Io,
         upstream: Up,
         (up, down): (Flow, Flow),
-        guard: Option<Box<dyn Any + Send>>,
+        guard: Option<Box<Guard>>,
         timeouts: Arc<Timeouts>,
         lanes: Option<Box<Lanes>>,
     ) -> Self {
@@ -96,7 +99,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             up,
             down,
             started: now,
-            active: now,
+            active: 0,
             doubted: false,
             broken: None,
             cut: Some(Self::reset),
@@ -125,8 +128,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         let after = self.progress();
         if after != before {
             self.is_bulk = after.bytes() - before.bytes() >= BULK[1];
-            self.active = Instant::now();
-            self.doubted = false;
+            self.is_active();
         }
         if let Some(lanes) = &self.lanes {
             lanes.record(Direction::Up, after.up - before.up);
@@ -146,6 +148,17 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         };
         ready!(self.poll_sent(cx, broken));
         Poll::Ready(broken.reset())
+    }
+
+    fn is_active(&mut self) {
+        let since = self.started.elapsed().as_nanos();
+        // The end of 584 years.
+        self.active = u64::try_from(since).unwrap_or(u64::MAX);
+        self.doubted = false;
+    }
+
+    fn last_active(&self) -> Instant {
+        self.started + Duration::from_nanos(self.active)
     }
 
     /// Whether it is better off among its like, and can go there.
@@ -221,8 +234,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             return;
         }
         self.broken = Some(side);
-        self.active = Instant::now();
-        self.doubted = false;
+        self.is_active();
         match side {
             Side::Client => self.down.abandon(),
             Side::Upstream => self.up.abandon(),
@@ -247,7 +259,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
     /// When to look whether a source has more than it has told of, if it may.
     pub(super) fn unsure_until(&self) -> Option<Instant> {
         let is_unsure = self.up.is_unsure() || self.down.is_unsure();
-        is_unsure.then(|| self.active + LOOK)
+        is_unsure.then(|| self.last_active() + LOOK)
     }
 
     /// Looks for what nobody tells of. True if the tunnel is to be polled for it.
@@ -299,7 +311,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
     }
 
     fn next_question(&self) -> Instant {
-        self.active + sent::INTERVAL * u32::from(self.asked)
+        self.last_active() + sent::INTERVAL * u32::from(self.asked)
     }
 
     /// When the tunnel is to end if nothing moves, and why.
@@ -315,7 +327,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             Phase::Broken(_) => None,
         };
         self.timeouts
-            .deadline(phase, self.started, self.active, held)
+            .deadline(phase, self.started, self.last_active(), held)
     }
 
     /// When to look again, if a silence that is up at `at` is not to be believed

@@ -38,20 +38,19 @@ const MAX_IDLE: usize = 8;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A pipe on loan. It goes back to the pool when it is dropped, if it is empty.
+///
+/// None once it is dropped. In a box, for most flows never have any.
 #[derive(Debug)]
-pub(super) struct Pipe {
-    /// None once it is dropped.
-    ends: Option<Ends>,
-    /// Bytes in it: exact, since they pass through [`fill`](Self::fill) and
-    /// [`drain`](Self::drain) alone.
-    filled: u32,
-}
+pub(super) struct Pipe(Option<Box<Ends>>);
 
 #[derive(Debug)]
 struct Ends {
     read: OwnedFd,
     write: OwnedFd,
     size: u32,
+    /// Bytes in it: exact, since they pass through [`Pipe::fill`] and [`Pipe::drain`]
+    /// alone.
+    filled: u32,
     _live: Live,
 }
 
@@ -65,7 +64,8 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 static REFUSED: AtomicBool = AtomicBool::new(false);
 
 struct Pool {
-    idle: Vec<Ends>,
+    #[expect(clippy::vec_box, reason = "they are lent as boxes")]
+    idle: Vec<Box<Ends>>,
     refused: Option<Instant>,
 }
 
@@ -83,14 +83,11 @@ impl Pipe {
             return None;
         }
         let ends = POOL.try_with(|pool| pool.try_borrow_mut().ok()?.lend());
-        ends.ok().flatten().map(|ends| Self {
-            ends: Some(ends),
-            filled: 0,
-        })
+        ends.ok().flatten().map(|ends| Self(Some(ends)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.filled == 0
+        self.0.as_ref().is_none_or(|ends| ends.filled == 0)
     }
 
     /// Moves what `source` has into the pipe, which is empty, up to `most`
@@ -101,7 +98,7 @@ impl Pipe {
     ///
     /// The source's.
     pub(super) fn fill(&mut self, source: impl AsFd, most: usize) -> io::Result<Option<u32>> {
-        let Some(ends) = &self.ends else {
+        let Some(ends) = &mut self.0 else {
             return Ok(None);
         };
         // The pipe is not what is full, so it is the source that would block.
@@ -114,7 +111,7 @@ impl Pipe {
             }
             moved => moved?,
         };
-        self.filled += moved;
+        ends.filled += moved;
         Ok(Some(moved))
     }
 
@@ -126,17 +123,17 @@ impl Pipe {
     /// The destination's. [`io::ErrorKind::WouldBlock`] alone says that it is
     /// full: a signal, too, leaves some in the pipe.
     pub(super) fn drain(&mut self, destination: impl AsFd) -> io::Result<Option<u32>> {
-        let Some(ends) = &self.ends else {
+        let Some(ends) = &mut self.0 else {
             return Ok(Some(0));
         };
-        let moved = match shift(&ends.read, destination, self.filled) {
+        let moved = match shift(&ends.read, destination, ends.filled) {
             Err(errno) if is_refusal(errno) => {
                 give_up(errno);
                 return Ok(None);
             }
             moved => moved?,
         };
-        self.filled = self.filled.saturating_sub(moved);
+        ends.filled = ends.filled.saturating_sub(moved);
         Ok(Some(moved))
     }
 
@@ -147,16 +144,19 @@ impl Pipe {
     /// The system's, and [`io::ErrorKind::UnexpectedEof`] if less is in it than
     /// went in.
     pub(super) fn take(&mut self) -> io::Result<Box<[u8]>> {
-        let mut bytes = vec![0; self.filled as usize].into_boxed_slice();
+        let Some(ends) = &mut self.0 else {
+            return Ok(Box::default());
+        };
+        let mut bytes = vec![0; ends.filled as usize].into_boxed_slice();
         let mut rest = &mut *bytes;
-        while let (Some(ends), false) = (&self.ends, rest.is_empty()) {
+        while !rest.is_empty() {
             let len = retry_on_intr(|| read(&ends.read, &mut *rest))?;
             if len == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             rest = rest.get_mut(len..).unwrap_or_default();
         }
-        self.filled = 0;
+        ends.filled = 0;
         Ok(bytes)
     }
 }
@@ -165,8 +165,8 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         // What is left in it is some session's, and must never reach another:
         // such a pipe is closed. So is one of a tunnel that another thread cuts.
-        let keeps = self.filled == 0 && !BulkThreads::are_offered();
-        if let Some(ends) = self.ends.take().filter(|_| keeps) {
+        let keeps = self.is_empty() && !BulkThreads::are_offered();
+        if let Some(ends) = self.0.take().filter(|_| keeps) {
             let _ = POOL.try_with(|pool| pool.try_borrow_mut().map(|mut pool| pool.keep(ends)));
         }
     }
@@ -226,19 +226,19 @@ fn handles_sigpipe(status: &str) -> bool {
 }
 
 impl Pool {
-    fn lend(&mut self) -> Option<Ends> {
+    fn lend(&mut self) -> Option<Box<Ends>> {
         if let Some(ends) = self.idle.pop() {
             return Some(ends);
         }
         if self.refused.is_some_and(|at| at.elapsed() < RETRY) {
             return None;
         }
-        let ends = Ends::new();
+        let ends = Ends::new().map(Box::new);
         self.refused = ends.is_none().then(Instant::now);
         ends
     }
 
-    fn keep(&mut self, ends: Ends) {
+    fn keep(&mut self, ends: Box<Ends>) {
         if self.idle.len() < MAX_IDLE {
             self.idle.push(ends);
         }
@@ -259,6 +259,7 @@ impl Ends {
             read,
             write,
             size,
+            filled: 0,
             _live: live,
         })
     }
@@ -317,9 +318,8 @@ mod tests {
             assert_eq!(pipe.fill(&b, MANY).unwrap(), Some(14));
             if taken {
                 // A part of it is.
-                let ends = pipe.ends.as_ref().unwrap();
-                let moved = shift(&ends.read, &b, 3).unwrap();
-                pipe.filled -= moved;
+                let ends = pipe.0.as_mut().unwrap();
+                ends.filled -= shift(&ends.read, &b, 3).unwrap();
             }
             drop(pipe);
             assert_eq!(idle(), 0);
