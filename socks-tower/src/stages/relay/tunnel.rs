@@ -26,6 +26,10 @@ use crate::session::{End, Stream, Transfer, policy::Direction, second_look, tcp,
 /// for a timer that comes first wakes Tokio's driver.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
+/// Bytes each way after which it is another's turn: a fraction of a millisecond's worth;
+/// and where nobody waits for a small answer, as many as cost least.
+const BURSTS: [u64; 2] = [1024 * 1024, 4 * 1024 * 1024];
+
 /// In all, and in one wake-up: what carries so much keeps others waiting, and to move it
 /// costs little beside it.
 const BULK: [u64; 2] = [1024 * 1024, 64 * 1024];
@@ -48,6 +52,8 @@ pub(super) struct Tunnel<Io, Up> {
     /// How often the kernel was asked to say when the rest has been sent.
     asked: u8,
     is_bulk: bool,
+    /// It is on a thread for such.
+    is_among_bulk: bool,
     timeouts: Arc<Timeouts>,
     /// None without a policy.
     lanes: Option<Box<Lanes>>,
@@ -105,6 +111,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             cut: Some(Self::reset),
             asked: 0,
             is_bulk: false,
+            is_among_bulk: false,
             timeouts,
             lanes,
             guard,
@@ -170,8 +177,10 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             && tcp(&self.upstream).is_some()
     }
 
-    /// Has the runtime around us tell of its sockets, and no other.
+    /// Has the runtime around us, which is one for bulk, tell of its sockets, and no
+    /// other.
     pub(super) fn settle(&mut self) {
+        self.is_among_bulk = true;
         let sockets = [tcp_mut(&mut self.client), tcp_mut(&mut self.upstream)];
         for socket in sockets.into_iter().flatten() {
             let same = SockRef::from(&*socket).try_clone();
@@ -182,18 +191,28 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         }
     }
 
+    fn burst(&self) -> u64 {
+        let [usual, among_bulk] = BURSTS;
+        if self.is_among_bulk {
+            among_bulk
+        } else {
+            usual
+        }
+    }
+
     fn poll_up(&mut self, cx: &mut Context<'_>) {
         if self.up.has_ended() {
             return;
         }
         let fin = self.passes_fin(self.down.has_ended(), tcp(&self.upstream).is_some());
+        let burst = self.burst();
         let mut lanes = self.lanes.as_deref_mut();
         if lanes.as_mut().is_some_and(|lanes| !lanes.admit_early()) {
             return;
         }
         let lane = Lane::new(lanes, Direction::Up);
         let (client, upstream) = (&mut self.client, &mut self.upstream);
-        match self.up.poll(cx, client, upstream, fin, lane) {
+        match self.up.poll(cx, client, upstream, fin, burst, lane) {
             Poll::Ready(Err(Broken::Source)) => self.broke(Side::Client),
             Poll::Ready(Err(Broken::Destination)) => self.broke(Side::Upstream),
             Poll::Ready(Ok(())) | Poll::Pending => {}
@@ -205,9 +224,10 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             return;
         }
         let fin = self.passes_fin(self.up.has_ended(), tcp(&self.client).is_some());
+        let burst = self.burst();
         let lane = Lane::new(self.lanes.as_deref_mut(), Direction::Down);
         let (client, upstream) = (&mut self.client, &mut self.upstream);
-        match self.down.poll(cx, upstream, client, fin, lane) {
+        match self.down.poll(cx, upstream, client, fin, burst, lane) {
             Poll::Ready(Err(Broken::Source)) => self.broke(Side::Upstream),
             Poll::Ready(Err(Broken::Destination)) => self.broke(Side::Client),
             Poll::Ready(Ok(())) | Poll::Pending => {}

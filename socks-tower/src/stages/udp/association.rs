@@ -178,12 +178,14 @@ impl<J: Judge> Association<J> {
     }
 
     fn poll_with(&mut self, cx: &mut Context<'_>, batch: &mut Batch) {
+        let (mut up, mut down) = (true, true);
         for _ in 0..ROUNDS {
-            // In this order: what opens a socket comes before it is read.
-            let mut moved = self.poll_lookups(cx);
-            moved |= self.poll_up(cx, batch);
-            moved |= self.poll_down(cx, batch);
-            if !moved {
+            // In this order: what opens a socket comes before it is read. One that had
+            // nothing tells of what comes.
+            let found = self.poll_lookups(cx);
+            up = up && self.poll_up(cx, batch);
+            down = (down || up || found) && self.poll_down(cx, batch);
+            if !(up || down || found) {
                 return;
             }
         }

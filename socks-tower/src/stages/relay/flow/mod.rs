@@ -18,9 +18,6 @@ use crate::session::{BulkThreads, Stream, give_way, tcp};
 /// Reads in a row before the other direction, and other tasks, have their turn.
 const READS: usize = 16;
 
-/// Bytes after which it is their turn as well: a fraction of a millisecond's worth.
-const BURST: u64 = 1024 * 1024;
-
 /// Bytes on their way from one stream, the source, to the other.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -145,7 +142,7 @@ impl Flow {
     /// is another's turn. Ready once the source's end has been passed on,
     /// silently if not `pass_fin`.
     ///
-    /// No more is read than `lane` grants. What is held waits for the
+    /// It is another's turn after `burst` bytes too. No more is read than `lane` grants. What is held waits for the
     /// destination alone.
     ///
     /// When the source breaks, all that it sent before has been written: poll
@@ -156,9 +153,10 @@ impl Flow {
         source: &mut S,
         destination: &mut D,
         pass_fin: bool,
+        burst: u64,
         mut lane: Lane<'_>,
     ) -> Poll<Result<(), Broken>> {
-        let burst = self.bytes + BURST;
+        let burst = self.bytes + burst;
         for _ in 0..READS {
             ready!(self.poll_write_held(cx, destination))?;
             match self.state {
@@ -380,7 +378,7 @@ mod tests {
         let mut poll = |flow: &mut Flow| {
             let mut cx = Context::from_waker(std::task::Waker::noop());
             let lane = Lane::new(None, Direction::Up);
-            flow.poll(&mut cx, &mut near, &mut far, true, lane)
+            flow.poll(&mut cx, &mut near, &mut far, true, 1024, lane)
                 .is_pending()
         };
 
