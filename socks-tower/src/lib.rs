@@ -126,7 +126,7 @@
 //! A close is a reset where the client has sent what nobody has read: before the
 //! first stage, once its greeting has come.
 //!
-//! With all of them but TLS, the PROXY protocol and HTTP, a connection costs 1.11
+//! With all of them but TLS, the PROXY protocol and HTTP, a connection costs 1.10
 //! times the CPU that it does with none: measured side by side, as the
 //! benchmarks' README says.
 //!

@@ -409,8 +409,8 @@ impl Default for Config {
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Runtime {
-    /// Each thread keeps its sessions: fewest system calls. On Linux; elsewhere that is
-    /// one thread
+    /// Each thread keeps its sessions, but for bulk, which as many more carry: fewest
+    /// system calls. On Linux; elsewhere that is one thread
     #[cfg_attr(target_os = "linux", default)]
     PerThread,
     /// Sessions move to where there is time for them
