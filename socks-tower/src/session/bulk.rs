@@ -27,13 +27,14 @@ impl BulkThreads {
         OFFERED.set(Some(self).filter(|it| !it.runtimes.is_empty()));
     }
 
-    /// Those that this thread has been offered.
+    /// Those that this thread has been offered; none if it is ending.
     pub(crate) fn offered() -> Option<Self> {
-        OFFERED.with_borrow(Clone::clone)
+        OFFERED.try_with(|it| it.borrow().clone()).ok().flatten()
     }
 
+    /// Asked in a drop too, and so where the thread is ending.
     pub(crate) fn are_offered() -> bool {
-        OFFERED.with_borrow(Option::is_some)
+        OFFERED.try_with(|it| it.borrow().is_some()) == Ok(true)
     }
 
     /// The one that has fewest tunnels.

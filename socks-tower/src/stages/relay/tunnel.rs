@@ -26,13 +26,17 @@ use crate::session::{End, Stream, Transfer, policy::Direction, second_look, tcp,
 /// for a timer that comes first wakes Tokio's driver.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
-/// Bytes each way after which it is another's turn: a fraction of a millisecond's worth;
-/// and where nobody waits for a small answer, as many as cost least.
-const BURSTS: [u64; 2] = [1024 * 1024, 4 * 1024 * 1024];
+/// Bytes each way after which it is another's turn: a fraction of a millisecond's worth.
+const BURST: u64 = 1024 * 1024;
 
-/// In all, and in one wake-up: what carries so much keeps others waiting, and to move it
-/// costs little beside it.
-const BULK: [u64; 2] = [1024 * 1024, 64 * 1024];
+/// The same where nobody waits for a small answer: as many as cost least.
+const BURST_AMONG_BULK: u64 = 4 * 1024 * 1024;
+
+/// What brings so many bytes in one wake-up keeps others waiting.
+const BULK: u64 = 64 * 1024;
+
+/// To move a tunnel costs little beside so many bytes that it has carried.
+const WORTH_MOVING: u64 = 1024 * 1024;
 
 /// Both streams, and all that is known of the bytes between them.
 pub(super) struct Tunnel<Io, Up> {
@@ -134,8 +138,8 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         // One look at the clock for all that this wake-up moved.
         let after = self.progress();
         if after != before {
-            self.is_bulk = after.bytes() - before.bytes() >= BULK[1];
-            self.is_active();
+            self.is_bulk = after.bytes() - before.bytes() >= BULK;
+            self.set_active();
         }
         if let Some(lanes) = &self.lanes {
             lanes.record(Direction::Up, after.up - before.up);
@@ -157,7 +161,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
         Poll::Ready(broken.reset())
     }
 
-    fn is_active(&mut self) {
+    fn set_active(&mut self) {
         let since = self.started.elapsed().as_nanos();
         // The end of 584 years.
         self.active = u64::try_from(since).unwrap_or(u64::MAX);
@@ -171,7 +175,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
     /// Whether it is better off among its like, and can go there.
     pub(super) fn is_bulk(&self) -> bool {
         self.is_bulk
-            && self.progress().bytes() >= BULK[0]
+            && self.progress().bytes() >= WORTH_MOVING
             && self.broken.is_none()
             && tcp(&self.client).is_some()
             && tcp(&self.upstream).is_some()
@@ -192,11 +196,10 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
     }
 
     fn burst(&self) -> u64 {
-        let [usual, among_bulk] = BURSTS;
         if self.is_among_bulk {
-            among_bulk
+            BURST_AMONG_BULK
         } else {
-            usual
+            BURST
         }
     }
 
@@ -254,7 +257,7 @@ impl<Io: Stream, Up: Stream> Tunnel<Io, Up> {
             return;
         }
         self.broken = Some(side);
-        self.is_active();
+        self.set_active();
         match side {
             Side::Client => self.down.abandon(),
             Side::Upstream => self.up.abandon(),
