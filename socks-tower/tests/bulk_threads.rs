@@ -185,6 +185,32 @@ async fn moved(server: &Running) -> (TcpStream, TcpStream) {
     (client, target)
 }
 
+/// How nice the threads of this process are whose names begin so, by their `stat`.
+#[cfg(target_os = "linux")]
+fn niceness_of(name: &str) -> HashSet<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // A thread of another test may be gone by now.
+    let stats =
+        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+    let niceness = |stat: String| {
+        let (before, after) = stat.rsplit_once(") ").unwrap();
+        let is_named = before.split_once('(').unwrap().1.starts_with(name);
+        is_named.then(|| after.split(' ').nth(16).unwrap().parse().unwrap())
+    };
+    stats.filter_map(niceness).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn threads_for_bulk_are_nicer_by_what_is_set_and_others_are_not() {
+    let own = rustix::process::getpriority_process(None).unwrap();
+    // In no other test.
+    let server = run(Relay::new(), |it| it.with_bulk_niceness(3));
+    let _tunnel = moved(&server).await;
+    assert!(niceness_of("socks-bulk-").contains(&(own + 3)));
+    assert_eq!(niceness_of("socks-0"), HashSet::from([own]));
+}
+
 async fn assert_reset(mut stream: TcpStream) {
     let heard = timeout(LONG, stream.read(&mut [0; 16])).await.unwrap();
     assert_eq!(heard.unwrap_err().kind(), ErrorKind::ConnectionReset);

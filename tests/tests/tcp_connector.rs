@@ -5,6 +5,7 @@ use std::{
     error::Error as _,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     time::Duration,
 };
 
@@ -96,6 +97,24 @@ async fn a_refusal_is_the_cause() {
     let error = error.unwrap_err();
     assert_eq!(error.to_string(), format!("connect to {addr}"));
     assert_eq!(cause(&error), io::ErrorKind::ConnectionRefused);
+}
+
+/// The system tries again after a second.
+#[tokio::test]
+async fn a_dial_that_finds_no_room_goes_on_once_there_is_some() {
+    let (listener, addr, queued) = full().await;
+    let mut dial = pin!(TcpConnector::new().oneshot(request(&[addr])));
+    tokio::select! {
+        biased;
+        dialled = &mut dial => panic!("{dialled:?}"),
+        () = tokio::task::yield_now() => {}
+    }
+    for _ in &queued {
+        listener.accept().await.unwrap();
+    }
+    let stream = dial.await.unwrap();
+    let (_, peer) = listener.accept().await.unwrap();
+    assert_eq!(peer, stream.local_addr().unwrap());
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use crate::session::{BoxStream, Sealed, Stream, WrapsDatagrams, tcp};
 pub struct Outbound<Io> {
     /// The stream.
     pub io: Io,
-    /// Its local address, which the client hears as BND.ADDR.
-    pub local_addr: Option<SocketAddr>,
+    /// Where the stream cannot say it.
+    pub(crate) local_addr: Option<SocketAddr>,
     pub(crate) guard: Option<Guard>,
     /// None of a tunnel.
     pub(crate) bound: Option<Box<Bound>>,
@@ -38,10 +38,9 @@ pub(crate) type Guard = SyncWrapper<Box<dyn Any + Send>>;
 impl<Io: Stream> Outbound<Io> {
     /// The local address is known if the stream is plain TCP.
     pub fn new(io: Io) -> Self {
-        let local_addr = tcp(&io).and_then(|tcp| tcp.local_addr().ok());
         Self {
             io,
-            local_addr,
+            local_addr: None,
             guard: None,
             bound: None,
         }
@@ -52,6 +51,13 @@ impl<Io: Stream> Outbound<Io> {
     pub fn with_local_addr(mut self, addr: SocketAddr) -> Self {
         self.local_addr = Some(addr);
         self
+    }
+
+    /// Its local address, which the client hears as BND.ADDR: what has been set, or what
+    /// the system says of a plain TCP socket, which it is asked each time.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr.or_else(|| tcp(&self.io)?.local_addr().ok())
     }
 
     /// Holds `guard` until the tunnel ends: a permit that counts live tunnels,
@@ -93,8 +99,8 @@ impl<Io: Stream> Outbound<Io> {
     /// [`Policy`](crate::Policy) is for.
     pub fn map_io<New: Stream>(self, wrap: impl FnOnce(Io) -> New) -> Outbound<New> {
         Outbound {
+            local_addr: self.local_addr(),
             io: wrap(self.io),
-            local_addr: self.local_addr,
             guard: self.guard,
             bound: self.bound,
         }

@@ -81,7 +81,8 @@ where
                 return Err(client.refuse(error).await);
             }
         };
-        if upstream.local_addr.map(|addr| addr.port()) == Some(request.target.port)
+        let local_addr = upstream.local_addr();
+        if local_addr.map(|addr| addr.port()) == Some(request.target.port)
             && let Some(tcp) = tcp(&upstream.io)
             && let Err(itself) = not_to_itself(tcp)
         {
@@ -89,9 +90,7 @@ where
             let error = Error::of_work(ErrorKind::Connect, itself.into());
             return Err(client.refuse(error).await);
         }
-        let bound = upstream
-            .local_addr
-            .map_or(Target::UNSPECIFIED, Target::from);
+        let bound = local_addr.map_or(Target::UNSPECIFIED, Target::from);
         client.grant(&bound).await?;
         request.session.watch.established(tcp(&upstream.io));
         Ok(Connected {

@@ -77,16 +77,17 @@ impl Leasing {
 
     fn anew(&self, outbound: Outbound<BoxStream>) -> Outbound<BoxStream> {
         let peer = outbound.tcp().and_then(|tcp| tcp.peer_addr().ok());
+        let local_addr = outbound.local_addr();
         match peer.map(canonical) {
             Some(peer)
                 if self.permitted.addrs().contains(&peer)
                     // One to itself is told from others by whoever sees the socket.
-                    && outbound.local_addr.map(canonical) != Some(peer) =>
+                    && local_addr.map(canonical) != Some(peer) =>
             {
                 self.lease(Idle {
                     io: outbound.io,
                     guard: outbound.guard,
-                    local_addr: outbound.local_addr,
+                    local_addr,
                     peer,
                 })
             }

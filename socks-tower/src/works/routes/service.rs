@@ -155,7 +155,7 @@ mod tests {
     /// The number of the connector that was taken; none if the target is denied.
     async fn taken(routes: impl Connector<Request>, request: Request) -> Option<u8> {
         match routes.run(request).await {
-            Ok(response) => match response.into_outbound().local_addr.unwrap().ip() {
+            Ok(response) => match response.into_outbound().local_addr().unwrap().ip() {
                 std::net::IpAddr::V4(ip) => Some(ip.octets()[3]),
                 std::net::IpAddr::V6(_) => unreachable!(),
             },
@@ -302,7 +302,7 @@ mod tests {
             .oneshot(request(Session::new(), "a.example:80"));
         let plain = plain.await.unwrap();
         let local = plain.tcp().unwrap().local_addr().unwrap();
-        assert_eq!(plain.local_addr, Some(local));
+        assert_eq!(plain.local_addr(), Some(local));
 
         let other = routes.oneshot(request(Session::new(), "a.example:81"));
         assert!(other.await.unwrap().tcp().is_none());

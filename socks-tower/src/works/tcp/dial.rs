@@ -126,20 +126,37 @@ fn open(addr: SocketAddr, options: &Options, way: &Way) -> io::Result<Socket> {
 
 /// What Tokio's own does, but for the system call that asks whether it worked:
 /// the event has said so.
+///
+/// What listens on this machine has answered by the time that `connect` returns, and
+/// to ask again costs less than to wait for the event.
 #[cfg(target_os = "linux")]
 fn connect(socket: Socket, addr: SocketAddr) -> io::Result<Connecting> {
+    let is_connected = ask(&socket, addr)? || addr.ip().is_loopback() && ask(&socket, addr)?;
+    // Only now: a socket that nobody has connected counts as hung up.
+    let stream = Some(TcpStream::from_std(socket.into())?);
+    Ok(Connecting {
+        stream,
+        is_connected,
+    })
+}
+
+/// Whether it is connected already.
+#[cfg(target_os = "linux")]
+fn ask(socket: &Socket, addr: SocketAddr) -> io::Result<bool> {
     use rustix::io::Errno;
 
-    match rustix::net::connect(&socket, &addr) {
-        Ok(()) | Err(Errno::INPROGRESS) => {}
-        Err(error) => return Err(error.into()),
+    match rustix::net::connect(socket, &addr) {
+        Ok(()) | Err(Errno::ISCONN) => Ok(true),
+        Err(Errno::INPROGRESS | Errno::ALREADY) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    // Only now: a socket that nobody has connected counts as hung up.
-    Ok(Connecting(Some(TcpStream::from_std(socket.into())?)))
 }
 
 #[cfg(target_os = "linux")]
-struct Connecting(Option<TcpStream>);
+struct Connecting {
+    stream: Option<TcpStream>,
+    is_connected: bool,
+}
 
 #[cfg(target_os = "linux")]
 impl Future for Connecting {
@@ -150,19 +167,21 @@ impl Future for Connecting {
         use std::task::ready;
         use tokio::io::Interest;
 
-        let Some(stream) = &self.0 else {
+        let Some(stream) = &self.stream else {
             return Poll::Pending;
         };
-        ready!(stream.poll_write_ready(cx))?;
-        // If the event says that there is an error to ask for.
-        match stream.try_io(Interest::ERROR, || stream.take_error()) {
-            Ok(Some(error)) => return Poll::Ready(Err(error)),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                return Poll::Ready(Err(error));
+        if !self.is_connected {
+            ready!(stream.poll_write_ready(cx))?;
+            // If the event says that there is an error to ask for.
+            match stream.try_io(Interest::ERROR, || stream.take_error()) {
+                Ok(Some(error)) => return Poll::Ready(Err(error)),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                _ => {}
             }
-            _ => {}
         }
-        self.0
+        self.stream
             .take()
             .map_or(Poll::Pending, |stream| Poll::Ready(Ok(stream)))
     }

@@ -9,12 +9,17 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+#[cfg(target_os = "linux")]
+use rustix::net::SendFlags;
 use socks_core::{
     Decode, Decoded, Target,
     client::{Client, Event, Offer},
     v5::{self, Command, Method},
 };
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, ReadBuf},
+    net::TcpStream,
+};
 
 use super::{UpstreamError, UpstreamFailure, method::NOBODY_S};
 use crate::session::{Stream, tcp};
@@ -92,7 +97,7 @@ impl Words {
         }
         while let Some(rest @ [_, ..]) = self.out.get(self.written..) {
             // Most often it is a socket that takes it at once, which costs less to ask.
-            let written = match tcp(&*io).map(|tcp| tcp.try_write(rest)) {
+            let written = match tcp(&*io).map(|tcp| send_now(tcp, rest)) {
                 None => io.as_mut().poll_write(cx, rest),
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     io.as_mut().poll_write(cx, rest)
@@ -111,6 +116,17 @@ impl Words {
         self.written = 0;
         Poll::Ready(Ok(()))
     }
+}
+
+/// Writes to a socket of which no event need have said that it is connected.
+#[cfg(target_os = "linux")]
+fn send_now(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(tcp, bytes, SendFlags::NOSIGNAL)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send_now(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    tcp.try_write(bytes)
 }
 
 /// What a proxy says that takes more than the client.

@@ -64,12 +64,11 @@ impl<C: Connector<Request>> Service<Request> for TlsConnector<C> {
                 Host::Ip(ip) => ServerName::from(*ip),
                 Host::Name(name) => ServerName::try_from(name.as_str().to_owned())?,
             };
+            let outbound = inner.run(request).await?.into_outbound();
+            let local_addr = outbound.local_addr();
             let Outbound {
-                io,
-                local_addr,
-                guard,
-                bound,
-            } = inner.run(request).await?.into_outbound();
+                io, guard, bound, ..
+            } = outbound;
             let io = tokio_rustls::TlsConnector::from(config)
                 .connect(name, io)
                 .await?;

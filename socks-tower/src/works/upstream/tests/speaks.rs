@@ -260,7 +260,7 @@ async fn a_stream_s_address_and_guard_pass_through() {
     });
     let connector = Socks5Connector::new(target(PROXY), inner);
     let upstream = connector.run(to("example.com:80")).await.unwrap();
-    assert_eq!(upstream.local_addr, Some("192.0.2.9:7".parse().unwrap()));
+    assert_eq!(upstream.local_addr(), Some("192.0.2.9:7".parse().unwrap()));
     assert!(upstream.guard.is_some());
 }
 
