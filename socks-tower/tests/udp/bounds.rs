@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use socks_tower::{
     BoxError, DomainName, Pinned, Request, Target, UdpAssociate, Work, session::DropReason,
 };
@@ -151,6 +151,15 @@ async fn the_table_holds_its_bound_and_evicts_the_longest_idle() {
     );
 }
 
+/// A socket that others may share its port with.
+fn shared(addr: SocketAddr) -> UdpSocket {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.bind(&addr.into()).unwrap();
+    UdpSocket::from_std(socket.into()).unwrap()
+}
+
 /// Of 1,500 peers, as a BitTorrent client has, all that were sent to, how many
 /// may answer.
 async fn heard(
@@ -161,8 +170,9 @@ async fn heard(
     let kept = echo("127.0.0.1").await;
     let mut proxy = Proxy::start(associate).await;
     let client = Client::new(&proxy).await;
-    // It has the port of all of them at first. Each has a socket in its turn.
-    let all = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+    // It has the port of all of them, so that nobody else is given it. Each has a socket
+    // in its turn.
+    let all = shared(SocketAddr::from(([0, 0, 0, 0], 0)));
     let port = all.local_addr().unwrap().port();
     let peer = |number: u16| {
         let [high, low] = number.to_be_bytes();
@@ -174,9 +184,8 @@ async fn heard(
         let (_, from) = all.recv_from(&mut [0; 16]).await.unwrap();
         outward = Some(from);
     }
-    drop(all);
     for number in 0..PEERS {
-        let socket = UdpSocket::bind(peer(number)).await.unwrap();
+        let socket = shared(peer(number));
         socket.send_to(b"hello", outward.unwrap()).await.unwrap();
         if number % 50 == 0 {
             // Keeps us from being faster than the relay.

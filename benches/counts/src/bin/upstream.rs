@@ -1,5 +1,6 @@
-//! What it takes to dial a SOCKS5 proxy and to be let through: ours, hyper-util's
-//! connector and tokio-socks, each on the same loopback, to the same script.
+//! What it takes to dial a SOCKS5 proxy and to be let through: our connector, our
+//! handshake on a socket of Tokio's, hyper-util's connector and tokio-socks, each on the
+//! same loopback, to the same script.
 //!
 //! ```sh
 //! cargo run --release -p counts --bin upstream -- compare
@@ -24,6 +25,7 @@ use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle};
 use socks_tower::{
     Command as Socks, Connector, Credentials, Keepalive, Request, ResolveLayer, Session,
     Socks5Connector, SystemResolver, Target, TcpConnector,
+    works::upstream::{Offer, connect},
 };
 use tokio::{net::TcpSocket, time::timeout};
 use tokio_socks::tcp::Socks5Stream;
@@ -44,7 +46,13 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 const TARGET: &str = "192.0.2.1:80";
 const NAME: &str = "example.com:80";
-const WAYS: [&str; 4] = ["ours", "ours, no deadline", "hyper-util", "tokio-socks"];
+const WAYS: [&str; 5] = [
+    "ours",
+    "ours, no deadline",
+    "ours, on a socket",
+    "hyper-util",
+    "tokio-socks",
+];
 const PASSWORD: [&str; 2] = ["open", "password"];
 /// Sockets as the system makes them, and no deadline but ours; or without Nagle's delay,
 /// and kept alive, which ours sets unless it is told not to; or as careful users have it:
@@ -158,18 +166,25 @@ fn run(way: &str, case: Case, count: u32, proxy: SocketAddr) -> Result<()> {
                 true => repeat(count, async || timeout(TIMEOUT, connect()).await?),
             }
         }
+        "ours, on a socket" => {
+            let offer = match password {
+                true => Offer::password(Credentials::new("joe", "secret")?).or(Offer::none()),
+                false => Offer::none(),
+            };
+            let through = async || {
+                let mut stream = dial(case, proxy).await?;
+                connect(&mut stream, offer.clone(), target.clone()).await?;
+                Ok(())
+            };
+            match careful {
+                false => repeat(count, through),
+                true => repeat(count, async || timeout(TIMEOUT, through()).await?),
+            }
+        }
         "tokio-socks" => {
             let target = TARGET.parse::<SocketAddr>()?;
             let connect = async || {
-                let socket = TcpSocket::new_v4()?;
-                if nodelay {
-                    socket.set_nodelay(true)?;
-                }
-                if keepalive {
-                    set_socket_keepalive(&socket, true)?;
-                    set_tcp_keepidle(&socket, SILENCE)?;
-                }
-                let stream = socket.connect(proxy).await?;
+                let stream = dial(case, proxy).await?;
                 let (name, secret) = ("joe", "secret");
                 type Stream = Socks5Stream<tokio::net::TcpStream>;
                 match (password, careful) {
@@ -192,6 +207,19 @@ fn run(way: &str, case: Case, count: u32, proxy: SocketAddr) -> Result<()> {
         }
         other => bail!("no way {other}"),
     }
+}
+
+/// Tokio's socket, with the options of the case.
+async fn dial(case: Case, proxy: SocketAddr) -> Result<tokio::net::TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if case.nodelay {
+        socket.set_nodelay(true)?;
+    }
+    if case.keepalive {
+        set_socket_keepalive(&socket, true)?;
+        set_tcp_keepidle(&socket, SILENCE)?;
+    }
+    Ok(socket.connect(proxy).await?)
 }
 
 fn ours<C>(inner: C, password: bool, proxy: SocketAddr) -> Result<Socks5Connector<C>> {

@@ -44,8 +44,9 @@
 //! # System calls
 //!
 //! A connection takes `socket`, one `setsockopt` for [`with_nodelay`], two for
-//! keepalive (one with [`Keepalive::System`]), `connect` and `epoll_ctl`; outside
-//! Linux also `getsockopt`. A source address adds `bind` and one `setsockopt`, all
+//! keepalive (one with [`Keepalive::System`]), `connect` (on Linux twice for a target on
+//! loopback, which is not waited for then) and `epoll_ctl`; outside Linux also
+//! `getsockopt`. A source address adds `bind` and one `setsockopt`, all
 //! else that an [`Egress`] sets one `setsockopt` each, and
 //! [`with_setup`](TcpConnector::with_setup) `dup` and `close`.
 //!
