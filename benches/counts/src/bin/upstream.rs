@@ -161,10 +161,7 @@ fn run(way: &str, case: Case, count: u32, proxy: SocketAddr) -> Result<()> {
                         .map_err(|error| anyhow!("{error}"))
                 }
             };
-            match careful {
-                false => repeat(count, connect),
-                true => repeat(count, async || timeout(TIMEOUT, connect()).await?),
-            }
+            repeat_in_time(careful, count, connect)
         }
         "ours, on a socket" => {
             let offer = match password {
@@ -176,10 +173,7 @@ fn run(way: &str, case: Case, count: u32, proxy: SocketAddr) -> Result<()> {
                 connect(&mut stream, offer.clone(), target.clone()).await?;
                 Ok(())
             };
-            match careful {
-                false => repeat(count, through),
-                true => repeat(count, async || timeout(TIMEOUT, through()).await?),
-            }
+            repeat_in_time(careful, count, through)
         }
         "tokio-socks" => {
             let target = TARGET.parse::<SocketAddr>()?;
@@ -200,10 +194,7 @@ fn run(way: &str, case: Case, count: u32, proxy: SocketAddr) -> Result<()> {
                 };
                 Ok(())
             };
-            match careful {
-                false => repeat(count, connect),
-                true => repeat(count, async || timeout(TIMEOUT, connect()).await?),
-            }
+            repeat_in_time(careful, count, connect)
         }
         other => bail!("no way {other}"),
     }
@@ -234,6 +225,18 @@ async fn through(connector: impl Connector<Request>, target: Target) -> Result<(
     let request = Request::new(Session::new(), Socks::CONNECT, target);
     let connected = connector.run(request).await;
     connected.map(drop).map_err(|error| anyhow!(error))
+}
+
+/// For those that have no deadline of their own: with one for each, if they are careful.
+fn repeat_in_time<F: Future<Output = Result<()>>>(
+    careful: bool,
+    count: u32,
+    connect: impl Fn() -> F,
+) -> Result<()> {
+    match careful {
+        false => repeat(count, connect),
+        true => repeat(count, async || timeout(TIMEOUT, connect()).await?),
+    }
 }
 
 fn repeat<F: Future<Output = Result<()>>>(count: u32, connect: impl Fn() -> F) -> Result<()> {
